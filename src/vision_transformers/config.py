@@ -1,0 +1,104 @@
+"""Frozen dataclasses to JSON and back, strictly: an unknown key is an error that names the nearest one."""
+
+import dataclasses
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from vision_transformers.errors import UsageFailure
+
+Config = TypeVar("Config")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Ends an error about an unknown name: the nearest known one, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def to_json(config: Any) -> Any:
+    """Turns a dataclass, with what it holds, into dicts, lists and plain values."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {field.name: to_json(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    if isinstance(config, tuple | list):
+        return [to_json(item) for item in config]
+    return config
+
+
+def from_json(kind: type[Config], data: Any, where: str = "") -> Config:
+    """Reads a dataclass of type `kind` from what `to_json` made.
+
+    Raises:
+        UsageFailure: an unknown or missing key, or a value of the wrong type, with its place.
+    """
+    if not isinstance(data, Mapping):
+        raise UsageFailure(f"{where or kind.__name__} is {data!r}: expected an object with named fields")
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            raise UsageFailure(f"unknown field {_place(where, key)!r}: {nearest(key, fields)}")
+    hints = get_type_hints(kind)
+    values = {key: _value(hints[key], value, _place(where, key)) for key, value in data.items()}
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise UsageFailure(f"field {_place(where, name)!r} is missing")
+    return kind(**values)
+
+
+def differences(first: Any, second: Any, where: str = "") -> list[tuple[str, Any, Any]]:
+    """Lists every field whose value differs between two configs: its dotted name and both values."""
+    if dataclasses.is_dataclass(first) and type(first) is type(second):
+        return [
+            difference
+            for field in dataclasses.fields(first)
+            for difference in differences(
+                getattr(first, field.name), getattr(second, field.name), _place(where, field.name)
+            )
+        ]
+    return [] if first == second else [(where, first, second)]
+
+
+def _place(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """One value of the type that `hint` says."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _one_of(get_args(hint), value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise UsageFailure(f"{where} is {value!r}: {nearest(str(value), map(str, get_args(hint)))}")
+        return value
+    if origin is tuple:
+        return _tuple(get_args(hint), value, where)
+    if dataclasses.is_dataclass(hint):
+        return from_json(hint, value, where)  # type: ignore[arg-type]
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint is type(None) and value is None:
+        return None
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise UsageFailure(f"{where} is {value!r}: expected {getattr(hint, '__name__', hint)}")
+
+
+def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in hints:
+        return None
+    (hint,) = (hint for hint in hints if hint is not type(None))
+    return _value(hint, value, where)
+
+
+def _tuple(hints: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise UsageFailure(f"{where} is {value!r}: expected a list")
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        hints = (hints[0],) * len(value)
+    if len(hints) != len(value):
+        raise UsageFailure(f"{where} has {len(value)} values: expected {len(hints)}")
+    return tuple(_value(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True)))

@@ -1,0 +1,45 @@
+"""How a picture becomes the model's input: one description for training, evaluation and prediction."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Crop = Literal["squash", "center"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Size, crop, interpolation, channels and normalisation; stored in the model folder."""
+
+    size: tuple[int, int] = (28, 28)
+    """Rows and columns of the model's input, in pixels."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for red, green and blue."""
+    crop: Crop = "squash"
+    """`squash` resizes to the size; `center` keeps the aspect, then cuts the middle out."""
+    crop_fraction: float = 1.0
+    """For `center`: the part of the resized picture, along its shorter side, that the crop keeps."""
+    interpolation: Interpolation = "bilinear"
+    """Pillow's filter of that name, with antialiasing."""
+    mean: tuple[float, ...] = (0.5,)
+    """Subtracted from pixels in 0 to 1: one for all channels, or one each."""
+    std: tuple[float, ...] = (0.5,)
+    """Divides what is left: one for all channels, or one each."""
+    background: int = 255
+    """Grey level, 0 to 255, behind transparent pixels."""
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise ValueError(f"preprocessing.size is {self.size}: expected at least one pixel each way")
+        if not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"preprocessing.crop_fraction is {self.crop_fraction}: expected above 0, at most 1")
+        if not 0 <= self.background <= 255:
+            raise ValueError(f"preprocessing.background is {self.background}: expected 0 to 255")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) not in (1, self.channels):
+                raise ValueError(
+                    f"preprocessing.{name} has {len(getattr(self, name))} values: "
+                    f"expected 1, or {self.channels} for {self.channels} channels"
+                )
+        if min(self.std) <= 0:
+            raise ValueError(f"preprocessing.std is {self.std}: expected numbers above 0")

@@ -1,0 +1,176 @@
+"""Files that survive: durable writes, folders that appear whole, manifests, and the lock of a run.
+
+A write is a temporary file, fsync, rename, fsync of the folder: after a loss of power there is the old
+file or the new one, never a part and never a name with nothing behind it.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from vision_transformers.errors import Failure
+
+MANIFEST = "manifest.json"
+TEMPORARY = ".temporary-"
+
+
+class Broken(Failure):
+    """A file is not what its manifest says."""
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Writes a file that is there whole, or not at all."""
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise explained(error, path) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON for people: indented, with names as they are."""
+    write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        Failure: the file is missing or is not JSON; the message says which.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Failure(f"{path} is missing") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Failure(f"{path} is not JSON: {error}") from error
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Makes a folder that appears whole: `fill` writes into a temporary one, which is then renamed.
+
+    The folder gets a manifest with the size and sha256 of every file. A folder that `path` already names
+    is replaced only once the new one is complete.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    old = path.with_name(f"{TEMPORARY}old-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        fill(temporary)
+        write_file(temporary / MANIFEST, json.dumps(_manifest(temporary), indent=2) + "\n")
+        _sync_tree(temporary)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise explained(error, path) from error
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def verify_folder(path: Path) -> None:
+    """Compares every file of a folder with its manifest.
+
+    Raises:
+        Broken: names the first file that is missing, cut short or changed.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Broken(f"{path / MANIFEST} cannot be read: {error}") from error
+    for name, (size, digest) in manifest.items():
+        file = path / name
+        if not file.is_file():
+            raise Broken(f"{file} is missing")
+        if file.stat().st_size != size:
+            raise Broken(f"{file} has {file.stat().st_size:,} bytes; {size:,} were written")
+        if _digest(file) != digest:
+            raise Broken(f"{file} was changed since it was written (its sha256 differs)")
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Removes what a process that was killed left half written in a folder."""
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Makes a file or the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Takes a lock that dies with this process and is not inherited by the processes it starts.
+
+    Returns:
+        The open file: keep it, and open the same path nowhere else, until the lock may go.
+
+    Raises:
+        Failure: another process holds it.
+    """
+    file = open(path, "ab")  # noqa: SIM115 - it stays open as long as the lock is held
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise explained(error, path) from error
+        raise Failure(
+            f"another process is writing {path.parent}: wait until it ends, or choose another --run-folder"
+        ) from error
+    return file
+
+
+def explained(error: OSError, path: Path) -> Failure:
+    """Says what an error of the operating system means for the person at the keyboard."""
+    folder = next(parent for parent in [path, *path.parents] if parent.exists())
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(folder).free
+        return Failure(
+            f"no space to write {path}: {free / 2**20:,.0f} MiB are free there. "
+            "Free some, then resume; what was written before is unharmed."
+        )
+    if error.errno == errno.EFBIG:
+        return Failure(f"{path} would be larger than this process may write (`ulimit -f`): raise the limit")
+    return Failure(f"cannot write {path}: {error.strerror or error}")
+
+
+def _manifest(folder: Path) -> dict[str, tuple[int, str]]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): (file.stat().st_size, _digest(file)) for file in files}
+
+
+def _digest(file: Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)
