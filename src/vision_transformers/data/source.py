@@ -20,6 +20,8 @@ class DataSource:
     """Part of the training images held out to validate; 0 for none. A folder's own `val` goes before it."""
     test_fraction: float = 0.2
     """Part of the images held out to test, for a folder that has no `test` of its own; 0 for none."""
+    split_seed: int = 0
+    """Chooses which images are held out; apart from the run's seed, so that runs are judged alike."""
     workers: int = 2
     """Processes that decode images; 0 decodes between the steps. Changes no result."""
 

@@ -1,0 +1,64 @@
+"""The images of a data set, in memory or as files, before they are varied and batched."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImagesInMemory:
+    """Images of equal size, decoded and resized once."""
+
+    pixels: UInt8[Tensor, "images channels height width"]
+    labels: Int[Tensor, " images"]
+    origin: str
+    """What messages call them, such as `mnist train`."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Int[Tensor, " selected"]) -> "ImagesInMemory":
+        """The images at these places, in this order."""
+        return ImagesInMemory(self.pixels[indices], self.labels[indices], self.origin)
+
+    def name(self, index: int) -> str:
+        """What a message calls one image."""
+        return f"{self.origin}[{index}]"
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images that are decoded each time they are needed."""
+
+    paths: tuple[Path, ...]
+    labels: Int[Tensor, " images"]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def select(self, indices: Int[Tensor, " selected"]) -> "ImageFiles":
+        """The images at these places, in this order."""
+        return ImageFiles(tuple(self.paths[i] for i in indices.tolist()), self.labels[indices])
+
+    def name(self, index: int) -> str:
+        """What a message calls one image."""
+        return str(self.paths[index])
+
+
+Images = ImagesInMemory | ImageFiles
+
+
+@dataclass(frozen=True)
+class DataSets:
+    """What a run learns from, what chooses, and what judges."""
+
+    train: Images
+    validation: Images | None
+    test: Images | None
+    classes: tuple[str, ...]
+    description: str
+    """One line for the person: what was found, where, how many."""
+    fingerprint: str
+    """A hash of which images there are, with labels; equal on another machine with the same data."""

@@ -1,0 +1,60 @@
+"""The stack of encoders: Equations 2 and 3 for every layer, and the LayerNorm of Equation 4."""
+
+from collections.abc import Iterable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vision_transformers.model.encoder import Encoder
+from vision_transformers.model.rotary import Rotation
+
+
+class Transformer(nn.Module):
+    """Encoders one after another, and a LayerNorm.
+
+    Args:
+        model_dimension: width of a token.
+        hidden_dimension: width inside the feed-forward networks.
+        number_of_layers: how many encoders.
+        number_of_heads: it divides model_dimension.
+        dropout: on attention weights and in the feed-forward networks, in training.
+        layers: what stands for the encoders that the sizes above describe.
+        normalization: what stands for the last LayerNorm.
+
+    Raises:
+        ValueError: number_of_heads does not divide model_dimension.
+    """
+
+    def __init__(
+        self,
+        model_dimension: int,
+        hidden_dimension: int,
+        number_of_layers: int,
+        number_of_heads: int,
+        dropout: float = 0.0,
+        *,
+        layers: Iterable[nn.Module] | None = None,
+        normalization: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if layers is None:
+            sizes = (model_dimension, hidden_dimension, number_of_heads, dropout)
+            layers = (Encoder(*sizes) for _ in range(number_of_layers))
+        self.layers = nn.ModuleList(layers)
+        self.normalization = nn.LayerNorm(model_dimension, 1e-6) if normalization is None else normalization
+
+    def forward(
+        self,
+        sequence: Float[Tensor, "batch tokens model_dimension"],
+        need_weights: bool = False,
+        rotation: Rotation | None = None,
+    ) -> tuple[
+        Float[Tensor, "batch tokens model_dimension"],
+        list[Float[Tensor, "batch heads tokens tokens"] | None],
+    ]:
+        """The normalised sequence after the last layer, and each layer's attention weights or None."""
+        attention_weights = []
+        for layer in self.layers:
+            sequence, weights = layer(sequence, need_weights, rotation)
+            attention_weights.append(weights)
+        return self.normalization(sequence), attention_weights

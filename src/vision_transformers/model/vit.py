@@ -1,0 +1,135 @@
+"""The Vision Transformer (Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929)."""
+
+from dataclasses import fields
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vision_transformers.config import nearest
+from vision_transformers.model import building
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.patches import grid_shape
+
+
+class ViT(nn.Module):
+    """An image is cut into patches; a transformer reads them as a sequence; its first token says the class.
+
+        z_0  = [x_class; x_p E] + E_pos                           Equation 1
+        z'_l = MSA(LN(z_{l-1})) + z_{l-1},     l = 1 ... L        Equation 2
+        z_l  = MLP(LN(z'_l)) + z'_l,           l = 1 ... L        Equation 3
+        y    = LN(z_L^0)                                          Equation 4
+
+    Args:
+        patch_shape: rows and columns of pixels in a patch.
+        model_dimension: width of a token, D.
+        number_of_layers: encoders in the transformer, L.
+        number_of_heads: attention heads of each; they divide model_dimension.
+        hidden_dimension: width inside the feed-forward networks.
+        number_of_channels: channels of the image.
+        number_of_classes: logits; 0 for none, which gives the pooled vector.
+        max_image_shape: rows and columns of pixels that the positions are made for.
+        dropout: on embeddings, attention weights and in the feed-forward networks, in training.
+        options: the other fields of `ViTConfig`; their defaults are the paper's model.
+
+    Raises:
+        ValueError: a size that cannot be, or options that contradict each other.
+        TypeError: an option that `ViTConfig` does not have; names the nearest.
+    """
+
+    def __init__(
+        self,
+        patch_shape: tuple[int, int],
+        model_dimension: int,
+        number_of_layers: int,
+        number_of_heads: int,
+        hidden_dimension: int,
+        number_of_channels: int,
+        number_of_classes: int,
+        max_image_shape: tuple[int, int] = (28, 28),
+        dropout: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        known = [field.name for field in fields(ViTConfig)]
+        for name in options:
+            if name not in known:
+                raise TypeError(f"ViT has no option {name!r}: {nearest(name, known)}")
+        self.config = ViTConfig(
+            patch_shape,
+            model_dimension,
+            number_of_layers,
+            number_of_heads,
+            hidden_dimension,
+            number_of_channels,
+            number_of_classes,
+            max_image_shape,
+            dropout,
+            **options,
+        )
+        self.patches = building.feature_extractor(self.config)
+        self.prefix_tokens = building.prefix_tokens(self.config)
+        self.positions = building.positional_encoding(self.config)
+        self.dropout = nn.Dropout(dropout)
+        self.normalization = building.normalization(self.config, self.config.normalization_before_blocks)
+        self.rotary_positions = building.rotary_positions(self.config)
+        self.transformer = building.transformer(self.config)
+        self.head = building.classification_head(self.config)
+
+    @classmethod
+    def from_config(cls, config: ViTConfig) -> "ViT":
+        """The model that a config describes, freshly initialised."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(config)})
+
+    @property
+    def number_of_prefix_tokens(self) -> int:
+        """Tokens before the patches: class, distillation and register tokens."""
+        return self.config.number_of_prefix_tokens
+
+    def grid(self, image: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
+        """Rows and columns of patches in these images.
+
+        Raises:
+            ValueError: the patch does not divide them; names the two nearest sizes that work.
+        """
+        return grid_shape((image.shape[2], image.shape[3]), self.config.patch_shape)
+
+    def forward(
+        self, image: Float[Tensor, "batch channels height width"], need_weights: bool = False
+    ) -> (
+        Float[Tensor, "batch classes"]
+        | tuple[Float[Tensor, "batch classes"], list[Float[Tensor, "batch heads tokens tokens"] | None]]
+    ):
+        """Logits; with `need_weights`, also the attention weights of each layer.
+
+        Raises:
+            ValueError: the patch does not divide the image.
+        """
+        sequence, weights = self.encode(image, need_weights)
+        logits = self.head(sequence)
+        return (logits, weights) if need_weights else logits
+
+    def features(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch tokens model_dimension"], Float[Tensor, "batch pooled_dimension"]]:
+        """The tokens after the final norm, prefix tokens first, and the pooled vector that the head reads."""
+        sequence, _ = self.encode(image)
+        return sequence, self.head.pooled(sequence)
+
+    def embed(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch tokens model_dimension"]:
+        """Equation 1: patches, the tokens before them, and positions."""
+        sequence = self.prefix_tokens(self.patches(image))
+        return self.dropout(self.positions(sequence, self.grid(image)))
+
+    def encode(
+        self, image: Float[Tensor, "batch channels height width"], need_weights: bool = False
+    ) -> tuple[
+        Float[Tensor, "batch tokens model_dimension"],
+        list[Float[Tensor, "batch heads tokens tokens"] | None],
+    ]:
+        """Equations 1 to 3 and the final norm: the sequence, and each layer's attention weights or None."""
+        sequence = self.normalization(self.embed(image))
+        rotation = self.rotary_positions(self.grid(image), image.device)
+        return self.transformer(sequence, need_weights, rotation)
