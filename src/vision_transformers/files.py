@@ -61,8 +61,7 @@ def read_json(path: Path) -> Any:
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Makes a folder that appears whole: `fill` writes into a temporary one, which is then renamed.
 
-    The folder gets a manifest with the size and sha256 of every file. A folder that `path` already names
-    is replaced only once the new one is complete.
+    A folder that `path` already names is replaced only once the new one is complete.
     """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     old = path.with_name(f"{TEMPORARY}old-{os.getpid()}-{path.name}")
@@ -71,7 +70,6 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         fill(temporary)
-        write_file(temporary / MANIFEST, json.dumps(_manifest(temporary), indent=2) + "\n")
         _sync_tree(temporary)
         if path.exists():
             os.replace(path, old)
@@ -84,6 +82,13 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(folder: Path) -> None:
+    """Writes the size and sha256 of every file in a folder, so that `verify_folder` can compare them."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    manifest = {file.relative_to(folder).as_posix(): (file.stat().st_size, _digest(file)) for file in files}
+    write_file(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
 def verify_folder(path: Path) -> None:
@@ -158,11 +163,6 @@ def explained(error: OSError, path: Path) -> Failure:
     if error.errno == errno.EFBIG:
         return Failure(f"{path} would be larger than this process may write (`ulimit -f`): raise the limit")
     return Failure(f"cannot write {path}: {error.strerror or error}")
-
-
-def _manifest(folder: Path) -> dict[str, tuple[int, str]]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): (file.stat().st_size, _digest(file)) for file in files}
 
 
 def _digest(file: Path) -> str:

@@ -80,17 +80,48 @@ def evaluation_batches(
     Raises:
         DataFailure: an image cannot be decoded.
     """
-    places = torch.arange(len(images)).split(batch_size)
+    starts = range(0, len(images), batch_size)
+    parts = [range(start, min(start + batch_size, len(images))) for start in starts]
+    batches: Iterator[PixelsAndIndices]
     if isinstance(images, ImagesInMemory):
-        batches = _in_memory(images, places, device)
+        pixels = images.pixels.to(device)
+        batches = ((pixels[part.start : part.stop], torch.tensor(part, device=device)) for part in parts)
     else:
-        positions = ([(0, index) for index in indices.tolist()] for indices in places)
-        batches = _to_device(
-            read_batches(images, positions, preprocessing, None, workers, device.type == "cuda"), device
-        )
+        positions = ([(0, index) for index in part] for part in parts)
+        batches = read_batches(images, positions, preprocessing, None, device, workers)
     labels = images.labels.to(device)
     rows = torch.arange(batch_size, device=device)
-    for pixels, indices in batches:
-        filled = rows.clamp(max=len(indices) - 1)
-        pixels, indices = pixels[filled], indices[filled]
-        yield Batch(normalise(pixels, preprocessing), labels[indices], indices, rows < len(indices))
+    for part_of_pixels, part_of_indices in batches:
+        count = len(part_of_indices)
+        filled = rows.clamp(max=count - 1)
+        indices = part_of_indices[filled]
+        yield Batch(normalise(part_of_pixels[filled], preprocessing), labels[indices], indices, rows < count)
+
+
+def _vary_in_memory(
+    images: ImagesInMemory, augmentation: Augmentation, order: Order, numbers: range, device: torch.device
+) -> Iterator[PixelsAndIndices]:
+    pixels = images.pixels.to(device)
+    for number in numbers:
+        indices = order.indices(number).to(device)
+        yield vary_batch(pixels[indices], indices, augmentation, order.seed, order.epoch(number)), indices
+
+
+def _vary_while_reading(
+    images: Images,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    order: Order,
+    numbers: range,
+    device: torch.device,
+    workers: int,
+) -> Iterator[PixelsAndIndices]:
+    if isinstance(images, ImagesInMemory):
+        images = on_device(images, torch.device("cpu"))
+        # They were cropped to the model's size when they were loaded; "center" would crop them again.
+        preprocessing = replace(preprocessing, crop="squash")
+    positions = (
+        [(order.epoch(number), index) for index in order.indices(number).tolist()] for number in numbers
+    )
+    variation = Variation(augmentation, order.seed)
+    return read_batches(images, positions, preprocessing, variation, device, workers)

@@ -18,7 +18,10 @@ def mix(
     step: int,
     micro_batch: int,
 ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch classes"]]:
-    """Mixes a batch with itself in reverse order, by mixup or by CutMix, or leaves it as it is.
+    """Mixes a batch with itself in reverse order, or leaves it as it is.
+
+    mixup (Zhang et al. 2018) blends each image with its partner; CutMix (Yun et al. 2019) pastes a
+    rectangle of the partner into it.
 
     What is drawn depends on the seed, the step and the micro-batch alone, and is one for the whole batch.
 
@@ -34,31 +37,28 @@ def mix(
         The mixed images, and targets mixed in the same proportion.
     """
     random = numpy.random.Generator(numpy.random.Philox(derive_seed(seed, "mix", step, micro_batch)))
-    methods = [
-        (method, alpha)
-        for method, alpha in [(_mixup, augmentation.mixup), (_cutmix, augmentation.cutmix)]
-        if alpha > 0
-    ]
-    if not methods or random.random() >= augmentation.mix_probability:
+    mixup, cutmix = augmentation.mixup, augmentation.cutmix
+    if mixup == cutmix == 0 or random.random() >= augmentation.mix_probability:
         return images, targets
-    method, alpha = methods[random.integers(len(methods))]
-    mixed, kept = method(images, random.beta(alpha, alpha), random)
-    return mixed, kept * targets + (1 - kept) * targets.flip(0)
+    if cutmix > 0 and (mixup == 0 or random.random() < 0.5):
+        mixed, share = _cutmix(images, random.beta(cutmix, cutmix), random)
+    else:
+        share = random.beta(mixup, mixup)
+        mixed = _blend(images, share)
+    return mixed, _blend(targets, share)
 
 
-def _mixup(
-    images: Float[Tensor, "batch channels height width"], share: float, random: numpy.random.Generator
-) -> tuple[Float[Tensor, "batch channels height width"], float]:
-    """Blends each image with its partner (Zhang et al. 2018), and says which share of it is kept."""
-    return share * images + (1 - share) * images.flip(0), share
+def _blend(values: Float[Tensor, "batch ..."], share: float) -> Float[Tensor, "batch ..."]:
+    """Keeps this share of each element of a batch; the rest comes from its partner."""
+    return share * values + (1 - share) * values.flip(0)
 
 
 def _cutmix(
     images: Float[Tensor, "batch channels height width"], share: float, random: numpy.random.Generator
 ) -> tuple[Float[Tensor, "batch channels height width"], float]:
-    """Pastes a rectangle of its partner into each image (Yun et al. 2019), and says which share is kept.
+    """Pastes rectangles of a part 1 - `share` of the image, and says which share of it is left.
 
-    The rectangle is cut at the edge, so that the share of the pixels that is kept may be more than `share`.
+    That is more than `share` where the rectangle reaches over the edge.
     """
     height, width = images.shape[-2:]
     rows = _interval(height, math.sqrt(1 - share), random)

@@ -36,21 +36,21 @@ def read_batches(
     positions: Iterable[list[tuple[int, int]]],
     preprocessing: Preprocessing,
     variation: Variation | None,
+    device: torch.device,
     workers: int,
-    pin_memory: bool,
 ) -> Iterator[PixelsAndIndices]:
     """Reads batches in the order of `positions`, whatever the number of workers.
 
     Args:
-        images: what to read, on the CPU.
+        images: what to read; those in memory must be on the CPU.
         positions: for each batch, the epoch and the index of each of its images.
         preprocessing: channels, size and how to resize.
         variation: how to vary the images; None to read them as they are.
+        device: where the batches go.
         workers: how many processes read; with 0, this one does.
-        pin_memory: whether the batches are meant for a GPU.
 
     Yields:
-        The pixels and the indices of each batch, on the CPU.
+        The pixels and the indices of each batch, on the device.
 
     Raises:
         DataFailure: an image cannot be decoded.
@@ -60,19 +60,20 @@ def read_batches(
         batch_sampler=positions,
         num_workers=workers,
         collate_fn=_collate,
-        pin_memory=pin_memory,
+        pin_memory=device.type == "cuda",
         worker_init_fn=_leave_signals_to_main_process,
         generator=torch.Generator(),  # without one, the loader draws from the global generator
     )
     for batch in loader:
         if isinstance(batch, DataFailure):
             raise batch
-        yield batch
+        pixels, indices = batch
+        yield pixels.to(device, non_blocking=True), indices.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
 class _SingleImages(Dataset[Item | DataFailure]):
-    """Images by epoch and index; a failure is a value, because the loader buries what is raised in workers."""
+    """Images by epoch and index. A failure is a value: the loader buries what is raised in workers."""
 
     images: Images
     preprocessing: Preprocessing
@@ -91,7 +92,9 @@ class _SingleImages(Dataset[Item | DataFailure]):
 
     def _open(self, index: int) -> Image.Image:
         if isinstance(self.images, ImageFiles):
-            return decode(self.images.paths[index], self.preprocessing.channels, self.preprocessing.background)
+            return decode(
+                self.images.paths[index], self.preprocessing.channels, self.preprocessing.background
+            )
         image: Image.Image = to_pil_image(self.images.pixels[index])
         return image
 

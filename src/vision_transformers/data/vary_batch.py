@@ -35,7 +35,7 @@ def vary_batch(
         epoch: which pass over the data set.
     """
     numbers = uniform(derive_seed(seed, "batch", epoch), indices, draws=12)
-    crop, offsets, mirrored, erased = numbers.split([4, 2, 1, 5], dim=1)
+    crop, offsets, mirrored, erased = numbers.tensor_split([4, 6, 7], dim=1)
     if augmentation.resized_crop is not None:
         pixels = resized_crop(pixels, augmentation.resized_crop, crop)
     if augmentation.shift > 0:
@@ -152,8 +152,6 @@ def _interval(
     return (places >= starts[:, None]) & (places < (starts + extents)[:, None])
 
 
-def _whole(
-    numbers: Float[Tensor, "..."], count: int | Int[Tensor, "..."]
-) -> Int[Tensor, "..."]:
+def _whole(numbers: Float[Tensor, "..."], count: int | Int[Tensor, "..."]) -> Int[Tensor, "..."]:
     """Numbers in [0, 1) as whole numbers from 0 to `count` - 1."""
     return (numbers * count).long()

@@ -1,6 +1,8 @@
 """Varies one training image at a time, with Pillow and torchvision: what loader workers do."""
 
+from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -45,7 +47,14 @@ def vary_image(
 @cache
 def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.Compose:
     """The steps that are on; what shifts and RandAugment bring in from outside the image is black."""
-    steps = [_resizing(preprocessing, augmentation)]
+    steps: list[Callable[[Any], Any]] = []
+    if augmentation.resized_crop is None:
+        steps.append(partial(resize, preprocessing=preprocessing))
+    else:
+        interpolation = v2.InterpolationMode(preprocessing.interpolation)
+        steps.append(
+            v2.RandomResizedCrop(preprocessing.size, augmentation.resized_crop, CROP_ASPECT, interpolation)
+        )
     if augmentation.shift > 0:
         steps.append(v2.RandomCrop(preprocessing.size, padding=augmentation.shift))
     if augmentation.flip:

@@ -1,7 +1,9 @@
 """The whole description of a Vision Transformer, as plain values: what a model folder stores."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from vision_transformers.config import nearest
 
 Positions = Literal["learnable", "sine-cosine", "sine-cosine-mae", "rotary", "none"]
 PositionResize = Literal[
@@ -95,6 +97,7 @@ class ViTConfig:
     """Width of a linear layer with tanh before the last one; none if not given."""
 
     def __post_init__(self) -> None:
+        self._check_choices()
         self._check_sizes()
         self._check_attention()
         self._check_tokens()
@@ -124,11 +127,20 @@ class ViTConfig:
         """Width of one attention head."""
         return (self.attention_dimension or self.model_dimension) // self.number_of_heads
 
+    def _check_choices(self) -> None:
+        for name, hint in get_type_hints(ViTConfig).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                choice = getattr(self, name)
+                raise ValueError(f"{name} is {choice!r}: {nearest(str(choice), get_args(hint))}")
+
     def _check_sizes(self) -> None:
         sizes = ("model_dimension", "number_of_layers", "number_of_heads", "hidden_dimension", "number_of_channels")
         for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")
+        for name in ("attention_dimension", "pre_logits_dimension"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more, or None")
         for name in ("number_of_classes", "number_of_register_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
@@ -162,5 +174,7 @@ class ViTConfig:
             raise ValueError(f"pool is {self.pool!r}, but class_token is False: choose 'mean' or 'attention'")
         if self.distillation_token and self.pool != "class":
             raise ValueError(f"a distillation_token needs pool 'class': it is {self.pool!r}")
+        if self.distillation_token and self.pre_logits_dimension is not None:
+            raise ValueError("a distillation_token has no pre_logits_dimension: its two heads are linear")
         if self.patch_normalization and self.patch_extractor != "linear":
             raise ValueError("patch_normalization needs the linear patch_extractor: it works on flat patches")

@@ -1,7 +1,6 @@
 """Learned positions for another grid, by the rules of those who trained them.
 
-The rules differ far above rounding error, so a model keeps the name of its own. With the same grid on
-both sides each of them changes nothing.
+The rules differ far above rounding error, so a model keeps the name of its own.
 """
 
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from torch import Tensor
 from vision_transformers.model.config import PositionResize
 
 Table = Float[Tensor, "1 model_dimension rows columns"]
+ResizedTable = Float[Tensor, "1 model_dimension new_rows new_columns"]
 
 
 def resize_positions(
@@ -27,33 +27,33 @@ def resize_positions(
     return resized.permute(0, 2, 3, 1).flatten(1, 2).to(positions.dtype)
 
 
-def _bicubic_antialias(table: Table, grid: tuple[int, int]) -> Table:
+def _bicubic_antialias(table: Table, grid: tuple[int, int]) -> ResizedTable:
     return F.interpolate(table, grid, mode="bicubic", antialias=True)
 
 
-def _bicubic(table: Table, grid: tuple[int, int]) -> Table:
+def _bicubic(table: Table, grid: tuple[int, int]) -> ResizedTable:
     return F.interpolate(table, grid, mode="bicubic")
 
 
-def _bicubic_aligned_corners(table: Table, grid: tuple[int, int]) -> Table:
+def _bicubic_aligned_corners(table: Table, grid: tuple[int, int]) -> ResizedTable:
     return F.interpolate(table, grid, mode="bicubic", align_corners=True)
 
 
-def _bicubic_offset(table: Table, grid: tuple[int, int]) -> Table:
+def _bicubic_offset(table: Table, grid: tuple[int, int]) -> ResizedTable:
     """DINOv2 without registers scales coordinates by (n + 0.1) / m instead of n / m."""
     scale = [(new + 0.1) / old for new, old in zip(grid, table.shape[2:], strict=True)]
     return F.interpolate(table, scale_factor=scale, mode="bicubic")
 
 
-def _bilinear(table: Table, grid: tuple[int, int]) -> Table:
+def _bilinear(table: Table, grid: tuple[int, int]) -> ResizedTable:
     return F.interpolate(table, grid, mode="bilinear")
 
 
-def _bilinear_aligned_corners(table: Table, grid: tuple[int, int]) -> Table:
+def _bilinear_aligned_corners(table: Table, grid: tuple[int, int]) -> ResizedTable:
     return F.interpolate(table, grid, mode="bilinear", align_corners=True)
 
 
-_RULES: dict[PositionResize, Callable[[Table, tuple[int, int]], Table]] = {
+_RULES: dict[PositionResize, Callable[[Table, tuple[int, int]], ResizedTable]] = {
     "bicubic-antialias": _bicubic_antialias,
     "bicubic": _bicubic,
     "bicubic-aligned-corners": _bicubic_aligned_corners,

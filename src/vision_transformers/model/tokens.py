@@ -24,7 +24,7 @@ class PrefixTokens(nn.Module):
 
     def forward(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
-    ) -> Float[Tensor, "batch prefix+tokens model_dimension"]:
+    ) -> Float[Tensor, "batch prefix_and_tokens model_dimension"]:
         """The learned tokens, then the sequence."""
         return torch.cat([self.tokens.expand(sequence.shape[0], -1, -1), sequence], dim=1)
 

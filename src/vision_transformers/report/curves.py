@@ -43,7 +43,7 @@ _STYLE = {
     "lines.markeredgewidth": 0.8,
 }
 _FEW = 40
-"""So many points are marked one by one."""
+"""Up to so many points are marked one by one."""
 
 
 def draw_curves(rows: Sequence[Row], path: Path, title: str) -> None:

@@ -69,7 +69,8 @@ class TensorBoard:
     def hyperparameters(self, values: Mapping[str, Any]) -> None:
         """Writes what was chosen for the run, by dotted name, into the run itself.
 
-        TensorBoard's table of hyperparameters takes its metrics from the run's scalars.
+        TensorBoard's table of hyperparameters takes its metrics from the run's scalars. To be called whenever
+        a run begins or resumes: one that resumes at step 0 has lost those of before.
         """
         plain = {
             key: value if isinstance(value, int | float) else str(value) for key, value in values.items()

@@ -1,0 +1,172 @@
+"""A person's own images: a folder for each class, whole or in parts `train`, `val` and `test`."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from vision_transformers.data.headers import check_headers
+from vision_transformers.data.images import DataSets, ImageFiles
+from vision_transformers.data.source import DataSource
+from vision_transformers.data.splitting import hold_out
+from vision_transformers.errors import DataFailure
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo"})
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The class folders of one part, with their images."""
+
+    folder: Path
+    images: Mapping[str, tuple[Path, ...]]
+    """For each class, its files."""
+    others: int
+    """How many files are no images."""
+
+
+def read_folder(source: DataSource) -> DataSets:
+    """Reads `PATH/train/<class>/*` with `val` (or `validation`) and `test` beside it, or `PATH/<class>/*`.
+
+    The classes are the sorted names of the class folders; images lie anywhere below them. Without a folder
+    `test`, `source.test_fraction` of the training images are held out.
+
+    Raises:
+        DataFailure: the folder is missing, arranged in another way, or has files that are no images.
+    """
+    if source.path is None:
+        raise ValueError("DataSource.path is needed to read a folder")
+    folder = Path(source.path).expanduser()
+    parts = {name: _read_part(path) for name, path in _parts(folder).items()}
+    classes = _classes(parts.values())
+    check_headers(
+        [file for part in parts.values() for files in part.images.values() for file in files], folder
+    )
+    images = {name: _image_files(part, classes) for name, part in parts.items()}
+    train, test = images["train"], images.get("test")
+    if test is None and source.test_fraction > 0:
+        kept, held_out = hold_out(train.labels, classes, source.test_fraction, source.split_seed)
+        train, test = train.select(kept), train.select(held_out)
+    others = sum(part.others for part in parts.values())
+    return DataSets(
+        train=train,
+        validation=images.get("validation"),
+        test=test,
+        classes=classes,
+        description=f"{folder}" + (f" ({others:,} files that are no images left out)" if others else ""),
+        fingerprint=_fingerprint(images.values(), folder),
+    )
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """The folder of each part that there is; `train` alone where the classes lie side by side."""
+    names = {path.name for path in _folders(folder)}
+    beside = names & {"val", "validation", "test"}
+    if {"val", "validation"} <= names and "train" in names:
+        raise DataFailure(f"{folder} has both a folder val and a folder validation: keep one of them")
+    if names and names == beside:
+        raise DataFailure(
+            f"{folder} has {', '.join(sorted(names))} but no folder train: put what to learn from there"
+        )
+    # A class may be called `train`, as vehicles are: it is a part where it is alone or has its siblings.
+    if "train" not in names or not (beside or len(names) == 1):
+        return {"train": folder}
+    return {"validation" if name == "val" else name: folder / name for name in sorted(beside | {"train"})}
+
+
+def _read_part(folder: Path) -> _Part:
+    class_folders = _folders(folder)
+    if not class_folders:
+        raise DataFailure(
+            f"{folder} has no folders in it: give each class one with its images, {folder}/<class>/*"
+        )
+    images: dict[str, tuple[Path, ...]] = {}
+    others = 0
+    for class_folder in class_folders:
+        files = _files(class_folder)
+        found = tuple(file for file in files if file.suffix.lower() in EXTENSIONS)
+        if not found:
+            raise DataFailure(
+                f"the class folder {class_folder} has no images ({', '.join(sorted(EXTENSIONS))}): "
+                "add some, or remove the folder"
+            )
+        images[class_folder.name] = found
+        others += len(files) - len(found)
+    return _Part(folder, images, others)
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    except OSError as error:
+        _cannot_list(error)
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below a folder, sorted; links are followed, but no folder is entered twice."""
+    files: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    try:
+        for where, folders, names in os.walk(folder, followlinks=True, onerror=_cannot_list):
+            status = os.stat(where)
+            if (status.st_dev, status.st_ino) in entered:
+                folders.clear()
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            folders[:] = sorted(name for name in folders if not _is_hidden(name))
+            paths = (Path(where, name) for name in names if not _is_hidden(name))
+            files += [path for path in paths if path.is_file()]
+    except OSError as error:
+        _cannot_list(error)
+    return sorted(files)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "Thumbs.db"
+
+
+def _cannot_list(error: OSError) -> NoReturn:
+    match error:
+        case FileNotFoundError():
+            message = f"{error.filename} does not exist: check --data.path"
+        case NotADirectoryError():
+            message = (
+                f"{error.filename} is a file: --data.path names a folder that has a folder for each class"
+            )
+        case _:
+            message = f"{error.filename} cannot be read ({error.strerror}): check its permissions"
+    raise DataFailure(message) from error
+
+
+def _classes(parts: Iterable[_Part]) -> tuple[str, ...]:
+    """The classes, which all parts must share."""
+    first, *rest = parts
+    for other in rest:
+        if first.images.keys() != other.images.keys():
+            raise DataFailure(
+                f"the classes differ: {first.folder} has {', '.join(sorted(first.images))}, "
+                f"and {other.folder} has {', '.join(sorted(other.images))}: make them the same"
+            )
+    classes = tuple(sorted(first.images))
+    if len(classes) == 1:
+        raise DataFailure(f"{first.folder} has one class, {classes[0]!r}: a classifier needs two or more")
+    return classes
+
+
+def _image_files(part: _Part, classes: tuple[str, ...]) -> ImageFiles:
+    labelled = [(file, label) for label, name in enumerate(classes) for file in part.images[name]]
+    return ImageFiles(tuple(file for file, _ in labelled), torch.tensor([label for _, label in labelled]))
+
+
+def _fingerprint(parts: Iterable[ImageFiles], folder: Path) -> str:
+    """The sha256 of each image's path below the folder, size in bytes and class."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for path, label in zip(part.paths, part.labels.tolist(), strict=True):
+            name = os.fsencode(path.relative_to(folder).as_posix())
+            digest.update(b"%b\0%d\0%d\0" % (name, path.stat().st_size, label))
+    return digest.hexdigest()

@@ -1,0 +1,70 @@
+"""Every image file of a folder opened before training starts; what was seen once is not opened again."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vision_transformers.data.decoding import check_header
+from vision_transformers.data.places import cache_folder
+from vision_transformers.errors import DataFailure, Failure
+from vision_transformers.files import read_json, write_json
+
+NAMED = 5
+"""How many broken files a message names."""
+
+_logger = logging.getLogger(__name__)
+
+
+def check_headers(files: Sequence[Path], folder: Path) -> None:
+    """Opens all image files below a folder, but those that have the size and time they had when last opened.
+
+    Raises:
+        DataFailure: some are no images; the message has their number and names the first.
+    """
+    cache = cache_folder() / f"headers-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
+    seen = _read(cache)
+    checked: dict[str, list[int]] = {}
+    failures: list[DataFailure] = []
+    for file in files:
+        status = file.stat()
+        # A name need not be valid Unicode, but JSON must be.
+        key = str(file.relative_to(folder)).encode(errors="backslashreplace").decode()
+        stamp = [status.st_size, status.st_mtime_ns]
+        if seen.get(key) != stamp:
+            try:
+                check_header(file)
+            except DataFailure as failure:
+                failures.append(failure)
+                continue
+        checked[key] = stamp
+    if checked != seen:
+        _write(cache, checked)
+    if failures:
+        raise _summary(failures, len(files))
+
+
+def _read(cache: Path) -> dict[str, Any]:
+    try:
+        seen = read_json(cache)
+    except (Failure, OSError):  # missing or broken: it is made again
+        return {}
+    return seen if isinstance(seen, dict) else {}
+
+
+def _write(cache: Path, checked: dict[str, list[int]]) -> None:
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_json(cache, checked)
+    except (Failure, OSError) as error:
+        _logger.warning("the next start opens all images again: %s", error)
+
+
+def _summary(failures: Sequence[DataFailure], total: int) -> DataFailure:
+    if len(failures) == 1:
+        return failures[0]
+    more = f"\nand {len(failures) - NAMED:,} more" if len(failures) > NAMED else ""
+    named = "\n".join(str(failure) for failure in failures[:NAMED])
+    return DataFailure(f"{len(failures):,} of {total:,} image files cannot be read:\n{named}{more}")

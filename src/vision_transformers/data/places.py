@@ -1,0 +1,35 @@
+"""Where data sets are looked for, and where this software keeps what it can make again."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from vision_transformers.data.source import DataSource
+
+
+def cache_folder() -> Path:
+    """The folder of this software under $XDG_CACHE_HOME, or under ~/.cache; it need not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vision_transformers"
+
+
+def data_folders(source: DataSource) -> list[Path]:
+    """Folders searched for known data sets, first one first.
+
+    `source.root`, else $VISION_TRANSFORMERS_DATA; then the cache folder, which takes the downloads where
+    the first cannot be written.
+    """
+    root = source.root or os.environ.get("VISION_TRANSFORMERS_DATA")
+    return [Path(root).expanduser(), cache_folder()] if root else [cache_folder()]
+
+
+def first_writable(folders: Iterable[Path]) -> Path | None:
+    """The first of these folders that can be written into, made if it is missing."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:  # no place to write: the next may be one
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return None

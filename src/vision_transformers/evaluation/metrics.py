@@ -1,0 +1,50 @@
+"""Numbers about a model, as sums over images that merge by addition."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vision_transformers.data.batches import Batch
+from vision_transformers.runtime.precision import ResolvedPrecision, autocast
+
+
+@dataclass(frozen=True)
+class ClassificationSums:
+    """Sums over images: of batches, or of processes, they add up to those of all."""
+
+    images: int = 0
+    loss: float = 0.0
+    correct: int = 0
+
+    def __add__(self, other: "ClassificationSums") -> "ClassificationSums":
+        return ClassificationSums(
+            self.images + other.images, self.loss + other.loss, self.correct + other.correct
+        )
+
+    def means(self, part: str) -> dict[str, float]:
+        """`<part>_loss` and `<part>_accuracy` (0 to 1), averaged over images."""
+        return {f"{part}_loss": self.loss / self.images, f"{part}_accuracy": self.correct / self.images}
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, batches: Iterable[Batch], precision: ResolvedPrecision
+) -> ClassificationSums:
+    """Cross-entropy and correct guesses of a model over all valid images; the model's mode is put back."""
+    was_training = model.training
+    model.eval()
+    total = ClassificationSums()
+    for batch in batches:
+        with autocast(precision, batch.images.device):
+            logits: Float[Tensor, "batch classes"] = model(batch.images)
+        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none").double()
+        correct = logits.argmax(dim=1) == batch.labels
+        sums = torch.stack([(losses * batch.valid).sum(), (correct & batch.valid).sum().double()])
+        loss, number_correct = sums.tolist()
+        total += ClassificationSums(int(batch.valid.sum()), loss, int(number_correct))
+    model.train(was_training)
+    return total

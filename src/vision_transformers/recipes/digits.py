@@ -1,0 +1,32 @@
+"""Handwritten digits of 8 x 8 pixels, inside scikit-learn: nothing to download."""
+
+from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.source import DataSource
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.training.recipe import Optimizer, Recipe, Schedule
+
+
+def digits() -> Recipe:
+    """The 1,797 digits of scikit-learn."""
+    return Recipe(
+        name="digits",
+        model=ViTConfig(
+            patch_shape=(2, 2),
+            model_dimension=64,
+            number_of_layers=4,
+            number_of_heads=4,
+            hidden_dimension=128,
+            number_of_channels=1,
+            number_of_classes=10,
+            max_image_shape=(8, 8),
+            pool="mean",
+        ),
+        data=DataSource(name="digits", validation_fraction=0.1),
+        preprocessing=Preprocessing(size=(8, 8), channels=1),
+        augmentation=Augmentation(shift=1),
+        optimizer=Optimizer(name="muon", learning_rate=3e-3),
+        schedule=Schedule(shape="linear", warmup=0.1),
+        epochs=50,
+        batch_size=64,
+    )

@@ -1,0 +1,23 @@
+"""The recipes that `vit train` knows by name."""
+
+from collections.abc import Callable
+
+from vision_transformers.config import nearest
+from vision_transformers.errors import UsageFailure
+from vision_transformers.recipes.digits import digits
+from vision_transformers.training.recipe import Recipe
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "digits": digits,
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        UsageFailure: there is none; names the nearest.
+    """
+    if name not in RECIPES:
+        raise UsageFailure(f"no recipe is called {name!r}: {nearest(name, RECIPES)}")
+    return RECIPES[name]()

@@ -1,0 +1,47 @@
+"""On what a run computes."""
+
+import platform
+from pathlib import Path
+
+import torch
+
+from vision_transformers.errors import UsageFailure
+
+
+def resolve_device(asked: str) -> torch.device:
+    """The device for `auto`, or the one that is asked for, such as `cpu`, `cuda` or `cuda:1`.
+
+    `auto` takes the first of CUDA, MPS and CPU that is there; MPS is untested.
+
+    Raises:
+        UsageFailure: PyTorch does not know the device, or this machine has none.
+    """
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageFailure(f"device {asked!r} cannot be used here: {reason}. Try --device auto") from error
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """The name of the processor, by which a resumed run tells that it is on another one."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"{_processor_name()} ({torch.backends.cpu.get_cpu_capability()})"
+    return device.type
+
+
+def _processor_name() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

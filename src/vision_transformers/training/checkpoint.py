@@ -1,0 +1,142 @@
+"""Checkpoints: a state on the disk, whole or not there, and the newest that can be trusted.
+
+    checkpoints/step-<8 digits>/
+        model/                   a model folder of the raw weights
+        optimizer.safetensors    every tensor of the optimizers
+        average.safetensors      the moving average, where there is one
+        best.safetensors         the best weights so far, where they are kept
+        state.json               step, running sums, length of metrics.jsonl in bytes
+        manifest.json            size and sha256 of each file
+    checkpoints/LAST             the name of the newest
+"""
+
+import logging
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vision_transformers.config import to_json
+from vision_transformers.errors import Failure
+from vision_transformers.evaluation.metrics import ClassificationSums
+from vision_transformers.files import (
+    Broken,
+    read_json,
+    sweep_temporary,
+    verify_folder,
+    write_file,
+    write_folder,
+    write_json,
+    write_manifest,
+)
+from vision_transformers.training.state import TrainingState
+from vision_transformers.weights.model_folder import ModelDescription, read_tensors, write_model, write_tensors
+
+KEPT = 2
+FORMAT_VERSION = 1
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What of a checkpoint is not tensors."""
+
+    step: int
+    sums: ClassificationSums
+    best_accuracy: float
+    updates_of_average: int
+    metrics_bytes: int
+    """How long metrics.jsonl was: what came after belongs to steps that will be done again."""
+
+
+def save_checkpoint(
+    folder: Path, state: TrainingState, description: ModelDescription, metrics_bytes: int
+) -> None:
+    """Writes a checkpoint, then points to it, then removes all but the newest two.
+
+    Raises:
+        Failure: it cannot be written; those that were there still are.
+    """
+    updates = 0 if state.average is None else int(state.average.n_averaged)
+    progress = Progress(state.step, state.sums, state.best_accuracy, updates, metrics_bytes)
+
+    def fill(path: Path) -> None:
+        (path / "model").mkdir()
+        write_model(path / "model", state.model.state_dict(), description)
+        write_tensors(path / "optimizer.safetensors", state.optimizers.state())
+        if state.average is not None:
+            write_tensors(path / "average.safetensors", state.average.module.state_dict())
+        if state.best_weights is not None:
+            write_tensors(path / "best.safetensors", state.best_weights)
+        write_json(path / "state.json", {"format_version": FORMAT_VERSION, **to_json(progress)})
+        write_manifest(path)
+
+    path = folder / f"step-{state.step:08d}"
+    write_folder(path, fill)
+    write_file(folder / "LAST", f"{path.name}\n")
+    for old in _newest_first(folder)[KEPT:]:
+        shutil.rmtree(old)
+
+
+def load_checkpoint(folder: Path, state: TrainingState) -> int:
+    """Puts the newest checkpoint that is whole into a state, and says how long metrics.jsonl was then.
+
+    One that was cut short or changed is named, and the one before is used. Without any, the state stays at
+    the beginning and the length is 0.
+
+    Raises:
+        Failure: there are checkpoints, but none is whole.
+    """
+    sweep_temporary(folder)
+    found = _newest_first(folder)
+    for path in found:
+        try:
+            verify_folder(path)
+        except Broken as error:
+            logger.warning("checkpoint %s is broken and is passed over: %s", path.name, error)
+            continue
+        return _restore(path, state)
+    if found:
+        raise Failure(f"no checkpoint in {folder} is whole: start a new run")
+    return 0
+
+
+def _restore(path: Path, state: TrainingState) -> int:
+    progress = _read_progress(path / "state.json")
+    _load_weights(state.model, read_tensors(path / "model" / "model.safetensors"))
+    state.optimizers.load_state(read_tensors(path / "optimizer.safetensors"))
+    if state.average is not None:
+        _load_weights(state.average.module, read_tensors(path / "average.safetensors"))
+        state.average.n_averaged.fill_(progress.updates_of_average)
+    if (path / "best.safetensors").exists():
+        best = read_tensors(path / "best.safetensors")
+        device = next(state.model.parameters()).device
+        state.best_weights = {name: value.clone().to(device) for name, value in best.items()}
+    state.best_accuracy = progress.best_accuracy
+    state.step = progress.step
+    state.sums = progress.sums
+    return progress.metrics_bytes
+
+
+def _load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        model.load_state_dict(weights)
+
+
+def _read_progress(path: Path) -> Progress:
+    content: dict[str, Any] = read_json(path)
+    version = content.pop("format_version")
+    if version != FORMAT_VERSION:
+        raise Failure(f"{path} has format version {version}; this release reads {FORMAT_VERSION}")
+    sums = ClassificationSums(**content.pop("sums"))
+    return Progress(sums=sums, **content)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    steps = [path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name)]
+    return sorted(steps, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)

@@ -1,0 +1,97 @@
+"""On what a run computes: resolved once when it begins, recorded, and compared when it is resumed."""
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Literal
+
+import torch
+
+from vision_transformers.config import differences
+from vision_transformers.errors import Failure
+from vision_transformers.runtime.compilation import resolve_compile
+from vision_transformers.runtime.device import describe_device, resolve_device
+from vision_transformers.runtime.precision import resolve_precision
+from vision_transformers.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What must be the same for a resumed run to end with the same bytes."""
+
+    torch: str
+    torchvision: str
+    pillow: str
+    device: str
+    """Where PyTorch computes, such as `cuda:0`."""
+    processor: str
+    threads: int
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    data: str
+    """The fingerprint of the images and labels."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What else was there, for the record."""
+
+    vision_transformers: str
+    python: str
+    numpy: str
+    platform: str
+
+
+def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
+    """What `auto` comes to on this machine.
+
+    Raises:
+        UsageFailure: the device or compilation that is asked for is not to be had here.
+    """
+    device = resolve_device(recipe.device)
+    return Environment(
+        torch=version("torch"),
+        torchvision=version("torchvision"),
+        pillow=version("pillow"),
+        device=str(device),
+        processor=describe_device(device),
+        threads=recipe.threads or torch.get_num_threads(),
+        precision=resolve_precision(recipe.precision, device),
+        compile=resolve_compile(recipe.compile, device),
+        data=data_fingerprint,
+    )
+
+
+def record_versions() -> Versions:
+    """The versions of what runs here."""
+    return Versions(
+        version("vision_transformers"), sys.version.split()[0], version("numpy"), sys.platform
+    )
+
+
+def settle_environment(recorded: Environment, found: Environment, allow_different: bool) -> Environment:
+    """What a resumed run computes on: as recorded, with the recorded number of threads.
+
+    Raises:
+        Failure: something else differs, and that is not allowed; names each difference.
+    """
+    found = replace(found, threads=recorded.threads)
+    changed = differences(recorded, found)
+    if changed and not allow_different:
+        listed = "".join(f"\n  {name}: {before} when it began, {now} now" for name, before, now in changed)
+        raise Failure(
+            f"this is not the machine or the data that the run began on:{listed}\n"
+            "It could not promise to end with the same bytes. "
+            "To go on all the same, add --allow-different-machine"
+        )
+    return found
+
+
+def apply_environment(environment: Environment, deterministic: bool) -> None:
+    """Sets threads and determinism for this process."""
+    torch.set_num_threads(environment.threads)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(deterministic)

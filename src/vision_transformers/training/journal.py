@@ -1,0 +1,108 @@
+"""What a run writes while it goes: metrics, timing, TensorBoard, and the person who watches."""
+
+import resource
+import sys
+import time
+from dataclasses import fields, is_dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from vision_transformers.evaluation.metrics import ClassificationSums
+from vision_transformers.report.metrics import MetricsLog, Row, RowLog
+from vision_transformers.report.tensorboard import TensorBoard
+from vision_transformers.training.observer import Observer, StepReport
+from vision_transformers.training.run import Run
+from vision_transformers.training.state import TrainingState
+
+
+class Journal:
+    """The files that rows go to, and the observer.
+
+    Args:
+        run: its folder gets the files.
+        first_step: the first step that is going to be written.
+        metrics_bytes: how long metrics.jsonl was at the checkpoint; it is cut to that.
+        observer: who watches.
+    """
+
+    def __init__(self, run: Run, first_step: int, metrics_bytes: int, observer: Observer) -> None:
+        self.run = run
+        self.observer = observer
+        self.metrics = MetricsLog(run.folder.metrics, metrics_bytes)
+        self.timing = RowLog(run.folder.timing)
+        self.board = TensorBoard(run.folder.path, first_step)
+        self.board.hyperparameters(flat(run.recipe))
+        self.pace = Pace(first_step - 1)
+
+    def stepped(self, state: TrainingState, sums: ClassificationSums) -> None:
+        """A step is done."""
+        images_per_second = self.pace.images_per_second(state.step, sums.images)
+        steps_left = self.run.total_steps - state.step
+        self.observer.stepped(
+            StepReport(
+                step=state.step,
+                total_steps=self.run.total_steps,
+                epoch=state.step / self.run.order.batches_per_epoch,
+                loss=sums.loss / sums.images,
+                accuracy=sums.correct / sums.images,
+                images_per_second=images_per_second,
+                seconds_left=steps_left * sums.images / images_per_second,
+            )
+        )
+
+    def write(self, row: Row) -> None:
+        """A row of metrics, complete, and beside it what the clock says."""
+        self.metrics.append(row)
+        timing = {
+            "step": row["step"],
+            "seconds": time.monotonic() - self.pace.began,
+            "images_per_second": self.pace.images_per_second(int(row["step"]), self.run.order.batch_size),
+            "memory_mebibytes": _peak_memory(),
+        }
+        self.timing.append(timing)
+        self.board.scalars(row)
+        self.board.scalars(timing)
+        self.observer.measured(row)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.metrics.close()
+        self.timing.close()
+        self.board.close()
+
+
+class Pace:
+    """How fast this process trains, without the first step, which warms up."""
+
+    def __init__(self, first_step: int) -> None:
+        self.first_step = first_step
+        self.began = time.monotonic()
+        self._warm: float | None = None
+
+    def images_per_second(self, step: int, images: int) -> float:
+        """Images a second from the first step of this process to step number `step`."""
+        now = time.monotonic()
+        if self._warm is None:
+            self._warm = now
+            return images / max(now - self.began, 1e-9)
+        return (step - self.first_step - 1) * images / max(now - self._warm, 1e-9)
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A dataclass, with those it holds, as one dict with dotted names."""
+    values: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        name = f"{prefix}{field.name}"
+        values |= flat(value, f"{name}.") if is_dataclass(value) else {name: value}
+    return values
+
+
+def _peak_memory() -> float:
+    """The most memory that this process has held, in MiB; the system counts in KiB, or on macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

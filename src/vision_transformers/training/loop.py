@@ -1,0 +1,131 @@
+"""The loop: one straight line from the first step to the last."""
+
+import time
+
+import torch
+
+from vision_transformers.data.batches import evaluation_batches, training_batches
+from vision_transformers.data.images import Images
+from vision_transformers.errors import DataFailure
+from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
+from vision_transformers.report.metrics import Row
+from vision_transformers.runtime.attention import attention_backend
+from vision_transformers.runtime.compilation import compiled
+from vision_transformers.training.checkpoint import save_checkpoint
+from vision_transformers.training.interruption import Interrupted, Interruption
+from vision_transformers.training.journal import Journal
+from vision_transformers.training.run import Run
+from vision_transformers.training.schedule import rate_at
+from vision_transformers.training.state import TrainingState
+from vision_transformers.training.step import training_step
+
+
+def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
+    """Takes every step that is left, evaluates where the recipe says so, and writes checkpoints.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; the state is saved.
+        DataFailure: an image cannot be decoded; the state is saved.
+        Failure: a loss is not finite, a disk is full, ...
+    """
+    checkpoints = CheckpointClock(run)
+    objective = run.objective()
+    model = compiled(state.model, run.environment.compile)
+    model.train()
+    tokens = run.model_config.number_of_prefix_tokens + run.model_config.grid[0] * run.model_config.grid[1]
+    backend = attention_backend(run.device, run.environment.precision, tokens)
+    with backend, Interruption() as interruption:
+        try:
+            for batch in _batches(run, state):
+                sums, gradient_norm = training_step(run, state, model, objective, batch)
+                state.sums += sums
+                journal.stepped(state, sums)
+                if run.is_logged_at(state.step):
+                    journal.write(_row(run, state, gradient_norm))
+                if interruption.signal or checkpoints.are_due(state.step):
+                    save(run, state, journal)
+                    checkpoints.saved()
+                if interruption.signal:
+                    raise Interrupted(_go_on(run, f"stopped after step {state.step}"), interruption.signal)
+        except DataFailure as failure:
+            save(run, state, journal)
+            raise DataFailure(_go_on(run, str(failure))) from failure
+
+
+def save(run: Run, state: TrainingState, journal: Journal) -> None:
+    """Writes a checkpoint of this moment."""
+    save_checkpoint(run.folder.checkpoints, state, run.describe_model(), journal.metrics.durable_length())
+
+
+class CheckpointClock:
+    """Says when a checkpoint is due; when that is changes no result."""
+
+    def __init__(self, run: Run) -> None:
+        self.recipe = run.recipe
+        self.total_steps = run.total_steps
+        self.last = time.monotonic()
+
+    def are_due(self, step: int) -> bool:
+        """Whether to save after this many steps: by the clock, by steps, and at the end."""
+        by_clock = 0 < self.recipe.checkpoint_seconds <= time.monotonic() - self.last
+        by_steps = self.recipe.checkpoint_steps > 0 and step % self.recipe.checkpoint_steps == 0
+        return by_clock or by_steps or step == self.total_steps
+
+    def saved(self) -> None:
+        """Starts the clock anew."""
+        self.last = time.monotonic()
+
+
+def _batches(run: Run, state: TrainingState):  # type: ignore[no-untyped-def]
+    recipe = run.recipe
+    return training_batches(
+        run.training_images,
+        recipe.preprocessing,
+        recipe.augmentation,
+        run.order,
+        state.step,
+        run.total_steps,
+        run.device,
+        recipe.data.workers,
+    )
+
+
+def _row(run: Run, state: TrainingState, gradient_norm: float) -> Row:
+    """Everything that is known after this step; the sums begin anew."""
+    rate = rate_at(run.recipe.schedule, state.step - 1, run.total_steps)
+    row: Row = {
+        "step": state.step,
+        "epoch": state.step / run.order.batches_per_epoch,
+        **state.sums.means("train"),
+        "learning_rate": run.recipe.optimizer.learning_rate * rate,
+        "gradient_norm": gradient_norm,
+    }
+    state.sums = ClassificationSums()
+    if run.is_evaluated_at(state.step):
+        row |= _evaluations(run, state)
+    return row
+
+
+def _evaluations(run: Run, state: TrainingState) -> Row:
+    """Validation, and the test where it is due, which is on the weights that are kept."""
+    row: Row = {}
+    if run.data.validation is not None:
+        row |= _evaluate(run, state.judged, run.data.validation).means("validation")
+        if run.recipe.keep == "best":
+            state.keep_if_best(row["validation_accuracy"])
+    is_last = state.step == run.total_steps
+    if run.data.test is not None and (is_last or run.recipe.test == "validation"):
+        tested = state.kept() if is_last else state.judged
+        row |= _evaluate(run, tested, run.data.test).means("test")
+    return row
+
+
+def _evaluate(run: Run, model: torch.nn.Module, images: Images) -> ClassificationSums:
+    batches = evaluation_batches(
+        images, run.recipe.preprocessing, run.order.batch_size, run.device, run.recipe.data.workers
+    )
+    return evaluate(model, batches, run.environment.precision)
+
+
+def _go_on(run: Run, what_happened: str) -> str:
+    return f"{what_happened}\nThe run is saved. To go on: {run.folder.resume_command}"

@@ -1,0 +1,48 @@
+"""Who is told how a run goes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vision_transformers.report.metrics import Row
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step, as a person follows it."""
+
+    step: int
+    total_steps: int
+    epoch: float
+    """Passes over the training images that are done."""
+    loss: float
+    accuracy: float
+    """Of this step's training images, 0 to 1."""
+    images_per_second: float
+    seconds_left: float
+
+
+class Observer(Protocol):
+    """Shows a run to somebody; the default shows nothing."""
+
+    def begins(self, folder: Path, description: str, total_steps: int) -> None:
+        """The run begins or goes on."""
+
+    def stepped(self, report: StepReport) -> None:
+        """A step is done."""
+
+    def measured(self, row: Row) -> None:
+        """A row of metrics was written."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begins(self, folder: Path, description: str, total_steps: int) -> None:
+        """Nothing."""
+
+    def stepped(self, report: StepReport) -> None:
+        """Nothing."""
+
+    def measured(self, row: Row) -> None:
+        """Nothing."""

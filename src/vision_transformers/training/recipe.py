@@ -1,0 +1,164 @@
+"""The whole description of a run, as plain values: what `vit train` reads and `recipe.json` stores."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.source import DataSource
+from vision_transformers.model.config import ViTConfig
+
+CANNOT_CHANGE_THE_RESULT = frozenset(
+    {
+        "data.root",
+        "data.path",  # what lies there is compared by its fingerprint
+        "data.workers",
+        "checkpoint_seconds",
+        "checkpoint_steps",
+        "log_steps",
+    }
+)
+"""Fields that a resumed run may have otherwise; every other one must be as it was."""
+
+RESOLVED_BY_THE_MACHINE = frozenset({"device", "precision", "compile", "threads"})
+"""Fields of which a resumed run compares what they came to on the machine, not what was asked for."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What changes the parameters, and by how much."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """`muon` for the matrices of the blocks (Jordan et al. 2024), AdamW for all else; or AdamW for all."""
+    learning_rate: float = 1e-3
+    """AdamW's peak learning rate."""
+    weight_decay: float = 0.05
+    """AdamW's decoupled weight decay; norms, biases, tokens and positions have none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's averages of gradients and of their squares."""
+    muon_learning_rate: float = 0.02
+    """Muon's peak learning rate."""
+    muon_weight_decay: float = 0.0
+    """Muon's decoupled weight decay."""
+    muon_momentum: float = 0.95
+    """Muon's Nesterov momentum."""
+    clip: float = 1.0
+    """Largest norm of all gradients together; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "muon_learning_rate"):
+            if not 0 < getattr(self, name) < 100:
+                raise ValueError(f"optimizer.{name} is {getattr(self, name)}: expected above 0 and below 100")
+        for name in ("weight_decay", "muon_weight_decay", "clip"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"optimizer.{name} is {getattr(self, name)}: expected 0 or more")
+        for value in (*self.betas, self.muon_momentum):
+            if not 0 <= value < 1:
+                raise ValueError(f"optimizer betas and momentum: {value} is not at least 0 and less than 1")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate goes: up in a line, then down."""
+
+    shape: Literal["cosine", "linear", "constant"] = "cosine"
+    """How it falls after the warm-up."""
+    warmup: float = 0.05
+    """Part of all steps in which it rises from 0 to its peak."""
+    final: float = 0.0
+    """Part of its peak that it ends with; `constant` stays at the peak."""
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "final"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"schedule.{name} is {getattr(self, name)}: expected 0 to 1")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A run: model, images, optimisation, and how it is judged."""
+
+    name: str
+    """What the run folder is called by."""
+    model: ViTConfig
+    data: DataSource
+    preprocessing: Preprocessing
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+
+    seed: int = 0
+    """All randomness is a function of it and of a position."""
+    epochs: int | None = None
+    """Passes over the training images; or give `steps`."""
+    steps: int | None = None
+    """Optimizer steps; or give `epochs`."""
+    batch_size: int = 128
+    """Images in an optimizer step."""
+    accumulation: int = 1
+    """Parts in which a batch is computed one after another, to need less memory; it divides batch_size."""
+    label_smoothing: float = 0.0
+    """Part of each target that is spread over all classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` weighs each class by how rare it is."""
+    average_decay: float = 0.0
+    """Decay of a moving average of the weights, which is then what is judged and kept; 0 for none."""
+
+    evaluate_epochs: int = 1
+    """Epochs from one validation to the next; the last step is always validated."""
+    test: Literal["end", "validation"] = "end"
+    """Test once at the end, or with every validation, which a sound experiment does not do."""
+    keep: Literal["last", "best"] = "last"
+    """Weights that the run ends with: the last, or the best on the validation part."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps (untested)."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto is bfloat16 on GPUs that have it, else float32."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile; auto is on for CUDA where there is a C++ compiler."""
+    threads: int | None = None
+    """CPU threads; PyTorch's choice if not given. A resumed run takes the recorded number."""
+    deterministic: bool = False
+    """On CUDA: deterministic algorithms only, so that exact resume is promised there too."""
+
+    checkpoint_seconds: float = 60.0
+    """A checkpoint after this many seconds; 0 for none by the clock."""
+    checkpoint_steps: int = 0
+    """A checkpoint after this many steps; 0 for none by steps."""
+    log_steps: int = 50
+    """A row of metrics after this many steps, besides those with a validation."""
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_parts()
+
+    def _check_numbers(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("a recipe needs either epochs or steps: give exactly one")
+        positive = ("epochs", "steps", "batch_size", "accumulation", "evaluate_epochs", "log_steps", "threads")
+        for name in positive:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")
+        for name in ("seed", "checkpoint_seconds", "checkpoint_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
+        for name in ("label_smoothing", "average_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: expected at least 0 and less than 1")
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"accumulation is {self.accumulation}, which does not divide {self.batch_size}")
+
+    def _check_parts(self) -> None:
+        if self.keep == "best" and self.data.validation_fraction == 0 and self.data.name != "folder":
+            raise ValueError("keep is 'best', but data.validation_fraction is 0: nothing could choose")
+        if self.model.number_of_channels != self.preprocessing.channels:
+            raise ValueError(
+                f"model.number_of_channels is {self.model.number_of_channels}, "
+                f"but preprocessing.channels is {self.preprocessing.channels}"
+            )
+        if self.model.max_image_shape != self.preprocessing.size:
+            raise ValueError(
+                f"model.max_image_shape is {self.model.max_image_shape}, but preprocessing.size is "
+                f"{self.preprocessing.size}: give both the same"
+            )

@@ -1,0 +1,94 @@
+"""Everything about a run that its steps do not change."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from vision_transformers.data.batches import on_device
+from vision_transformers.data.images import DataSets, Images
+from vision_transformers.data.order import Order
+from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.training.environment import Environment
+from vision_transformers.training.objective import Objective, balanced_weights
+from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.run_folder import RunFolder
+from vision_transformers.weights.model_folder import ModelDescription
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe, on this machine, with these images, in this folder."""
+
+    recipe: Recipe
+    environment: Environment
+    data: DataSets
+    folder: RunFolder
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device(self.environment.device)
+
+    @cached_property
+    def model_config(self) -> ViTConfig:
+        """The recipe's model, with as many classes as the data has.
+
+        Raises:
+            UsageFailure: the recipe asks for another number of classes.
+        """
+        asked, found = self.recipe.model.number_of_classes, len(self.data.classes)
+        if asked not in (0, found):
+            raise UsageFailure(
+                f"model.number_of_classes is {asked}, but the data has {found} classes: leave it out, or give 0"
+            )
+        return replace(self.recipe.model, number_of_classes=found)
+
+    @cached_property
+    def order(self) -> Order:
+        """The order of the training images; a batch is never larger than the data set."""
+        number_of_images = len(self.data.train)
+        batch_size = min(self.recipe.batch_size, number_of_images)
+        if batch_size % self.recipe.accumulation:
+            raise DataFailure(
+                f"there are {number_of_images} training images, fewer than a batch of {self.recipe.batch_size}, "
+                f"and accumulation {self.recipe.accumulation} does not divide them: use --accumulation 1"
+            )
+        return Order(self.recipe.seed, number_of_images, batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps from the beginning to the end."""
+        if self.recipe.steps is not None:
+            return self.recipe.steps
+        assert self.recipe.epochs is not None
+        return self.recipe.epochs * self.order.batches_per_epoch
+
+    def is_evaluated_at(self, step: int) -> bool:
+        """Whether a validation follows this many steps."""
+        return step == self.total_steps or step % (self.recipe.evaluate_epochs * self.order.batches_per_epoch) == 0
+
+    def is_logged_at(self, step: int) -> bool:
+        """Whether a row of metrics follows this many steps."""
+        return self.is_evaluated_at(step) or step % self.recipe.log_steps == 0
+
+    @cached_property
+    def training_images(self) -> Images:
+        """The training images; on the device if they are held in memory."""
+        return on_device(self.data.train, self.device)
+
+    def objective(self) -> Objective:
+        """What is minimised."""
+        number_of_classes = len(self.data.classes)
+        weights = None
+        if self.recipe.class_weights == "balanced":
+            weights = balanced_weights(self.data.train.labels, number_of_classes).to(self.device)
+        return Objective(number_of_classes, self.recipe.label_smoothing, weights)
+
+    def describe_model(self, **training: object) -> ModelDescription:
+        """What a model folder says beside its weights."""
+        summary = {"recipe": self.recipe.name, "seed": self.recipe.seed, "data": self.data.description}
+        return ModelDescription(
+            self.model_config, self.recipe.preprocessing, self.data.classes, {**summary, **training}
+        )

@@ -1,0 +1,152 @@
+"""The folder of a run: made, found again, locked, and read back.
+
+    recipe.json         everything that was asked for, and what it came to on the machine
+    metrics.jsonl       the truth: one row a step
+    timing.jsonl        what the clock says
+    metrics.csv         metrics.jsonl for spreadsheets
+    plots/              curves and sheets
+    checkpoints/        where to go on from
+    model/              the finished model; it comes last, so it says that the run is finished
+"""
+
+import secrets
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from vision_transformers.config import differences, from_json, to_json
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import TEMPORARY, explained, lock, read_json, sweep_temporary, write_json
+from vision_transformers.training.environment import Environment, Versions, record_versions
+from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, RESOLVED_BY_THE_MACHINE, Recipe
+
+RUNS = Path("runs")
+FORMAT_VERSION = 1
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `recipe.json` holds."""
+
+    format_version: int
+    recipe: Recipe
+    environment: Environment
+    versions: Versions
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder, for its files by name."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        return self.path / "timing.jsonl"
+
+    @property
+    def table(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on."""
+        return f"vit train --resume {shlex.quote(str(self.path))}"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it holds a recipe: whether there is anything to resume."""
+        return (self.path / "recipe.json").exists()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run reached its end."""
+        return self.model.exists()
+
+    def lock(self) -> IO[bytes]:
+        """Makes the folder if need be, and takes it for this process.
+
+        Raises:
+            Failure: another process is writing it, or it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            held = lock(self.path / _LOCK)
+        except OSError as error:
+            raise explained(error, self.path) from error
+        sweep_temporary(self.path)
+        return held
+
+    def begin(self, recipe: Recipe, environment: Environment) -> None:
+        """Writes what was asked for into a new folder.
+
+        Raises:
+            UsageFailure: the folder holds a run, or something else.
+        """
+        if self.is_begun:
+            raise UsageFailure(f"{self.path} holds a run already. To go on with it: {self.resume_command}")
+        foreign = [path.name for path in self.path.iterdir() if path.name != _LOCK]
+        if foreign:
+            raise UsageFailure(
+                f"{self.path} holds other files ({', '.join(sorted(foreign)[:3])}) and no run: "
+                "choose another --run-folder"
+            )
+        record = Record(FORMAT_VERSION, recipe, environment, record_versions(), tuple(sys.argv))
+        write_json(self.path / "recipe.json", to_json(record))
+
+    def record(self) -> Record:
+        """Reads what was asked for.
+
+        Raises:
+            UsageFailure: the folder holds no run, or one of a later release.
+        """
+        if not self.path.is_dir():
+            raise UsageFailure(f"there is no run folder {self.path}")
+        if not self.is_begun:
+            raise UsageFailure(f"{self.path} holds no run (recipe.json is missing): give a folder that does")
+        content = read_json(self.path / "recipe.json")
+        if isinstance(content, dict) and content.get("format_version") != FORMAT_VERSION:
+            raise Failure(
+                f"{self.path / 'recipe.json'} has format version {content.get('format_version')}; "
+                f"this release reads {FORMAT_VERSION}"
+            )
+        return from_json(Record, content)
+
+
+def new_run_folder(recipe: Recipe) -> RunFolder:
+    """A name that no other run has: runs/<recipe>-<yyyymmdd-hhmmss>-<4 hex>."""
+    return RunFolder(RUNS / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+
+
+def newest_run(recipe: Recipe) -> RunFolder | None:
+    """The newest run under `runs/` of this recipe and seed, or None."""
+    folders = [RunFolder(path.parent) for path in RUNS.glob("*/recipe.json") if TEMPORARY not in str(path)]
+    same = [folder for folder in folders if not changed_fields(folder.record().recipe, recipe)]
+    return max(same, key=lambda folder: (folder.path / "recipe.json").stat().st_mtime_ns, default=None)
+
+
+def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
+    """The fields that differ, of those that can change the result."""
+    harmless = CANNOT_CHANGE_THE_RESULT | RESOLVED_BY_THE_MACHINE
+    return [name for name, _, _ in differences(recorded, asked) if name not in harmless]

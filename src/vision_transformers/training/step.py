@@ -1,0 +1,94 @@
+"""One step of training: from a batch to changed parameters."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vision_transformers.data.batches import Batch
+from vision_transformers.data.mixing import mix
+from vision_transformers.errors import Failure
+from vision_transformers.evaluation.metrics import ClassificationSums
+from vision_transformers.randomness import derive_seed
+from vision_transformers.runtime.precision import autocast
+from vision_transformers.training.objective import Objective
+from vision_transformers.training.run import Run
+from vision_transformers.training.schedule import rate_at
+from vision_transformers.training.state import TrainingState
+
+
+def training_step(
+    run: Run, state: TrainingState, model: nn.Module, objective: Objective, batch: Batch
+) -> tuple[ClassificationSums, float]:
+    """Takes the step number `state.step`, and counts it.
+
+    Args:
+        run: what stays the same.
+        state: what changes.
+        model: `state.model`, perhaps compiled.
+        objective: what is minimised.
+        batch: images and labels of this step.
+
+    Returns:
+        The sums over the batch's images, and the norm of the gradient before it was clipped.
+
+    Raises:
+        Failure: the loss or the gradient is not finite, or the GPU's memory is used up; nothing was changed.
+    """
+    try:
+        sums = _accumulate_gradients(run, state, model, objective, batch)
+    except torch.OutOfMemoryError as error:
+        raise Failure(_out_of_memory(run, len(batch.labels))) from error
+    rate = rate_at(run.recipe.schedule, state.step, run.total_steps)
+    norm = nn.utils.clip_grad_norm_(state.model.parameters(), run.recipe.optimizer.clip or math.inf)
+    loss, correct, gradient_norm = torch.stack([*sums, norm.double()]).tolist()
+    if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+        raise Failure(_not_finite(run, state.step, rate, loss, gradient_norm, batch))
+    state.optimizers.step(rate)
+    if state.average is not None:
+        state.average.update_parameters(state.model)
+    state.step += 1
+    return ClassificationSums(len(batch.labels), loss, int(correct)), gradient_norm
+
+
+def _accumulate_gradients(
+    run: Run, state: TrainingState, model: nn.Module, objective: Objective, batch: Batch
+) -> tuple[Tensor, Tensor]:
+    """The gradient of the mean loss of a batch, computed in parts; gives the sums of losses and hits."""
+    recipe = run.recipe
+    loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
+    correct = torch.zeros((), dtype=torch.float64, device=run.device)
+    parts = zip(batch.images.chunk(recipe.accumulation), batch.labels.chunk(recipe.accumulation), strict=True)
+    for part, (images, labels) in enumerate(parts):
+        torch.manual_seed(derive_seed(recipe.seed, "step", state.step, part))
+        images, targets = mix(
+            images, objective.targets(labels), recipe.augmentation, recipe.seed, state.step, part
+        )
+        with autocast(run.environment.precision, run.device):
+            logits = model(images)
+        loss = objective(logits, targets)
+        (loss / recipe.accumulation).backward()
+        loss_sum += loss.detach().double() * len(labels)
+        correct += (logits.detach().argmax(dim=1) == labels).sum()
+    return loss_sum, correct
+
+
+def _not_finite(
+    run: Run, step: int, rate: float, loss: float, gradient_norm: float, batch: Batch
+) -> str:
+    names = ", ".join(run.data.train.name(index) for index in batch.indices[:5].tolist())
+    return (
+        f"step {step}: the loss is {loss / len(batch.labels):g} and the norm of the gradient {gradient_norm:g}, "
+        f"at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
+        f"The optimizer's step was not taken. The batch has {len(batch.labels)} images: {names}, ... "
+        "Try a lower --optimizer.learning-rate, or a longer --schedule.warmup"
+    )
+
+
+def _out_of_memory(run: Run, batch_size: int) -> str:
+    parts = 2 * run.recipe.accumulation
+    return (
+        f"the memory of {run.environment.processor} is not enough for {batch_size // run.recipe.accumulation} "
+        f"images at once: try --accumulation {parts}, which computes the same batch in parts, "
+        f"or --batch-size {max(batch_size // 2, 1)}"
+    )

@@ -1,0 +1,95 @@
+"""The model folder: weights, architecture, preprocessing and class names, without pickle.
+
+    model.safetensors   every parameter by its name
+    config.json         format version, architecture, preprocessing, class names, training summary
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from vision_transformers.config import from_json, to_json
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import Failure
+from vision_transformers.files import read_json, write_file, write_json
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.vit import ViT
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What `config.json` says beside the weights."""
+
+    model: ViTConfig
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    training: dict[str, Any] = field(default_factory=dict)
+    """How the model was made; for people and reports."""
+
+
+def write_model(folder: Path, weights: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes a model folder into an existing, empty folder."""
+    write_tensors(folder / "model.safetensors", weights)
+    content = {
+        "format_version": FORMAT_VERSION,
+        "model": to_json(description.model),
+        "preprocessing": to_json(description.preprocessing),
+        "classes": list(description.classes),
+        "training": description.training,
+    }
+    write_json(folder / "config.json", content)
+
+
+def read_model(folder: Path) -> tuple[ViT, ModelDescription]:
+    """Reads a model folder: the model in evaluation mode, on the CPU, and its description.
+
+    Raises:
+        Failure: a file is missing, broken, of a later format, or does not fit the architecture.
+    """
+    content = read_json(folder / "config.json")
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise Failure(
+            f"{folder / 'config.json'} has format version {version}; this release reads {FORMAT_VERSION}: "
+            "install a newer vision_transformers"
+        )
+    description = ModelDescription(
+        from_json(ViTConfig, content.get("model"), "model"),
+        from_json(Preprocessing, content.get("preprocessing"), "preprocessing"),
+        tuple(content.get("classes", ())),
+        content.get("training", {}),
+    )
+    with torch.device("meta"):
+        model = ViT.from_config(description.model)
+    weights = read_tensors(folder / "model.safetensors")
+    try:
+        model.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
+    except RuntimeError as error:
+        raise Failure(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
+    return model.eval(), description
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes named tensors as safetensors, without metadata: equal tensors give equal bytes."""
+    write_file(path, save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Reads what `write_tensors` wrote.
+
+    Raises:
+        Failure: the file is missing or not safetensors.
+    """
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise Failure(f"{path} is missing") from error
+    except SafetensorError as error:
+        raise Failure(f"{path} is not a whole safetensors file: {error}") from error

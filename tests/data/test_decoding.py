@@ -1,0 +1,228 @@
+"""What a person sees in a file is what the model gets, and a bad file is one message, never a crash."""
+
+import contextlib
+import io
+import logging
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vision_transformers.data import decoding
+from vision_transformers.data.decoding import check_header, decode
+from vision_transformers.errors import DataFailure
+
+# How the upright picture is stored so that each orientation tag turns it back.
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def upright() -> Image.Image:
+    return Image.fromarray(np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3) * 3)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    return start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_photographs_are_upright_however_the_camera_was_held(
+    tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    turn = STORED[orientation]
+    stored = upright() if turn is None else upright().transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"picture{suffix}", exif=exif, quality=100)
+    decoded = decode(tmp_path / f"picture{suffix}", channels=3, background=255)
+    loss = np.abs(np.asarray(decoded, dtype=int) - np.asarray(upright(), dtype=int))
+    assert loss.max() <= (12 if suffix == ".jpg" else 0)  # a wrong turn is off by 27 and more
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0II*\0", b"Exif\0\0nonsense", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03"]
+)
+def test_broken_exif_leaves_the_picture_as_it_is_stored(tmp_path: Path, exif: bytes) -> None:
+    path = tmp_path / "picture.jpg"
+    upright().save(path, exif=exif)
+    broken = np.asarray(decode(path, channels=3, background=255))
+    upright().save(path)
+    assert np.array_equal(broken, np.asarray(decode(path, channels=3, background=255)))
+
+
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
+def test_16_bits_are_scaled_not_clipped_to_white(tmp_path: Path, name: str) -> None:
+    values = np.array([[0, 128, 129, 257], [300, 32768, 65406, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / name)
+    decoded = np.asarray(decode(tmp_path / name, channels=1, background=255))
+    assert np.array_equal(decoded, np.round(values / 257))
+
+
+def test_big_endian_and_32_bit_tiffs_are_scaled_too(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 65535]])
+    Image.frombytes("I;16B", (3, 1), values.astype(">u2").tobytes()).save(tmp_path / "big-endian.tif")
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "32-bit.tif")
+    for name in ("big-endian.tif", "32-bit.tif"):
+        assert np.asarray(decode(tmp_path / name, channels=1, background=255)).tolist() == [[0, 1, 255]]
+
+
+@pytest.mark.parametrize("values", [np.array([[0, 70000]], np.int32), np.array([[0.0, 1.0]], np.float32)])
+def test_pixels_of_unknown_range_are_refused_not_guessed(tmp_path: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(tmp_path / "measured.tif")
+    with pytest.raises(DataFailure, match=r"measured\.tif cannot be decoded: its pixels"):
+        decode(tmp_path / "measured.tif", channels=1, background=255)
+
+
+def test_cmyk_is_shown_in_its_colours(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "red.jpg", quality=100)
+    red, green, blue = np.asarray(decode(tmp_path / "red.jpg", channels=3, background=255))[4, 4]
+    assert red > 250
+    assert max(green, blue) < 5
+
+
+@pytest.mark.parametrize("background", [0, 100, 255])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA"])
+def test_transparent_pixels_show_the_background(tmp_path: Path, mode: str, background: int) -> None:
+    image = Image.new("RGBA", (2, 1), (10, 10, 10, 255))
+    image.putpixel((1, 0), (90, 90, 90, 0))
+    path = tmp_path / ("picture.tif" if mode == "PA" else "picture.png")
+    stored = image.convert(mode[:1] if mode == "PA" else mode)
+    if mode == "PA":
+        stored.putalpha(image.getchannel("A"))
+    stored.save(path)
+    decoded = decode(path, channels=1, background=background)
+    assert [decoded.getpixel((x, 0)) for x in (0, 1)] == [10, background]
+
+
+def test_palette_without_transparency_keeps_its_colours(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (2, 1), (200, 30, 60))
+    picture.quantize(4).save(tmp_path / "palette.png")
+    assert decode(tmp_path / "palette.png", channels=3, background=0).getpixel((0, 0)) == (200, 30, 60)
+
+
+def test_an_animation_gives_its_first_frame_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = [Image.new("RGB", (4, 4), (value, 0, 0)) for value in (255, 128, 64)]
+    frames[0].save(tmp_path / "animation.gif", save_all=True, append_images=frames[1:])
+    decoding._warn_of_frames.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            decoded = decode(tmp_path / "animation.gif", channels=3, background=255)
+    assert decoded.getpixel((0, 0)) == (255, 0, 0)
+    assert caplog.text.count("only the first") == 1
+
+
+def test_pipes_can_be_decoded(tmp_path: Path) -> None:
+    class Pipe(io.BytesIO):
+        def seek(self, *_: int) -> int:
+            raise io.UnsupportedOperation("seek")
+
+    upright().save(tmp_path / "picture.png")
+    pipe = Pipe((tmp_path / "picture.png").read_bytes())
+    assert decode(pipe, channels=3, background=255).size == upright().size
+
+
+def truncated() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+        buffer, "JPEG"
+    )
+    return buffer.getvalue()[:2000]
+
+
+def other_format() -> bytes:
+    buffer = io.BytesIO()
+    upright().save(buffer, "PPM")
+    return buffer.getvalue()
+
+
+BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
+    "truncated": (truncated, "truncated"),
+    "html": (lambda: b"<!DOCTYPE html><html></html>", "it begins with b'<!DOCTYPE html>"),
+    "empty": (lambda: b"", "it is empty"),
+    "unlisted format": (other_format, "it is none of JPEG"),
+    "bomb that Pillow refuses": (lambda: png_of_size(30_000, 30_000), "exceeds limit"),
+    "bomb that Pillow warns of": (lambda: png_of_size(10_000, 10_000), "more than the limit of"),
+    "no pixels": (lambda: b"GIF89a" + b"\0" * 7 + b",\0\0\0\0\0\0\0\0\0\x02\x01\0\0;", "cannot be decoded"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_bad_file_is_one_message_with_its_name_cause_and_remedy(tmp_path: Path, kind: str) -> None:
+    make, cause = BROKEN[kind]
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(make())
+    with pytest.raises(DataFailure) as failure:
+        decode(path, channels=3, background=255)
+    assert str(path) in str(failure.value)
+    assert cause in str(failure.value)
+    assert "remove it" in str(failure.value)
+
+
+def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataFailure, match=r"missing\.png does not exist"):
+        decode(tmp_path / "missing.png", channels=3, background=255)
+    with pytest.raises(DataFailure, match="is a folder"):
+        decode(tmp_path, channels=3, background=255)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read every file")
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").touch(mode=0)
+    with pytest.raises(DataFailure, match=r"secret\.png may not be read"):
+        decode(tmp_path / "secret.png", channels=3, background=255)
+
+
+def test_no_change_of_bytes_gives_anything_but_a_picture_or_a_message(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    for suffix in ("png", "gif", "tif", "bmp", "webp", "jpg"):
+        upright().save(tmp_path / f"picture.{suffix}")
+        whole = np.frombuffer((tmp_path / f"picture.{suffix}").read_bytes(), dtype=np.uint8)
+        for _ in range(30):
+            changed = whole.copy()
+            changed[random.integers(len(whole), size=3)] = random.integers(256, size=3)
+            with contextlib.suppress(DataFailure):
+                assert decode(io.BytesIO(changed.tobytes()), channels=3, background=255).mode == "RGB"
+
+
+def test_checking_a_header_finds_what_is_no_picture_but_reads_no_pixels(tmp_path: Path) -> None:
+    (tmp_path / "truncated.jpg").write_bytes(truncated())
+    check_header(tmp_path / "truncated.jpg")
+    (tmp_path / "page.jpg").write_bytes(b"<html>")
+    with pytest.raises(DataFailure, match=r"page\.jpg"):
+        check_header(tmp_path / "page.jpg")
+    (tmp_path / "bomb.png").write_bytes(png_of_size(10_000, 10_000))
+    with pytest.raises(DataFailure, match="more than the limit"):
+        check_header(tmp_path / "bomb.png")
+
+
+def test_decoding_leaves_pillow_and_the_warnings_of_the_program_alone(tmp_path: Path) -> None:
+    upright().save(tmp_path / "picture.png")
+    before = list(warnings.filters), Image.MAX_IMAGE_PIXELS
+    decode(tmp_path / "picture.png", channels=3, background=255)
+    assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before

@@ -1,0 +1,45 @@
+"""A picture comes to the model in the size and crop that its preprocessing says."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.resizing import resize, to_pixels
+
+
+def picture(width: int, height: int) -> Image.Image:
+    random = np.random.default_rng(0)
+    return Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+def test_squash_is_pillows_resize(interpolation: str) -> None:
+    preprocessing = Preprocessing(size=(12, 20), interpolation=interpolation)  # type: ignore[arg-type]
+    resized = resize(picture(50, 30), preprocessing)
+    expected = picture(50, 30).resize((20, 12), Image.Resampling[interpolation.upper()])
+    assert np.array_equal(np.asarray(resized), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [(57, 41), (41, 57), (100, 33), (8, 9)])
+def test_center_gives_the_pixels_of_torchvisions_resize_and_center_crop(size: tuple[int, int]) -> None:
+    preprocessing = Preprocessing(size=(28, 28), crop="center", crop_fraction=0.875)
+    expected = functional.center_crop(functional.resize(picture(*size), [32]), [28, 28])
+    assert np.array_equal(np.asarray(resize(picture(*size), preprocessing)), np.asarray(expected))
+
+
+@pytest.mark.parametrize("size", [(57, 41), (41, 57), (3, 300), (300, 3)])
+def test_center_covers_a_crop_that_is_not_square(size: tuple[int, int]) -> None:
+    white = Image.new("L", size, 255)
+    preprocessing = Preprocessing(size=(10, 30), crop="center", crop_fraction=0.9)
+    cropped = np.asarray(resize(white, preprocessing))
+    assert cropped.shape == (10, 30)
+    assert cropped.min() == 255  # no black border
+
+
+def test_pixels_have_channels_first() -> None:
+    image = picture(5, 3)
+    assert torch.equal(to_pixels(image), torch.from_numpy(np.array(image)).permute(2, 0, 1))
+    assert to_pixels(image.convert("L")).shape == (1, 3, 5)

@@ -1,0 +1,172 @@
+import pytest
+import torch
+
+from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.vary_batch import (
+    CROP_ASPECT,
+    ERASED_GREY,
+    erase,
+    resized_crop,
+    shift,
+    vary_batch,
+)
+from vision_transformers.randomness import derive_seed, uniform
+
+EVERYTHING = Augmentation(resized_crop=(0.3, 1.0), shift=3, flip=True, erasing=0.5)
+
+
+def images(count, channels=3, height=12, width=16):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, channels, height, width), dtype=torch.uint8, generator=generator)
+
+
+def numbers(count, draws, seed=0):
+    return uniform(derive_seed(seed, "test"), torch.arange(count), draws)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 300])
+def test_an_image_is_varied_alike_in_any_batch(batch_size):
+    """Else a resumed run with another batch order would train on other images."""
+    pixels, indices = images(300), torch.randperm(300, generator=torch.Generator().manual_seed(1))
+    whole = vary_batch(pixels[indices], indices, EVERYTHING, seed=0, epoch=2)
+    parts = [
+        vary_batch(pixels[part], part, EVERYTHING, seed=0, epoch=2) for part in indices.split(batch_size)
+    ]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_nothing_that_ran_before_matters_and_the_global_generator_is_not_used():
+    pixels, indices = images(20), torch.arange(20)
+    first = vary_batch(pixels, indices, EVERYTHING, seed=0, epoch=0)
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    assert torch.equal(vary_batch(pixels, indices, EVERYTHING, seed=0, epoch=0), first)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_seeds_epochs_and_images_are_varied_differently():
+    pixels = images(1).expand(20, -1, -1, -1)
+    indices = torch.arange(20)
+    first = vary_batch(pixels, indices, EVERYTHING, seed=0, epoch=0)
+    assert len({tuple(image.flatten().tolist()) for image in first}) == 20
+    for seed, epoch in [(0, 1), (1, 0)]:
+        assert not torch.equal(vary_batch(pixels, indices, EVERYTHING, seed, epoch), first)
+
+
+def test_without_variation_pixels_stay_as_they_are():
+    pixels = images(5)
+    varied = vary_batch(pixels, torch.arange(5), Augmentation(mixup=1.0, cutmix=1.0), seed=0, epoch=0)
+    assert torch.equal(varied, pixels)
+
+
+def test_the_callers_pixels_are_not_changed():
+    """Else images in memory would decay from epoch to epoch."""
+    pixels = images(20)
+    before = pixels.clone()
+    vary_batch(pixels, torch.arange(20), EVERYTHING, seed=0, epoch=0)
+    assert torch.equal(pixels, before)
+
+
+def test_a_shift_is_the_one_that_a_loop_over_pixels_makes():
+    pixels, most = images(40, height=5, width=6), 3
+    chosen = numbers(40, 2)
+    shifted = shift(pixels, most, chosen)
+    for image in range(40):
+        up, left = ((chosen[image] * (2 * most + 1)).int() - most).tolist()
+        for row in range(5):
+            for column in range(6):
+                inside = 0 <= row + up < 5 and 0 <= column + left < 6
+                expected = pixels[image, :, row + up, column + left] if inside else torch.zeros(3)
+                assert torch.equal(shifted[image, :, row, column], expected.byte())
+
+
+def test_every_shift_occurs_about_equally_often():
+    dot = torch.zeros(4900, 1, 9, 9, dtype=torch.uint8)
+    dot[:, 0, 4, 4] = 1
+    counts = shift(dot, 3, numbers(4900, 2)).sum(0)[0]
+    assert counts.sum() == 4900
+    assert (counts[1:8, 1:8] > 60).all()
+    assert (counts[1:8, 1:8] < 150).all()
+
+
+def test_a_shift_larger_than_the_image_is_possible():
+    assert shift(images(50), 100, numbers(50, 2)).shape == (50, 3, 12, 16)
+
+
+def test_half_of_the_images_are_mirrored_and_the_others_are_not():
+    pixels, indices = images(400), torch.arange(400)
+    varied = vary_batch(pixels, indices, Augmentation(flip=True), seed=0, epoch=0)
+    mirrored = (varied == pixels.flip(-1)).flatten(1).all(1)
+    plain = (varied == pixels).flatten(1).all(1)
+    assert (mirrored ^ plain).all()
+    assert 150 < mirrored.sum() < 250
+
+
+def test_mirroring_twice_is_no_change():
+    pixels, indices = images(50), torch.arange(50)
+    augmentation = Augmentation(flip=True)
+    once = vary_batch(pixels, indices, augmentation, seed=0, epoch=0)
+    assert torch.equal(vary_batch(once, indices, augmentation, seed=0, epoch=0), pixels)
+
+
+def test_turning_one_variation_on_does_not_change_the_others():
+    pixels, indices = images(50), torch.arange(50)
+    flipped = vary_batch(pixels, indices, Augmentation(flip=True), seed=0, epoch=0)
+    erased = vary_batch(pixels, indices, Augmentation(flip=True, erasing=0.3), seed=0, epoch=0)
+    assert torch.equal(erased[erased != ERASED_GREY], flipped[erased != ERASED_GREY])
+
+
+@pytest.mark.parametrize("share", [(0.02, 0.33), (0.2, 0.2), (1.0, 1.0)])
+def test_the_erased_share_is_within_its_bounds(share):
+    black = torch.zeros(500, 3, 40, 30, dtype=torch.uint8)
+    erased = erase(black, share, numbers(500, 4), torch.ones(500, dtype=torch.bool)) == ERASED_GREY
+    shares = erased[:, 0].float().mean(dim=(1, 2))
+    assert (shares > share[0] * 0.8).all()
+    assert (shares < share[1] * 1.1 + 0.01).all()
+    assert torch.equal(erased.any(1), erased.all(1))
+
+
+def test_an_erased_region_is_one_rectangle_that_may_lie_anywhere():
+    black = torch.zeros(2000, 1, 16, 16, dtype=torch.uint8)
+    erased = erase(black, (0.05, 0.3), numbers(2000, 4), torch.ones(2000, dtype=torch.bool))[:, 0] > 0
+    rectangles = erased.any(2)[:, :, None] & erased.any(1)[:, None, :]
+    assert torch.equal(erased, rectangles)
+    assert erased.any(0).all()
+
+
+def test_only_the_chosen_share_of_images_is_erased():
+    black = torch.zeros(1000, 1, 16, 16, dtype=torch.uint8)
+    varied = vary_batch(black, torch.arange(1000), Augmentation(erasing=0.25), seed=0, epoch=0)
+    assert 200 < (varied > 0).flatten(1).any(1).sum() < 300
+
+
+def test_a_crop_of_the_whole_area_is_no_change():
+    pixels = images(50, height=16, width=16)
+    assert torch.equal(resized_crop(pixels, (1.0, 1.0), numbers(50, 4)), pixels)
+
+
+def test_a_crop_covers_the_area_and_the_aspect_that_were_asked_for():
+    """Measured on a picture whose pixels say where they are."""
+    ramp = torch.arange(0, 200, 4, dtype=torch.uint8)
+    pixels = torch.stack([ramp[:, None].expand(50, 50), ramp.expand(50, 50)])[None].expand(300, -1, -1, -1)
+    cropped = resized_crop(pixels, (0.25, 0.75), numbers(300, 4)).float()
+    span = (cropped.amax((2, 3)) - cropped.amin((2, 3))) / 4 * 50 / 49
+    share, aspect = span.prod(1) / 2500, span[:, 1] / span[:, 0]
+    assert (share > 0.22).all()
+    assert (share < 0.78).all()
+    assert (aspect > CROP_ASPECT[0] * 0.95).all()
+    assert (aspect < CROP_ASPECT[1] * 1.05).all()
+    assert share.std() > 0.1
+    assert aspect.std() > 0.1
+
+
+def test_a_crop_of_a_long_image_stays_inside():
+    cropped = resized_crop(images(200, height=4, width=40).clamp(min=1), (0.9, 1.0), numbers(200, 4))
+    assert cropped.min() >= 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_varies_alike_each_time():
+    pixels, indices = images(100).cuda(), torch.arange(100).cuda()
+    first, second = (vary_batch(pixels, indices, EVERYTHING, seed=0, epoch=0) for _ in range(2))
+    assert torch.equal(first, second)

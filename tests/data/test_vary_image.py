@@ -1,0 +1,110 @@
+import random
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.data.vary_batch import ERASED_GREY
+from vision_transformers.data.vary_image import vary_image
+
+EVERYTHING = Augmentation(
+    resized_crop=(0.3, 1.0), shift=2, flip=True, rand_augment=2, color_jitter=0.4, erasing=0.5
+)
+SIZE = Preprocessing(size=(16, 20))
+
+
+def picture(mode="RGB", width=40, height=30):
+    channels = {"L": (), "RGB": (3,)}[mode]
+    return Image.fromarray(
+        numpy.random.default_rng(0).integers(0, 256, (height, width, *channels), dtype=numpy.uint8)
+    )
+
+
+def vary(augmentation, image=None, seed=0, epoch=0, index=0, preprocessing=SIZE):
+    return vary_image(image or picture(), preprocessing, augmentation, seed, epoch, index)
+
+
+def test_the_same_position_gives_the_same_pixels_whatever_ran_before():
+    """Else a resumed run, or one with other workers, would train on other images."""
+    once = [vary(EVERYTHING, index=index) for index in range(20)]
+    for source in (torch.manual_seed, random.seed, numpy.random.seed):
+        source(1234)
+    again = [vary(EVERYTHING, index=index) for index in reversed(range(20))]
+    assert all(torch.equal(a, b) for a, b in zip(once, again[::-1], strict=True))
+
+
+def test_the_global_generators_are_left_as_they_were():
+    torch.manual_seed(5)
+    before = torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()
+    for index in range(20):
+        vary(EVERYTHING, index=index)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert numpy.random.get_state()[1].tolist() == before[2]
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"epoch": 1}, {"index": 1}])
+def test_seeds_epochs_and_images_are_varied_differently(other):
+    assert not torch.equal(vary(EVERYTHING), vary(EVERYTHING, **other))
+
+
+def test_without_variation_an_image_is_only_resized():
+    assert torch.equal(vary(Augmentation()), to_pixels(resize(picture(), SIZE)))
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation(resized_crop=(0.2, 1.0)),
+        Augmentation(shift=30),
+        Augmentation(flip=True),
+        Augmentation(rand_augment=2, rand_augment_magnitude=30),
+        Augmentation(color_jitter=1.0),
+        Augmentation(erasing=1.0),
+    ],
+)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_each_variation_gives_the_size_of_the_model_and_varies(augmentation, mode):
+    channels = {"L": 1, "RGB": 3}[mode]
+    preprocessing = Preprocessing(size=(16, 20), channels=channels)
+    image = picture(mode)
+    varied = [vary(augmentation, image, index=index, preprocessing=preprocessing) for index in range(60)]
+    assert all(pixels.shape == (channels, 16, 20) and pixels.dtype == torch.uint8 for pixels in varied)
+    assert any(not torch.equal(varied[0], pixels) for pixels in varied[1:])
+
+
+def test_a_shift_moves_the_image_by_whole_pixels_and_brings_in_black():
+    white = Image.new("L", (20, 16), 255)
+    preprocessing = Preprocessing(size=(16, 20), channels=1)
+    rows = set()
+    for index in range(100):
+        (pixels,) = vary(Augmentation(shift=2), white, index=index, preprocessing=preprocessing)
+        assert set(pixels.unique().tolist()) <= {0, 255}
+        rows.add(int((pixels == 255).any(1).sum()))
+    assert rows == {14, 15, 16}
+
+
+def test_half_of_the_images_are_mirrored():
+    plain = vary(Augmentation())
+    varied = [vary(Augmentation(flip=True), index=index) for index in range(200)]
+    mirrored = sum(torch.equal(pixels, plain.flip(-1)) for pixels in varied)
+    assert mirrored + sum(torch.equal(pixels, plain) for pixels in varied) == 200
+    assert 70 < mirrored < 130
+
+
+def test_an_erased_rectangle_is_grey_and_of_the_size_that_was_asked_for():
+    black = Image.new("RGB", (40, 40))
+    preprocessing = Preprocessing(size=(40, 40))
+    augmentation = Augmentation(erasing=1.0, erasing_area=(0.1, 0.3))
+    for index in range(50):
+        pixels = vary(augmentation, black, index=index, preprocessing=preprocessing)
+        assert set(pixels.unique().tolist()) == {0, ERASED_GREY}
+        assert 0.08 < (pixels == ERASED_GREY).float().mean() < 0.32
+
+
+def test_mixing_is_left_to_batches():
+    assert torch.equal(vary(Augmentation(mixup=0.8, cutmix=1.0)), vary(Augmentation()))
