@@ -65,7 +65,7 @@ def _place(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
+def _value(hint: Any, value: Any, where: str) -> Any:  # noqa: PLR0911 - one for each kind of type
     """One value of the type that `hint` says."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
@@ -101,4 +101,6 @@ def _tuple(hints: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
         hints = (hints[0],) * len(value)
     if len(hints) != len(value):
         raise UsageFailure(f"{where} has {len(value)} values: expected {len(hints)}")
-    return tuple(_value(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True)))
+    return tuple(
+        _value(hint, item, f"{where}[{i}]") for i, (hint, item) in enumerate(zip(hints, value, strict=True))
+    )

@@ -117,11 +117,11 @@ VISION_TRANSFORMERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"query_key_normalization": True, "query_bias": False, "key_bias": False, "value_bias": False},
         {"qk_norm": True, "qkv_bias": False},
     ),
-    "no bias after attention, no positions": (
-        {"attention_projection_bias": False, "positions": "none"},
-        {"proj_bias": False, "pos_embed": "none"},
+    "no positions": ({"positions": "none"}, {"pos_embed": "none"}),
+    "SwiGLU": (
+        {"activation": "swiglu"},
+        {"mlp_layer": timm.layers.SwiGLUPacked, "act_layer": "silu", "mlp_ratio": 3.0},
     ),
-    "SwiGLU": ({"activation": "swiglu"}, {"mlp_layer": timm.layers.SwiGLUPacked, "mlp_ratio": 3.0}),
 }
 
 

@@ -8,9 +8,9 @@ class Augmentation:
     """Variations of the training images; everything is off unless a recipe turns it on."""
 
     resized_crop: tuple[float, float] | None = None
-    """Crops this share of the area (least, most), of aspect 3/4 to 4/3, and resizes it to the model's size."""
+    """Crops this share of the area (least, most), of aspect 3/4 to 4/3, and resizes it to the model's."""
     shift: int = 0
-    """Shifts by up to this many pixels each way; what comes in is `padding`."""
+    """Shifts by up to this many pixels each way; what comes in is black."""
     flip: bool = False
     """Mirrors half of the images, left to right."""
     rand_augment: int = 0

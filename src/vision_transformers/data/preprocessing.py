@@ -32,7 +32,9 @@ class Preprocessing:
         if min(self.size) < 1:
             raise ValueError(f"preprocessing.size is {self.size}: expected at least one pixel each way")
         if not 0 < self.crop_fraction <= 1:
-            raise ValueError(f"preprocessing.crop_fraction is {self.crop_fraction}: expected above 0, at most 1")
+            raise ValueError(
+                f"preprocessing.crop_fraction is {self.crop_fraction}: expected above 0, at most 1"
+            )
         if not 0 <= self.background <= 255:
             raise ValueError(f"preprocessing.background is {self.background}: expected 0 to 255")
         for name in ("mean", "std"):

@@ -34,4 +34,6 @@ class DataSource:
         if self.name == "folder" and self.path is None:
             raise ValueError("data.path is missing: the data set `folder` needs --data.path PATH")
         if self.name != "folder" and self.path is not None:
-            raise ValueError(f"data.path is for the data set `folder`; {self.name} is found under --data.root")
+            raise ValueError(
+                f"data.path is for the data set `folder`; {self.name} is found under --data.root"
+            )

@@ -31,9 +31,7 @@ class ClassificationSums:
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, batches: Iterable[Batch], precision: ResolvedPrecision
-) -> ClassificationSums:
+def evaluate(model: nn.Module, batches: Iterable[Batch], precision: ResolvedPrecision) -> ClassificationSums:
     """Cross-entropy and correct guesses of a model over all valid images; the model's mode is put back."""
     was_training = model.training
     model.eval()

@@ -45,7 +45,9 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         attention_dimension = attention_dimension or model_dimension
         if attention_dimension % number_of_heads:
-            raise ValueError(f"number_of_heads is {number_of_heads}, which does not divide {attention_dimension}")
+            raise ValueError(
+                f"number_of_heads is {number_of_heads}, which does not divide {attention_dimension}"
+            )
         head_dimension = attention_dimension // number_of_heads
         self.number_of_heads = number_of_heads
         self.dropout = dropout
@@ -90,7 +92,7 @@ class MultiHeadAttention(nn.Module):
         return self.projection(attended.transpose(1, 2).flatten(2)), weights
 
     def _split_heads(self, query_key_value: Tensor) -> tuple[Tensor, ...]:
-        """From (batch, tokens, 3 * attention_dimension) to three of (batch, heads, tokens, head_dimension)."""
+        """From (batch, tokens, 3 * attention) to three of (batch, heads, tokens, head_dimension)."""
         return query_key_value.unflatten(2, (3, self.number_of_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 

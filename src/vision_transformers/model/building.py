@@ -100,7 +100,7 @@ def transformer(config: ViTConfig) -> Transformer:
     )
 
 
-def classification_head(config: ViTConfig) -> nn.Module:
+def classification_head(config: ViTConfig) -> ClassificationHead | DistillationHead:
     """Pool and classifier."""
     after_pool = config.final_normalization == "after-pool"
     if config.distillation_token:

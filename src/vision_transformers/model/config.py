@@ -87,10 +87,10 @@ class ViTConfig:
     layer_scale: float | None = None
     """First value of a learned scale on each residual branch (arXiv 2103.17239); none if not given."""
     stochastic_depth: float = 0.0
-    """Chance that an image skips the last encoder's branches in training; earlier ones less, in proportion."""
+    """Chance that an image skips the last encoder's branches in training; for earlier ones it is less."""
 
     pool: Pool = "class"
-    """Which tokens the head reads; `mean` is of patches, `attention` the pool of SigLIP (arXiv 2303.15343)."""
+    """What the head reads; `mean` is of patches, `attention` is SigLIP's (arXiv 2303.15343)."""
     final_normalization: Literal["before-pool", "after-pool"] = "before-pool"
     """Where the last LayerNorm stands."""
     pre_logits_dimension: int | None = None
@@ -134,7 +134,13 @@ class ViTConfig:
                 raise ValueError(f"{name} is {choice!r}: {nearest(str(choice), get_args(hint))}")
 
     def _check_sizes(self) -> None:
-        sizes = ("model_dimension", "number_of_layers", "number_of_heads", "hidden_dimension", "number_of_channels")
+        sizes = (
+            "model_dimension",
+            "number_of_layers",
+            "number_of_heads",
+            "hidden_dimension",
+            "number_of_channels",
+        )
         for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")
@@ -150,7 +156,7 @@ class ViTConfig:
         for size, patch in zip(self.max_image_shape, self.patch_shape, strict=True):
             if patch < 1 or size < patch or size % patch:
                 raise ValueError(
-                    f"max_image_shape {self.max_image_shape} is not whole patches of {self.patch_shape} pixels"
+                    f"max_image_shape {self.max_image_shape} is not whole patches of {self.patch_shape}"
                 )
 
     def _check_attention(self) -> None:
@@ -159,11 +165,15 @@ class ViTConfig:
             raise ValueError(f"number_of_heads is {self.number_of_heads}, which does not divide {width}")
         if not self.attention_projection and width != self.model_dimension:
             raise ValueError(
-                f"attention_dimension is {width}: without attention_projection it must be {self.model_dimension}"
+                f"attention_dimension is {width}: without attention_projection, expected {self.model_dimension}"
             )
         if self.positions == "rotary" and self.head_dimension % 4:
-            raise ValueError(f"rotary positions need heads whose width 4 divides: it is {self.head_dimension}")
-        if self.positions.startswith("sine-cosine") and (self.model_dimension % 4 or self.model_dimension < 8):
+            raise ValueError(
+                f"rotary positions need heads whose width 4 divides: it is {self.head_dimension}"
+            )
+        if self.positions.startswith("sine-cosine") and (
+            self.model_dimension % 4 or self.model_dimension < 8
+        ):
             raise ValueError(
                 "sine-cosine positions need a model_dimension of at least 8 that 4 divides: "
                 f"it is {self.model_dimension}"

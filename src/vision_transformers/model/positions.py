@@ -34,7 +34,9 @@ class LearnablePositionalEncoding(nn.Module):
     ) -> None:
         super().__init__()
         self.number_of_prefix_positions = number_of_prefix_positions
-        prefix_tokens = number_of_prefix_positions if number_of_prefix_tokens is None else number_of_prefix_tokens
+        prefix_tokens = (
+            number_of_prefix_positions if number_of_prefix_tokens is None else number_of_prefix_tokens
+        )
         self.prefix_tokens_without_position = prefix_tokens - number_of_prefix_positions
         self.grid = grid
         self.resize: PositionResize = resize
@@ -67,7 +69,9 @@ class LearnablePositionalEncoding(nn.Module):
             ValueError: the table was made without a grid.
         """
         if self.grid is None:
-            raise ValueError("these positions were made without a grid: give grid=(rows, columns) when making them")
+            raise ValueError(
+                "these positions were made without a grid: give grid=(rows, columns) when making them"
+            )
         if grid == self.grid and not self.prefix_tokens_without_position:
             return self.position_embeddings
         prefix = self.position_embeddings[:, : self.number_of_prefix_positions]

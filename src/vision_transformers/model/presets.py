@@ -9,7 +9,7 @@ from vision_transformers.model.config import ViTConfig
 
 
 def _imagenet(patch: int, dimension: int, layers: int, heads: int, hidden: int, **options: Any) -> ViTConfig:
-    sizes = {"max_image_shape": (224, 224), "number_of_classes": 1000} | options
+    sizes: dict[str, Any] = {"max_image_shape": (224, 224), "number_of_classes": 1000} | options
     return ViTConfig(
         patch_shape=(patch, patch),
         model_dimension=dimension,
@@ -23,7 +23,9 @@ def _imagenet(patch: int, dimension: int, layers: int, heads: int, hidden: int, 
 
 def _dinov2(dimension: int, layers: int, heads: int, hidden: int, **options: Any) -> ViTConfig:
     fixed: dict[str, Any] = {"max_image_shape": (518, 518), "number_of_classes": 0, "layer_scale": 1e-5}
-    return _imagenet(14, dimension, layers, heads, hidden, position_resize="bicubic-offset", **fixed, **options)
+    return _imagenet(
+        14, dimension, layers, heads, hidden, position_resize="bicubic-offset", **fixed, **options
+    )
 
 
 PRESETS = {

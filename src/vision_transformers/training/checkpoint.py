@@ -1,13 +1,13 @@
 """Checkpoints: a state on the disk, whole or not there, and the newest that can be trusted.
 
-    checkpoints/step-<8 digits>/
-        model/                   a model folder of the raw weights
-        optimizer.safetensors    every tensor of the optimizers
-        average.safetensors      the moving average, where there is one
-        best.safetensors         the best weights so far, where they are kept
-        state.json               step, running sums, length of metrics.jsonl in bytes
-        manifest.json            size and sha256 of each file
-    checkpoints/LAST             the name of the newest
+checkpoints/step-<8 digits>/
+    model/                   a model folder of the raw weights
+    optimizer.safetensors    every tensor of the optimizers
+    average.safetensors      the moving average, where there is one
+    best.safetensors         the best weights so far, where they are kept
+    state.json               step, running sums, length of metrics.jsonl in bytes
+    manifest.json            size and sha256 of each file
+checkpoints/LAST             the name of the newest
 """
 
 import logging
@@ -34,7 +34,12 @@ from vision_transformers.files import (
     write_manifest,
 )
 from vision_transformers.training.state import TrainingState
-from vision_transformers.weights.model_folder import ModelDescription, read_tensors, write_model, write_tensors
+from vision_transformers.weights.model_folder import (
+    ModelDescription,
+    read_tensors,
+    write_model,
+    write_tensors,
+)
 
 KEPT = 2
 FORMAT_VERSION = 1

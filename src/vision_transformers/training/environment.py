@@ -2,9 +2,8 @@
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
-from typing import Literal
 
 import torch
 
@@ -14,33 +13,7 @@ from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
 from vision_transformers.runtime.precision import resolve_precision
 from vision_transformers.training.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What must be the same for a resumed run to end with the same bytes."""
-
-    torch: str
-    torchvision: str
-    pillow: str
-    device: str
-    """Where PyTorch computes, such as `cuda:0`."""
-    processor: str
-    threads: int
-    precision: Literal["float32", "bfloat16"]
-    compile: bool
-    data: str
-    """The fingerprint of the images and labels."""
-
-
-@dataclass(frozen=True)
-class Versions:
-    """What else was there, for the record."""
-
-    vision_transformers: str
-    python: str
-    numpy: str
-    platform: str
+from vision_transformers.training.record import Environment, Versions
 
 
 def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
@@ -65,9 +38,7 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
 
 def record_versions() -> Versions:
     """The versions of what runs here."""
-    return Versions(
-        version("vision_transformers"), sys.version.split()[0], version("numpy"), sys.platform
-    )
+    return Versions(version("vision_transformers"), sys.version.split()[0], version("numpy"), sys.platform)
 
 
 def settle_environment(recorded: Environment, found: Environment, allow_different: bool) -> Environment:

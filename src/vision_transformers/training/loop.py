@@ -1,10 +1,11 @@
 """The loop: one straight line from the first step to the last."""
 
 import time
+from collections.abc import Iterator
 
 import torch
 
-from vision_transformers.data.batches import evaluation_batches, training_batches
+from vision_transformers.data.batches import Batch, evaluation_batches, training_batches
 from vision_transformers.data.images import Images
 from vision_transformers.errors import DataFailure
 from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
@@ -76,7 +77,7 @@ class CheckpointClock:
         self.last = time.monotonic()
 
 
-def _batches(run: Run, state: TrainingState):  # type: ignore[no-untyped-def]
+def _batches(run: Run, state: TrainingState) -> Iterator[Batch]:
     recipe = run.recipe
     return training_batches(
         run.training_images,

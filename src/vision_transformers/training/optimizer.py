@@ -15,7 +15,7 @@ class Optimizers:
     """
 
     def __init__(self, model: nn.Module, config: Optimizer) -> None:
-        self.names = {parameter: name for name, parameter in model.named_parameters()}
+        self.names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         matrices, decayed, others = _divide(model, config)
         adamw = torch.optim.AdamW(
             [

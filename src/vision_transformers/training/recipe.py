@@ -89,10 +89,10 @@ class Recipe:
 
     seed: int = 0
     """All randomness is a function of it and of a position."""
-    epochs: int | None = None
-    """Passes over the training images; or give `steps`."""
+    epochs: int = 10
+    """Passes over the training images, unless `steps` is given."""
     steps: int | None = None
-    """Optimizer steps; or give `epochs`."""
+    """Optimizer steps, in place of `epochs`."""
     batch_size: int = 128
     """Images in an optimizer step."""
     accumulation: int = 1
@@ -134,9 +134,15 @@ class Recipe:
         self._check_parts()
 
     def _check_numbers(self) -> None:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("a recipe needs either epochs or steps: give exactly one")
-        positive = ("epochs", "steps", "batch_size", "accumulation", "evaluate_epochs", "log_steps", "threads")
+        positive = (
+            "epochs",
+            "steps",
+            "batch_size",
+            "accumulation",
+            "evaluate_epochs",
+            "log_steps",
+            "threads",
+        )
         for name in positive:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")

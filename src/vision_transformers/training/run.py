@@ -10,9 +10,9 @@ from vision_transformers.data.images import DataSets, Images
 from vision_transformers.data.order import Order
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.model.config import ViTConfig
-from vision_transformers.training.environment import Environment
 from vision_transformers.training.objective import Objective, balanced_weights
 from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.record import Environment
 from vision_transformers.training.run_folder import RunFolder
 from vision_transformers.weights.model_folder import ModelDescription
 
@@ -41,7 +41,7 @@ class Run:
         asked, found = self.recipe.model.number_of_classes, len(self.data.classes)
         if asked not in (0, found):
             raise UsageFailure(
-                f"model.number_of_classes is {asked}, but the data has {found} classes: leave it out, or give 0"
+                f"model.number_of_classes is {asked}, but the data has {found} classes: leave it out"
             )
         return replace(self.recipe.model, number_of_classes=found)
 
@@ -52,7 +52,7 @@ class Run:
         batch_size = min(self.recipe.batch_size, number_of_images)
         if batch_size % self.recipe.accumulation:
             raise DataFailure(
-                f"there are {number_of_images} training images, fewer than a batch of {self.recipe.batch_size}, "
+                f"there are {number_of_images} training images, not a batch of {self.recipe.batch_size}, "
                 f"and accumulation {self.recipe.accumulation} does not divide them: use --accumulation 1"
             )
         return Order(self.recipe.seed, number_of_images, batch_size)
@@ -62,12 +62,14 @@ class Run:
         """Optimizer steps from the beginning to the end."""
         if self.recipe.steps is not None:
             return self.recipe.steps
-        assert self.recipe.epochs is not None
         return self.recipe.epochs * self.order.batches_per_epoch
 
     def is_evaluated_at(self, step: int) -> bool:
         """Whether a validation follows this many steps."""
-        return step == self.total_steps or step % (self.recipe.evaluate_epochs * self.order.batches_per_epoch) == 0
+        return (
+            step == self.total_steps
+            or step % (self.recipe.evaluate_epochs * self.order.batches_per_epoch) == 0
+        )
 
     def is_logged_at(self, step: int) -> bool:
         """Whether a row of metrics follows this many steps."""

@@ -1,17 +1,16 @@
 """The folder of a run: made, found again, locked, and read back.
 
-    recipe.json         everything that was asked for, and what it came to on the machine
-    metrics.jsonl       the truth: one row a step
-    timing.jsonl        what the clock says
-    metrics.csv         metrics.jsonl for spreadsheets
-    plots/              curves and sheets
-    checkpoints/        where to go on from
-    model/              the finished model; it comes last, so it says that the run is finished
+recipe.json         everything that was asked for, and what it came to on the machine
+metrics.jsonl       the truth: one row a step
+timing.jsonl        what the clock says
+metrics.csv         metrics.jsonl for spreadsheets
+plots/              curves and sheets
+checkpoints/        where to go on from
+model/              the finished model; it comes last, so it says that the run is finished
 """
 
 import secrets
 import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,23 +19,11 @@ from typing import IO
 from vision_transformers.config import differences, from_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import TEMPORARY, explained, lock, read_json, sweep_temporary, write_json
-from vision_transformers.training.environment import Environment, Versions, record_versions
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, RESOLVED_BY_THE_MACHINE, Recipe
+from vision_transformers.training.record import FORMAT_VERSION, Record
 
 RUNS = Path("runs")
-FORMAT_VERSION = 1
 _LOCK = "lock"
-
-
-@dataclass(frozen=True)
-class Record:
-    """What `recipe.json` holds."""
-
-    format_version: int
-    recipe: Recipe
-    environment: Environment
-    versions: Versions
-    command: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -98,7 +85,7 @@ class RunFolder:
         sweep_temporary(self.path)
         return held
 
-    def begin(self, recipe: Recipe, environment: Environment) -> None:
+    def begin(self, record: Record) -> None:
         """Writes what was asked for into a new folder.
 
         Raises:
@@ -112,7 +99,6 @@ class RunFolder:
                 f"{self.path} holds other files ({', '.join(sorted(foreign)[:3])}) and no run: "
                 "choose another --run-folder"
             )
-        record = Record(FORMAT_VERSION, recipe, environment, record_versions(), tuple(sys.argv))
         write_json(self.path / "recipe.json", to_json(record))
 
     def record(self) -> Record:

@@ -61,11 +61,10 @@ def _accumulate_gradients(
     parts = zip(batch.images.chunk(recipe.accumulation), batch.labels.chunk(recipe.accumulation), strict=True)
     for part, (images, labels) in enumerate(parts):
         torch.manual_seed(derive_seed(recipe.seed, "step", state.step, part))
-        images, targets = mix(
-            images, objective.targets(labels), recipe.augmentation, recipe.seed, state.step, part
-        )
+        targets = objective.targets(labels)
+        mixed, targets = mix(images, targets, recipe.augmentation, recipe.seed, state.step, part)
         with autocast(run.environment.precision, run.device):
-            logits = model(images)
+            logits = model(mixed)
         loss = objective(logits, targets)
         (loss / recipe.accumulation).backward()
         loss_sum += loss.detach().double() * len(labels)
@@ -73,13 +72,11 @@ def _accumulate_gradients(
     return loss_sum, correct
 
 
-def _not_finite(
-    run: Run, step: int, rate: float, loss: float, gradient_norm: float, batch: Batch
-) -> str:
+def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: float, batch: Batch) -> str:
     names = ", ".join(run.data.train.name(index) for index in batch.indices[:5].tolist())
     return (
-        f"step {step}: the loss is {loss / len(batch.labels):g} and the norm of the gradient {gradient_norm:g}, "
-        f"at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
+        f"step {step}: the loss is {loss / len(batch.labels):g} and the norm of the gradient "
+        f"{gradient_norm:g}, at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
         f"The optimizer's step was not taken. The batch has {len(batch.labels)} images: {names}, ... "
         "Try a lower --optimizer.learning-rate, or a longer --schedule.warmup"
     )
@@ -88,7 +85,7 @@ def _not_finite(
 def _out_of_memory(run: Run, batch_size: int) -> str:
     parts = 2 * run.recipe.accumulation
     return (
-        f"the memory of {run.environment.processor} is not enough for {batch_size // run.recipe.accumulation} "
-        f"images at once: try --accumulation {parts}, which computes the same batch in parts, "
-        f"or --batch-size {max(batch_size // 2, 1)}"
+        f"the memory of {run.environment.processor} is not enough for "
+        f"{batch_size // run.recipe.accumulation} images at once: "
+        f"try --accumulation {parts}, which computes the same batch in parts, or --batch-size {max(batch_size // 2, 1)}"
     )

@@ -1,6 +1,6 @@
 """Begin a run, or go on with one."""
 
-import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from vision_transformers.report.sheet import image_sheet, write_png
 from vision_transformers.training.checkpoint import load_checkpoint
 from vision_transformers.training.environment import (
     apply_environment,
+    record_versions,
     resolve_environment,
     settle_environment,
 )
@@ -25,12 +26,11 @@ from vision_transformers.training.journal import Journal
 from vision_transformers.training.loop import train_to_the_end
 from vision_transformers.training.observer import Observer, Silent
 from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.record import FORMAT_VERSION, Record
 from vision_transformers.training.run import Run
 from vision_transformers.training.run_folder import RunFolder, changed_fields, new_run_folder
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.weights.model_folder import write_model
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     run = Run(recipe, resolve_environment(recipe, data.fingerprint), data, folder)
     _check(run)
     with folder.lock():
-        folder.begin(recipe, run.environment)
+        folder.begin(Record(FORMAT_VERSION, recipe, run.environment, record_versions(), tuple(sys.argv)))
         return _go(run, observer or Silent())
 
 

@@ -1,7 +1,7 @@
 """The model folder: weights, architecture, preprocessing and class names, without pickle.
 
-    model.safetensors   every parameter by its name
-    config.json         format version, architecture, preprocessing, class names, training summary
+model.safetensors   every parameter by its name
+config.json         format version, architecture, preprocessing, class names, training summary
 """
 
 from dataclasses import dataclass, field

@@ -1,0 +1,52 @@
+"""The command `vit`: a table of verbs, each in a file of its own that is imported when it is called."""
+
+import importlib
+import logging
+import os
+import sys
+from importlib.metadata import version
+
+from vision_transformers.config import nearest
+from vision_transformers.errors import Failure, UsageFailure
+
+COMMANDS = {
+    "train": "train a Vision Transformer, or go on with a run",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code: 0 done, 1 failure, 2 usage, 3 bad data, 128 + n for signal n."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    logging.basicConfig(format="vit: %(message)s", level=logging.WARNING)
+    try:
+        return _dispatch(arguments)
+    except Failure as failure:
+        print(f"vit: {failure}", file=sys.stderr)
+        return failure.exit_code
+    except KeyboardInterrupt:
+        print("vit: stopped before anything was begun", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone, as with `vit ... | head`; Python would complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if name == "--version":
+        print(f"vit {version('vision_transformers')}")
+        return 0
+    if name not in COMMANDS:
+        raise UsageFailure(f"there is no command {name!r}: {nearest(name, COMMANDS)}")
+    command = importlib.import_module(f"vision_transformers.cli.{name}")
+    return int(command.main(arguments[1:]))
+
+
+def _help() -> str:
+    lines = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
+    more = "`vit COMMAND --help` says more; `vit --version` says which this is."
+    return f"usage: vit COMMAND ...\n\n{lines}\n\n{more}"

@@ -1,0 +1,98 @@
+"""How a run looks on a terminal: a live line; elsewhere, a plain line every few seconds."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from vision_transformers.report.metrics import Row
+from vision_transformers.training.observer import Observer, StepReport
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def watch() -> Iterator[Observer]:
+    """The observer for this terminal."""
+    console = Console()
+    if not console.is_terminal:
+        yield PlainLines()
+        return
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        yield LiveLine(live)
+
+
+def _begins(folder: Path, description: str, total_steps: int) -> str:
+    return f"{description}\n{total_steps:,} steps, into {folder}"
+
+
+def _progress(report: StepReport) -> str:
+    return (
+        f"epoch {report.epoch:.2f}  step {report.step:,}/{report.total_steps:,}  loss {report.loss:.3f}  "
+        f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s  "
+        f"{_duration(report.seconds_left)} left"
+    )
+
+
+def _measured(row: Row) -> str | None:
+    judged = [
+        f"{part} loss {row[f'{part}_loss']:.4f}, accuracy {row[f'{part}_accuracy']:.2%}"
+        for part in ("validation", "test")
+        if f"{part}_loss" in row
+    ]
+    return f"epoch {row['epoch']:.2f}  {'  '.join(judged)}" if judged else None
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class PlainLines:
+    """For logs: one line every few seconds, and one for each validation."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def begins(self, folder: Path, description: str, total_steps: int) -> None:
+        """Says what was found and where it goes."""
+        print(_begins(folder, description, total_steps), flush=True)
+
+    def stepped(self, report: StepReport) -> None:
+        """A line, if the last is some seconds old."""
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+            self.last = time.monotonic()
+            print(_progress(report), flush=True)
+
+    def measured(self, row: Row) -> None:
+        """A line for each validation, and again not more than one every few seconds."""
+        line = _measured(row)
+        if line is not None and (time.monotonic() - self.last >= SECONDS_BETWEEN_LINES or "test_loss" in row):
+            self.last = time.monotonic()
+            print(line, flush=True)
+
+
+class LiveLine:
+    """For people: one line that changes, under those of the validations."""
+
+    def __init__(self, live: Live) -> None:
+        self.live = live
+
+    def begins(self, folder: Path, description: str, total_steps: int) -> None:
+        """Says what was found and where it goes."""
+        self.live.console.print(_begins(folder, description, total_steps), highlight=False)
+
+    def stepped(self, report: StepReport) -> None:
+        """The line changes."""
+        self.live.update(Text(_progress(report)))
+
+    def measured(self, row: Row) -> None:
+        """A validation leaves a line."""
+        line = _measured(row)
+        if line is not None:
+            self.live.console.print(line, highlight=False)

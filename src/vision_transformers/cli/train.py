@@ -1,0 +1,109 @@
+"""`vit train [RECIPE] [OPTIONS]`: parse, train, say where things are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.recipes.table import RECIPES, find_recipe
+from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.run_folder import RunFolder, newest_run
+
+if TYPE_CHECKING:
+    from vision_transformers.training.train import Result
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """A recipe, with any of its fields changed, and where the run lies."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    run_folder: Path | None = None
+    """Where to write; runs/<recipe>-<time>-<4 hex> if not given."""
+    resume: str | None = None
+    """A run to go on with, or `auto`: the newest of the same recipe and seed, else a new one."""
+    allow_different_machine: bool = False
+    """Go on where another machine, version or data set cannot promise the same bytes."""
+
+
+def main(arguments: list[str]) -> int:
+    """Trains as the arguments say; returns the exit code."""
+    options = parse(arguments)
+    folder = _folder_to_resume(options)
+    if folder is not None and folder.is_finished:
+        print(f"{folder.path} is finished already.")
+    _print_result(_train(options, folder))
+    return 0
+
+
+def parse(arguments: list[str]) -> TrainOptions:
+    """Reads the options; a recipe's own values, or those of the run to resume, are the defaults.
+
+    Raises:
+        UsageFailure: an unknown recipe, no such run, or values that contradict each other.
+    """
+    recipe, rest = _recipe_before_options(arguments)
+    default = TrainOptions(recipe)
+    description = f"Train a Vision Transformer. Recipes: {', '.join(RECIPES)}; digits if none is named."
+    try:
+        return tyro.cli(
+            TrainOptions, prog="vit train [RECIPE]", description=description, args=rest, default=default
+        )
+    except ValueError as error:
+        raise UsageFailure(str(error)) from error
+
+
+def _recipe_before_options(arguments: list[str]) -> tuple[Recipe, list[str]]:
+    """The recipe that options change: the one named first, that of the run to resume, or digits."""
+    named = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    rest = arguments if named is None else arguments[1:]
+    resumed = _value_of("--resume", rest)
+    if resumed is not None and resumed != "auto":
+        if named is not None:
+            raise UsageFailure("give a recipe or --resume RUN, not both: a run knows its recipe")
+        return RunFolder(Path(resumed)).record().recipe, rest
+    return find_recipe(named or "digits"), rest
+
+
+def _value_of(option: str, arguments: list[str]) -> str | None:
+    for place, argument in enumerate(arguments):
+        if argument == option and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _folder_to_resume(options: TrainOptions) -> RunFolder | None:
+    if options.resume is None:
+        return None
+    if options.resume != "auto":
+        return RunFolder(Path(options.resume))
+    if options.run_folder is None:
+        return newest_run(options.recipe)
+    folder = RunFolder(options.run_folder)
+    return folder if folder.is_begun else None
+
+
+def _train(options: TrainOptions, folder: RunFolder | None) -> "Result":
+    from vision_transformers.cli.terminal import watch
+    from vision_transformers.training.train import resume, train
+
+    with watch() as observer:
+        if folder is None:
+            return train(options.recipe, options.run_folder, observer)
+        return resume(folder.path, options.recipe, options.allow_different_machine, observer)
+
+
+def _print_result(result: "Result") -> None:
+    metrics = result.metrics
+    for part in ("validation", "test"):
+        if f"{part}_accuracy" in metrics:
+            print(f"{part} accuracy {metrics[f'{part}_accuracy']:.2%}, loss {metrics[f'{part}_loss']:.4f}")
+    print(f"run folder     {result.folder}")
+    print(f"model folder   {result.folder / 'model'}")
+    print(f"curves         {result.folder / 'plots' / 'curves.png'}")
+    print("next           tensorboard --logdir runs")
+    print("               vit train --help")

@@ -1,0 +1,46 @@
+"""What `recipe.json` holds: everything that was asked for, and what it came to on the machine."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vision_transformers.training.recipe import Recipe
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What must be the same for a resumed run to end with the same bytes."""
+
+    torch: str
+    torchvision: str
+    pillow: str
+    device: str
+    """Where PyTorch computes, such as `cuda:0`."""
+    processor: str
+    threads: int
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    data: str
+    """The fingerprint of the images and labels."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What else was there, for the record."""
+
+    vision_transformers: str
+    python: str
+    numpy: str
+    platform: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """The recipe of a run, and where it runs."""
+
+    format_version: int
+    recipe: Recipe
+    environment: Environment
+    versions: Versions
+    command: tuple[str, ...]
