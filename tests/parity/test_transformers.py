@@ -277,7 +277,10 @@ def test_mae() -> None:
     model = ours(number_of_classes=0, positions="sine-cosine-mae")
     configuration = transformers.ViTMAEConfig(**SIZES, layer_norm_eps=1e-6, mask_ratio=0.0)
     theirs = transformers.ViTMAEModel(configuration)
+    # version 5.23 takes the embeddings for initialised once its convolution is, and leaves the table at zero
+    theirs.embeddings.patch_embeddings.projection._is_hf_initialized = False
     theirs.embeddings.initialize_weights()
+    assert theirs.embeddings.position_embeddings.any()
     state = state_of(model, VIT)
     state["embeddings.position_embeddings"] = theirs.embeddings.position_embeddings
     load(theirs, state)

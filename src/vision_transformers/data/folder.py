@@ -13,7 +13,7 @@ from vision_transformers.data.headers import check_headers
 from vision_transformers.data.images import DataSets, ImageFiles
 from vision_transformers.data.source import DataSource
 from vision_transformers.data.splitting import hold_out
-from vision_transformers.errors import DataFailure
+from vision_transformers.errors import DataFailure, UsageFailure
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo"})
 
@@ -32,14 +32,15 @@ class _Part:
 def read_folder(source: DataSource) -> DataSets:
     """Reads `PATH/train/<class>/*` with `val` (or `validation`) and `test` beside it, or `PATH/<class>/*`.
 
-    The classes are the sorted names of the class folders; images lie anywhere below them. Without a folder
-    `test`, `source.test_fraction` of the training images are held out.
+    The classes are the sorted names of the class folders; images lie anywhere below them. Where there is
+    neither `val` nor `test`, `source.test_fraction` of the images are held out to test.
 
     Raises:
+        UsageFailure: the source has no path.
         DataFailure: the folder is missing, arranged in another way, or has files that are no images.
     """
     if source.path is None:
-        raise ValueError("DataSource.path is needed to read a folder")
+        raise UsageFailure("data.path is missing: say where the pictures lie with --data.path PATH")
     folder = Path(source.path).expanduser()
     parts = {name: _read_part(path) for name, path in _parts(folder).items()}
     classes = _classes(parts.values())
@@ -48,7 +49,7 @@ def read_folder(source: DataSource) -> DataSets:
     )
     images = {name: _image_files(part, classes) for name, part in parts.items()}
     train, test = images["train"], images.get("test")
-    if test is None and source.test_fraction > 0:
+    if len(parts) == 1 and source.test_fraction > 0:
         kept, held_out = hold_out(train.labels, classes, source.test_fraction, source.split_seed)
         train, test = train.select(kept), train.select(held_out)
     others = sum(part.others for part in parts.values())

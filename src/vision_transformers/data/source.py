@@ -19,7 +19,7 @@ class DataSource:
     validation_fraction: float = 0.1
     """Part of the training images held out to validate; 0 for none. A folder's own `val` goes before it."""
     test_fraction: float = 0.2
-    """Part of the images held out to test, for a folder that has no `test` of its own; 0 for none."""
+    """Part of the images held out to test, for a folder with neither `val` nor `test`; 0 for none."""
     split_seed: int = 0
     """Chooses which images are held out; apart from the run's seed, so that runs are judged alike."""
     workers: int = 2
@@ -31,8 +31,6 @@ class DataSource:
                 raise ValueError(f"data.{name} is {getattr(self, name)}: expected at least 0 and less than 1")
         if self.workers < 0:
             raise ValueError(f"data.workers is {self.workers}: expected 0 or more")
-        if self.name == "folder" and self.path is None:
-            raise ValueError("data.path is missing: the data set `folder` needs --data.path PATH")
         if self.name != "folder" and self.path is not None:
             raise ValueError(
                 f"data.path is for the data set `folder`; {self.name} is found under --data.root"

@@ -4,11 +4,20 @@ from collections.abc import Callable
 
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
+from vision_transformers.recipes.cifar import cifar10, cifar100
 from vision_transformers.recipes.digits import digits
+from vision_transformers.recipes.folder import folder
+from vision_transformers.recipes.mnist import fashion_mnist, mnist, starting_mnist
 from vision_transformers.training.recipe import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "digits": digits,
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "folder": folder,
+    "starting-mnist": starting_mnist,
 }
 
 

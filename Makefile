@@ -1,0 +1,43 @@
+# Everything runs in .venv, which is made once with plain python3 and pip.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: train test test-slow test-lowest check format bench clean
+
+train: $(INSTALLED)  ## train a Vision Transformer on the digits inside scikit-learn
+	$(BIN)/vit train
+
+test: $(INSTALLED)  ## the tests, in under 10 minutes
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## also those that take minutes
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-lowest:  ## the tests with the oldest releases of the dependencies that pyproject.toml admits
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python tests/programs/lowest_versions.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e . pytest beartype
+	.venv-lowest/bin/python -m pytest
+
+check: $(INSTALLED)  ## format, lint, types, and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)  ## a table of speeds, also written under benchmarks/results
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,check]"
+	touch $@

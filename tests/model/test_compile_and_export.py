@@ -1,0 +1,30 @@
+"""Compilation and export, in processes of their own: they cannot trace the tests' run-time type checks."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = Path(__file__).parent.parent / "programs"
+
+
+def run(program: str) -> None:
+    command = [sys.executable, str(PROGRAMS / program)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+
+
+@pytest.mark.skipif(
+    not any(shutil.which(name) for name in ("c++", "g++", "clang++")),
+    reason="torch.compile needs a C++ compiler",
+)
+def test_the_model_compiles_without_a_graph_break():
+    """Each break costs the speed that compilation is for; stochastic depth and rotary are where it broke elsewhere."""
+    run("compile_model.py")
+
+
+def test_the_model_exports_for_any_batch():
+    """Else it could not be served outside Python, or only for one batch size."""
+    run("export_model.py")

@@ -1,0 +1,96 @@
+import inspect
+
+import pytest
+import torch
+
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.vit import ViT
+
+
+def test_the_signature_is_the_one_that_is_documented():
+    """Positional calls in people's programs depend on names, order and defaults."""
+    parameters = list(inspect.signature(ViT.__init__).parameters.values())[1:]
+    assert [parameter.name for parameter in parameters] == [
+        "patch_shape",
+        "model_dimension",
+        "number_of_layers",
+        "number_of_heads",
+        "hidden_dimension",
+        "number_of_channels",
+        "number_of_classes",
+        "max_image_shape",
+        "dropout",
+        "options",
+    ]
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    assert defaults == {"max_image_shape": (28, 28), "dropout": 0.0}
+    assert parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
+
+
+def test_positional_arguments_go_where_their_names_say():
+    model = ViT((4, 7), 16, 2, 4, 24, 3, 5, (16, 28), 0.1)
+    assert model.config == ViTConfig(
+        patch_shape=(4, 7),
+        model_dimension=16,
+        number_of_layers=2,
+        number_of_heads=4,
+        hidden_dimension=24,
+        number_of_channels=3,
+        number_of_classes=5,
+        max_image_shape=(16, 28),
+        dropout=0.1,
+    )
+    assert model(torch.randn(3, 3, 16, 28)).shape == (3, 5)
+
+
+def test_the_default_model_is_for_digits_of_28_pixels():
+    assert ViT((7, 7), 16, 1, 2, 24, 1, 10)(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_need_weights_gives_logits_and_one_tensor_a_layer():
+    model = ViT((4, 4), 16, 3, 2, 24, 1, 5, (8, 12))
+    logits, weights = model(torch.randn(2, 1, 8, 12), need_weights=True)
+    assert logits.shape == (2, 5)
+    assert [layer.shape for layer in weights] == [(2, 2, 7, 7)] * 3
+
+
+def test_an_unknown_option_names_the_nearest():
+    """A misspelt option that is swallowed trains another model than the one asked for."""
+    with pytest.raises(TypeError, match="no option 'layer_scal': did you mean 'layer_scale'"):
+        ViT((4, 4), 16, 1, 2, 24, 1, 5, layer_scal=1.0)
+
+
+def test_a_model_is_made_again_from_its_config():
+    model = ViT((4, 4), 16, 1, 2, 24, 1, 5, layer_scale=0.1, number_of_register_tokens=2, positions="rotary")
+    again = ViT.from_config(model.config)
+    assert again.config == model.config
+    again.load_state_dict(model.state_dict())
+    image = torch.randn(2, 1, 28, 28)
+    assert torch.equal(again(image), model(image))
+
+
+def test_the_layout_of_the_sequence_is_asked_of_the_model():
+    """To guess it from a square root fails for registers and for images that are not square."""
+    model = ViT((4, 4), 16, 1, 2, 24, 1, 5, (8, 12), number_of_register_tokens=3, distillation_token=True)
+    image = torch.randn(2, 1, 12, 20)
+    assert model.number_of_prefix_tokens == 5
+    assert model.grid(image) == (3, 5)
+    assert model.features(image)[0].shape == (2, 5 + 3 * 5, 16)
+
+
+@pytest.mark.parametrize("positions", ["learnable", "sine-cosine", "rotary", "none"])
+@pytest.mark.parametrize("extractor", ["linear", "convolutional"])
+def test_an_image_that_the_patch_does_not_divide_is_refused_with_the_nearest_sizes(positions, extractor):
+    model = ViT((4, 4), 16, 1, 2, 24, 1, 5, positions=positions, patch_extractor=extractor)
+    with pytest.raises(ValueError, match="height 30 .* the nearest are 28 or 32"):
+        model(torch.randn(1, 1, 30, 28))
+
+
+def test_positions_distinguish_images_with_the_same_patches():
+    """A model without positions cannot tell a picture from its shuffled patches; with them it must."""
+    image = torch.randn(1, 1, 28, 28)
+    for positions in ("learnable", "sine-cosine", "sine-cosine-mae", "rotary", "none"):
+        model = ViT((4, 4), 16, 2, 2, 24, 1, 5, positions=positions).eval()
+        moved = model.encode(image.roll(4, dims=2))[0][:, 0]
+        difference = (model.encode(image)[0][:, 0] - moved).abs().max()
+        assert (difference < 1e-5) == (positions == "none"), positions

@@ -1,0 +1,31 @@
+"""Exports the models with torch.export and compares outputs with those of the models."""
+
+import torch
+from models import LOADED, images, model
+
+
+def check_static(**options: object) -> None:
+    plain, image = model(**options), images()
+    program = torch.export.export(plain, (image,)).module()
+    torch.testing.assert_close(program(image), plain(image))
+
+
+def check_dynamic_batch(**options: object) -> None:
+    plain = model(**options)
+    dynamic = {"image": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(plain, (images(2),), dynamic_shapes=dynamic).module()
+    for batch in (1, 2, 7):
+        image = images(batch)
+        torch.testing.assert_close(program(image), plain(image))
+
+
+def check_weights() -> None:
+    plain, image = model(), images()
+    program = torch.export.export(plain, (image,), {"need_weights": True}).module()
+    torch.testing.assert_close(program(image, need_weights=True), plain(image, need_weights=True))
+
+
+for options in ({}, LOADED):
+    check_static(**options)
+    check_dynamic_batch(**options)
+check_weights()
