@@ -21,7 +21,7 @@ def run(program: str) -> None:
     reason="torch.compile needs a C++ compiler",
 )
 def test_the_model_compiles_without_a_graph_break():
-    """Each break costs the speed that compilation is for; stochastic depth and rotary are where it broke elsewhere."""
+    """Each break costs part of the speed that compilation is for."""
     run("compile_model.py")
 
 

@@ -42,7 +42,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"attention_dimension": 8, "attention_projection": False},
         "attention_dimension is 8: without attention_projection, expected 16",
     ),
-    ({"positions": "rotary", "number_of_heads": 8}, "rotary positions need heads whose width 4 divides: it is 2"),
+    (
+        {"positions": "rotary", "number_of_heads": 8},
+        "rotary positions need heads whose width 4 divides: it is 2",
+    ),
     ({"positions": "sine-cosine", "model_dimension": 18}, "at least 8 that 4 divides: it is 18"),
     ({"positions": "sine-cosine-mae", "model_dimension": 4}, "at least 8 that 4 divides: it is 4"),
     ({"class_token": False}, "pool is 'class', but class_token is False"),

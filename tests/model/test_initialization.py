@@ -1,5 +1,7 @@
 """The table at the top of initialization.py, measured on a fresh model."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,12 +11,12 @@ from vision_transformers.model.vit import ViT
 CUT_NORMAL = 0.87962566  # standard deviation of a normal distribution that is cut at 2 of its own
 
 
-def fresh(**options) -> nn.Module:
+def fresh(**options: Any) -> nn.Module:
     torch.manual_seed(0)
     return ViT((8, 8), 128, 2, 4, 512, 3, 300, (64, 64), **options)
 
 
-def measured(parameter: Tensor) -> pytest.approx:
+def measured(parameter: Tensor) -> Any:
     """Within 5 standard errors, for the number of values that there are."""
     return pytest.approx(parameter.std().item(), rel=5 / (2 * parameter.numel()) ** 0.5)
 
@@ -23,7 +25,7 @@ def test_tokens_and_positions():
     """Standard normal positions, as a naive `torch.randn` gives, drown the patches."""
     model = fresh(number_of_register_tokens=16)
     for parameter in (model.positions.position_embeddings, model.prefix_tokens.registers.tokens):
-        assert 0.02 * CUT_NORMAL == measured(parameter)
+        assert measured(parameter) == 0.02 * CUT_NORMAL
         assert parameter.abs().max() <= 0.04
     assert model.prefix_tokens.class_token.tokens.abs().max() <= 0.04
 
@@ -31,42 +33,42 @@ def test_tokens_and_positions():
 @pytest.mark.parametrize("extractor", ["linear", "convolutional"])
 def test_the_projection_of_patches_keeps_the_variance_of_pixels(extractor):
     weight = fresh(patch_extractor=extractor).patches.projector.weight
-    assert CUT_NORMAL * (8 * 8 * 3) ** -0.5 == measured(weight)
+    assert measured(weight) == CUT_NORMAL * (8 * 8 * 3) ** -0.5
 
 
 def test_queries_keys_and_values_are_drawn_as_matrices_of_their_own():
     """Drawn as one matrix of three times the rows, each would begin too small by a factor of sqrt(2)."""
     for part in fresh().transformer.layers[0].attention.query_key_value.weight.chunk(3):
-        assert (2 / (128 + 128)) ** 0.5 == measured(part)
+        assert measured(part) == (2 / (128 + 128)) ** 0.5
         assert part.abs().max() <= (6 / (128 + 128)) ** 0.5
 
 
 @pytest.mark.parametrize("biases", [{"key_bias": False}, {"query_bias": False, "value_bias": False}])
 def test_part_of_the_biases_changes_nothing_for_the_weights(biases):
     layer = fresh(**biases).transformer.layers[0].attention.query_key_value
-    assert (2 / (128 + 128)) ** 0.5 == measured(layer.weight)
+    assert measured(layer.weight) == (2 / (128 + 128)) ** 0.5
     assert not layer.bias.any()
 
 
 def test_linear_layers_of_the_blocks():
     block = fresh().transformer.layers[1]
-    assert (2 / (128 + 128)) ** 0.5 == measured(block.attention.projection.weight)
-    assert (2 / (128 + 512)) ** 0.5 == measured(block.feed_forward.input_layer.weight)
-    assert (2 / (128 + 512)) ** 0.5 == measured(block.feed_forward.output_layer.weight)
+    assert measured(block.attention.projection.weight) == (2 / (128 + 128)) ** 0.5
+    assert measured(block.feed_forward.input_layer.weight) == (2 / (128 + 512)) ** 0.5
+    assert measured(block.feed_forward.output_layer.weight) == (2 / (128 + 512)) ** 0.5
 
 
 def test_gate_and_up_are_drawn_as_matrices_of_their_own():
     network = fresh(activation="swiglu").transformer.layers[0].feed_forward
     for part in network.gate_up_layer.weight.chunk(2):
-        assert (2 / (128 + 512)) ** 0.5 == measured(part)
+        assert measured(part) == (2 / (128 + 512)) ** 0.5
 
 
 def test_the_attention_pool():
     pool = fresh(pool="attention").head.pool
     assert pool.probe.abs().max() <= 2 * 128**-0.5
-    assert (2 / (128 + 128)) ** 0.5 == measured(pool.query.weight)
+    assert measured(pool.query.weight) == (2 / (128 + 128)) ** 0.5
     for part in pool.key_value.weight.chunk(2):
-        assert (2 / (128 + 128)) ** 0.5 == measured(part)
+        assert measured(part) == (2 / (128 + 128)) ** 0.5
 
 
 def test_biases_are_zero_norms_are_the_identity_and_scales_are_as_asked():
@@ -83,7 +85,7 @@ def test_biases_are_zero_norms_are_the_identity_and_scales_are_as_asked():
 def test_the_classifier_begins_small():
     """So that a fresh model prefers no class, and the first loss is the logarithm of their number."""
     model = fresh()
-    assert 0.02 * CUT_NORMAL == measured(model.head.classifier.weight)
+    assert measured(model.head.classifier.weight) == 0.02 * CUT_NORMAL
     logits = model(torch.randn(16, 3, 64, 64))
     assert logits.abs().max() < 1.5
     loss = nn.functional.cross_entropy(logits, torch.arange(16))

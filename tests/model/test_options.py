@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.parity.weights import randomise
 from torch import Tensor, nn
 
-from tests.parity.weights import randomise
 from vision_transformers.model.vit import ViT
 
 NO_BIASES: dict[str, Any] = {

@@ -7,9 +7,9 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from tests.parity.weights import randomise
 from torch import Tensor
 
-from tests.parity.weights import randomise
 from vision_transformers.model.config import PositionResize
 from vision_transformers.model.position_resize import resize_positions
 from vision_transformers.model.vit import ViT
@@ -122,7 +122,9 @@ def test_a_rule_gives_what_its_reference_gives(rule, new_grid):
 
 
 def test_bicubic_aligned_corners_is_torchvisions_rule():
-    models = pytest.importorskip("torchvision.models.vision_transformer", reason="torchvision is not installed")
+    models = pytest.importorskip(
+        "torchvision.models.vision_transformer", reason="torchvision is not installed"
+    )
     positions = torch.cat([torch.randn(1, 1, DIMENSION), table()], dim=1)
     state = models.interpolate_embeddings(40, 4, {"encoder.pos_embedding": positions})
     ours = resize_positions(positions[:, 1:], GRID, (10, 10), "bicubic-aligned-corners")

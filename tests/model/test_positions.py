@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-
 from tests.parity.weights import randomise
+
 from vision_transformers.model.position_resize import resize_positions
 from vision_transformers.model.positions import LearnablePositionalEncoding, SineCosinePositionalEncoding
 from vision_transformers.model.vit import ViT
@@ -37,7 +37,9 @@ def test_at_its_own_grid_the_table_is_added_to_the_bit():
 def test_prefix_tokens_have_the_positions_asked_for(prefix_positions, rows, image_shape):
     """Prefix rows are never resized, prefix tokens without a position get exactly nothing."""
     model = randomise(
-        ViT((4, 4), 8, 1, 2, 8, 3, 2, (16, 16), number_of_register_tokens=2, prefix_positions=prefix_positions)
+        ViT(
+            (4, 4), 8, 1, 2, 8, 3, 2, (16, 16), number_of_register_tokens=2, prefix_positions=prefix_positions
+        )
     )
     grid = (image_shape[0] // 4, image_shape[1] // 4)
     table = model.positions.position_embeddings

@@ -53,7 +53,9 @@ def test_a_preset_has_as_many_parameters_as_its_paper_says(name, expected):
 def test_a_preset_has_as_many_parameters_as_timms(name, timm_name):
     timm = pytest.importorskip("timm", reason="timm is not installed")
     with torch.device("meta"):
-        expected = number_of_parameters(timm.create_model(timm_name))
+        expected = number_of_parameters(
+            timm.create_model(timm_name, num_classes=preset(name).number_of_classes)
+        )
     assert number_of_parameters(on_meta(name)) == expected
 
 

@@ -16,7 +16,9 @@ def rotated(vectors: np.ndarray, base: float) -> np.ndarray:
         row, column = divmod(patch, GRID[1])
         y = 2 * (row + 0.5) / GRID[0] - 1
         x = 2 * (column + 0.5) / GRID[1] - 1
-        angles = [2 * np.pi * y / period for period in periods] + [2 * np.pi * x / period for period in periods]
+        angles = [2 * np.pi * y / period for period in periods] + [
+            2 * np.pi * x / period for period in periods
+        ]
         for k, angle in enumerate(angles):
             first, second = vector[k], vector[k + half]
             result[patch, k] = first * np.cos(angle) - second * np.sin(angle)

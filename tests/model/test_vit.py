@@ -82,7 +82,7 @@ def test_the_layout_of_the_sequence_is_asked_of_the_model():
 @pytest.mark.parametrize("extractor", ["linear", "convolutional"])
 def test_an_image_that_the_patch_does_not_divide_is_refused_with_the_nearest_sizes(positions, extractor):
     model = ViT((4, 4), 16, 1, 2, 24, 1, 5, positions=positions, patch_extractor=extractor)
-    with pytest.raises(ValueError, match="height 30 .* the nearest are 28 or 32"):
+    with pytest.raises(ValueError, match=r"height 30 .* the nearest are 28 or 32"):
         model(torch.randn(1, 1, 30, 28))
 
 

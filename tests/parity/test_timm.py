@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.parity.weights import assert_same_outputs, randomise, renamed
 from torch import Tensor, nn
 
-from tests.parity.weights import assert_same_outputs, randomise, renamed
 from vision_transformers.model.vit import ViT
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
@@ -60,7 +60,9 @@ SIZES: dict[str, Any] = {
 
 def ours(**options: Any) -> nn.Module:
     sizes: dict[str, Any] = {"number_of_classes": 5, "hidden_dimension": 48, "max_image_shape": (32, 32)}
-    model = ViT((8, 8), DIMENSION, 2, 4, number_of_channels=3, patch_extractor="convolutional", **sizes, **options)
+    model = ViT(
+        (8, 8), DIMENSION, 2, 4, number_of_channels=3, patch_extractor="convolutional", **sizes, **options
+    )
     return randomise(model)
 
 
@@ -110,7 +112,12 @@ VISION_TRANSFORMERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"global_pool": "avg", "fc_norm": False, "pool_include_prefix": True, "reg_tokens": 1},
     ),
     "registers without class token": (
-        {"class_token": False, "number_of_register_tokens": 1, "pool": "mean", "final_normalization": "after-pool"},
+        {
+            "class_token": False,
+            "number_of_register_tokens": 1,
+            "pool": "mean",
+            "final_normalization": "after-pool",
+        },
         {"class_token": False, "reg_tokens": 1, "global_pool": "avg"},
     ),
     "query and key norms": (

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from tests.parity.weights import assert_same_outputs, randomise, renamed
+
 from vision_transformers.model.vit import ViT
 
 torchvision = pytest.importorskip("torchvision", reason="torchvision is not installed")
@@ -13,21 +13,21 @@ NAMES = {
     r"patches\.projector\.(\w+)": r"conv_proj.\1",
     r"prefix_tokens\.class_token\.tokens": "class_token",
     r"positions\.position_embeddings": "encoder.pos_embedding",
-    r"transformer\.layers\.(\d+)\.attention_normalization\.(\w+)": r"encoder.layers.encoder_layer_\1.ln_1.\2",
-    r"transformer\.layers\.(\d+)\.attention\.query_key_value\.(\w+)": (
-        r"encoder.layers.encoder_layer_\1.self_attention.in_proj_\2"
-    ),
-    r"transformer\.layers\.(\d+)\.attention\.projection\.(\w+)": (
-        r"encoder.layers.encoder_layer_\1.self_attention.out_proj.\2"
-    ),
-    r"transformer\.layers\.(\d+)\.feed_forward_normalization\.(\w+)": (
-        r"encoder.layers.encoder_layer_\1.ln_2.\2"
-    ),
-    r"transformer\.layers\.(\d+)\.feed_forward\.input_layer\.(\w+)": r"encoder.layers.encoder_layer_\1.mlp.linear_1.\2",
-    r"transformer\.layers\.(\d+)\.feed_forward\.output_layer\.(\w+)": r"encoder.layers.encoder_layer_\1.mlp.linear_2.\2",
     r"transformer\.normalization\.(\w+)": r"encoder.ln.\1",
     r"head\.pre_logits\.0\.(\w+)": r"heads.pre_logits.\1",
     r"head\.classifier\.(\w+)": r"heads.head.\1",
+}
+LAYER_NAMES = {
+    r"attention_normalization\.": "ln_1.",
+    r"attention\.query_key_value\.": "self_attention.in_proj_",
+    r"attention\.projection\.": "self_attention.out_proj.",
+    r"feed_forward_normalization\.": "ln_2.",
+    r"feed_forward\.input_layer\.": "mlp.linear_1.",
+    r"feed_forward\.output_layer\.": "mlp.linear_2.",
+}
+NAMES |= {
+    rf"transformer\.layers\.(\d+)\.{old}(\w+)": rf"encoder.layers.encoder_layer_\1.{new}\2"
+    for old, new in LAYER_NAMES.items()
 }
 
 

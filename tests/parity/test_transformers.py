@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.parity.weights import assert_same_outputs, randomise, renamed, split_rows
 from torch import Tensor, nn
 
-from tests.parity.weights import assert_same_outputs, randomise, renamed, split_rows
 from vision_transformers.model.vit import ViT
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -101,9 +101,7 @@ SIZES: dict[str, Any] = {
 
 def ours(number_of_classes: int = 5, hidden_dimension: int = 48, **options: Any) -> nn.Module:
     sizes: dict[str, Any] = {"max_image_shape": (32, 32), "patch_extractor": "convolutional"}
-    return randomise(
-        ViT((8, 8), 32, 2, 4, hidden_dimension, 3, number_of_classes, **sizes | options)
-    )
+    return randomise(ViT((8, 8), 32, 2, 4, hidden_dimension, 3, number_of_classes, **sizes | options))
 
 
 def images(height: int = 32, width: int = 32) -> Tensor:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.parity.weights import assert_same_outputs, randomise, renamed
 from torch import Tensor, nn
 
-from tests.parity.weights import assert_same_outputs, randomise, renamed
 from vision_transformers.model.vit import ViT
 
 vit_pytorch = pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed")
@@ -32,7 +32,13 @@ SIMPLE_NAMES = NAMES | {
     r"transformer\.layers\.(\d+)\.feed_forward\.output_layer\.(\w+)": r"transformer.layers.\1.1.net.3.\2",
     r"head\.classifier\.(\w+)": r"linear_head.\1",
 }
-SIZES: dict[str, Any] = {"image_size": (24, 40), "patch_size": (8, 4), "num_classes": 5, "dim": 32, "depth": 2}
+SIZES: dict[str, Any] = {
+    "image_size": (24, 40),
+    "patch_size": (8, 4),
+    "num_classes": 5,
+    "dim": 32,
+    "depth": 2,
+}
 
 
 def ours(number_of_heads: int, **options: Any) -> nn.Module:
@@ -71,16 +77,17 @@ def test_vit(options: dict[str, Any], their_options: dict[str, Any]) -> None:
     model = ours(**options)
     theirs = vit_pytorch.ViT(mlp_dim=48, **SIZES, **their_options).eval()
     state = renamed(model.state_dict(), NAMES)
-    state = {name: tensor[0] if name in ("cls_token", "pos_embedding") else tensor for name, tensor in state.items()}
+    state = {
+        name: tensor[0] if name in ("cls_token", "pos_embedding") else tensor
+        for name, tensor in state.items()
+    }
     state.setdefault("cls_token", torch.empty(0, 32))
     theirs.load_state_dict(state)
     assert_same_outputs(model(images()), theirs(images()))
 
 
 def test_simple_vit() -> None:
-    model = ours(
-        4, class_token=False, pool="mean", positions="sine-cosine", attention_projection_bias=False
-    )
+    model = ours(4, class_token=False, pool="mean", positions="sine-cosine", attention_projection_bias=False)
     theirs = SimpleViT(mlp_dim=48, heads=4, dim_head=8, **SIZES).eval()
     theirs.load_state_dict(renamed(model.state_dict(), SIMPLE_NAMES))
     assert_same_outputs(model(images()), theirs(images()))

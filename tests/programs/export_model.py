@@ -1,16 +1,20 @@
 """Exports the models with torch.export and compares outputs with those of the models."""
 
+from typing import Any
+
 import torch
 from models import LOADED, images, model
 
 
-def check_static(**options: object) -> None:
+def check_static(**options: Any) -> None:
+    """The same logits, for one batch size."""
     plain, image = model(**options), images()
     program = torch.export.export(plain, (image,)).module()
     torch.testing.assert_close(program(image), plain(image))
 
 
-def check_dynamic_batch(**options: object) -> None:
+def check_dynamic_batch(**options: Any) -> None:
+    """The same logits, for any batch size."""
     plain = model(**options)
     dynamic = {"image": {0: torch.export.Dim("batch")}}
     program = torch.export.export(plain, (images(2),), dynamic_shapes=dynamic).module()
@@ -20,6 +24,7 @@ def check_dynamic_batch(**options: object) -> None:
 
 
 def check_weights() -> None:
+    """The same attention weights."""
     plain, image = model(), images()
     program = torch.export.export(plain, (image,), {"need_weights": True}).module()
     torch.testing.assert_close(program(image, need_weights=True), plain(image, need_weights=True))

@@ -165,7 +165,8 @@ class ViTConfig:
             raise ValueError(f"number_of_heads is {self.number_of_heads}, which does not divide {width}")
         if not self.attention_projection and width != self.model_dimension:
             raise ValueError(
-                f"attention_dimension is {width}: without attention_projection, expected {self.model_dimension}"
+                f"attention_dimension is {width}: "
+                f"without attention_projection, expected {self.model_dimension}"
             )
         if self.positions == "rotary" and self.head_dimension % 4:
             raise ValueError(

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from vision_transformers.errors import Failure
 from vision_transformers.files import explained, sync, write_file
@@ -74,7 +73,7 @@ class RowLog:
         """Closes the file; closing twice is allowed."""
         self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RowLog":
         return self
 
     def __exit__(

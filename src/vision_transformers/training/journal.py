@@ -5,7 +5,9 @@ import sys
 import time
 from dataclasses import fields, is_dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+import torch
 
 from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.report.metrics import MetricsLog, Row, RowLog
@@ -57,14 +59,14 @@ class Journal:
             "step": row["step"],
             "seconds": time.monotonic() - self.pace.began,
             "images_per_second": self.pace.images_per_second(int(row["step"]), self.run.order.batch_size),
-            "memory_mebibytes": _peak_memory(),
+            "memory_mebibytes": _peak_memory(self.run.device),
         }
         self.timing.append(timing)
         self.board.scalars(row)
         self.board.scalars(timing)
         self.observer.measured(row)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Journal":
         return self
 
     def __exit__(
@@ -102,7 +104,12 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return values
 
 
-def _peak_memory() -> float:
-    """The most memory that this process has held, in MiB; the system counts in KiB, or on macOS in bytes."""
+def _peak_memory(device: torch.device) -> float:
+    """The most memory that the run has held, in MiB: of the GPU, or of the process.
+
+    The system counts in KiB, or on macOS in bytes.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,97 @@
+"""`vit` as a person runs it, in processes that can be killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+PROGRAM = Path(__file__).parent / "programs" / "forked_vit.py"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a process left; its code is negative if a signal ended it."""
+
+    code: int
+    output: str
+    errors: str
+
+
+class Process:
+    """One `vit` that runs."""
+
+    def __init__(self, vit: "Vit", pid: int, output: Path, errors: Path) -> None:
+        self.vit, self.pid, self.output, self.errors = vit, pid, output, errors
+
+    def wait(self) -> Finished:
+        code = self.vit.ask({"wait": self.pid})
+        return Finished(code, self.output.read_text(), self.errors.read_text())
+
+    def is_alive(self) -> bool:
+        """Whether it has not ended, though nobody has waited for it yet."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+    def until(self, condition: Callable[[], bool]) -> bool:
+        """Waits until the condition holds; False if the process ends before."""
+        while not condition():
+            if not self.is_alive():
+                return condition()
+            time.sleep(0.002)
+        return True
+
+    def kill(self) -> Finished:
+        """Kills it with SIGKILL; what it started is left alone."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait()
+
+
+class Vit:
+    """Starts processes; those of one instance share what they import."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.started = 0
+        self.program = subprocess.Popen(
+            [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, request: dict[str, Any]) -> int:
+        assert self.program.stdin is not None
+        assert self.program.stdout is not None
+        print(json.dumps(request), file=self.program.stdin, flush=True)
+        return int(self.program.stdout.readline())
+
+    def start(self, folder: Path, arguments: Sequence[str], die_at: int = 0, file_limit: int = 0) -> Process:
+        """Starts `vit` in a folder."""
+        self.started += 1
+        output, errors = (self.scratch / f"{self.started}-{name}" for name in ("output", "errors"))
+        pid = self.ask(
+            {
+                "arguments": list(arguments),
+                "folder": str(folder),
+                "output": str(output),
+                "errors": str(errors),
+                "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache")},
+                "die_at": die_at,
+                "file_limit": file_limit,
+            }
+        )
+        return Process(self, pid, output, errors)
+
+    def run(self, folder: Path, arguments: Sequence[str], die_at: int = 0, file_limit: int = 0) -> Finished:
+        """Runs `vit` in a folder until it ends."""
+        return self.start(folder, arguments, die_at, file_limit).wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.program.stdin is not None
+        self.program.stdin.close()
+        self.program.wait()

@@ -1,0 +1,19 @@
+"""Shapes and types of signatures are checked while the tests run; `vit` runs in processes of its own."""
+
+import os
+from collections.abc import Iterator
+
+import jaxtyping
+import pytest
+
+from tests.commands import Vit
+
+if os.environ.get("CHECK_SHAPES", "1") != "0":
+    jaxtyping.install_import_hook("vision_transformers", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vit]:
+    """The command, started without importing torch anew each time."""
+    with Vit(tmp_path_factory.mktemp("vit")) as command:
+        yield command

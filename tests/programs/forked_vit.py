@@ -1,0 +1,97 @@
+"""Runs `vit` in a new process for each request, forked from this one, which has imported everything.
+
+A request is a line of JSON on standard input. To start a process:
+
+    arguments    of `vit`
+    folder       the working folder
+    output       the file that takes its standard output
+    errors       the file that takes its standard error
+    environment  variables to set
+    die_at       the operation on files at which the process kills itself; 0 for none
+    file_limit   bytes that a file may have; 0 for any number
+
+The answer is its process number. The request `{"wait": <number>}` is answered by its exit code when it ends,
+negative if a signal ended it.
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any
+
+import torch
+
+from vision_transformers.cli.main import main
+
+IMPORTED = (
+    "vision_transformers.cli.train",
+    "vision_transformers.cli.terminal",
+    "vision_transformers.training.train",
+    "matplotlib.backends.backend_agg",
+    "sklearn.datasets",
+    "sklearn.model_selection",
+)
+OPERATIONS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.fsync", "os.truncate"}
+LONGEST_SECONDS = 240
+
+
+def next_arguments() -> list[str]:
+    """Answers requests; comes back only in a new process, with what `vit` is to do there."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "wait" in request:
+            _, status = os.waitpid(request["wait"], 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            continue
+        process = os.fork()
+        if process == 0:
+            prepare(request)
+            return list(request["arguments"])
+        print(process, flush=True)
+    sys.exit()
+
+
+def prepare(request: dict[str, Any]) -> None:
+    """Makes this process what a person's shell would have made it."""
+    os.setsid()
+    signal.alarm(LONGEST_SECONDS)
+    for descriptor, path in ((0, os.devnull), (1, request["output"]), (2, request["errors"])):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
+    os.chdir(request["folder"])
+    os.environ.update(request["environment"])
+    if request["file_limit"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"], request["file_limit"]))
+    if request["die_at"]:
+        die_at(request["die_at"])
+
+
+def die_at(number: int) -> None:
+    """Kills this process, but none that it starts, just before its operation of that number on files."""
+    own, count, fsync = os.getpid(), 0, os.fsync
+
+    def meet(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        writes = (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        )
+        if (event in OPERATIONS or writes) and os.getpid() == own:
+            count += 1
+            if count == number:
+                os.kill(own, signal.SIGKILL)
+
+    def audited_fsync(descriptor: int) -> None:
+        meet("os.fsync", (descriptor,))
+        fsync(descriptor)
+
+    os.fsync = audited_fsync
+    sys.addaudithook(meet)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # a process that has threads already cannot be forked
+    for name in IMPORTED:
+        importlib.import_module(name)
+    sys.exit(main(next_arguments()))

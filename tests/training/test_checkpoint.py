@@ -1,0 +1,172 @@
+"""A checkpoint is whole or passed over, and the work since the one before is all that is lost."""
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Vit
+from tests.training.recipes import everything
+from tests.training.runs import IN_MEMORY, last_step, result
+from vision_transformers.errors import Failure
+from vision_transformers.training.train import resume, train
+
+STEPS = 12
+FILES = (
+    "model/model.safetensors",
+    "model/config.json",
+    "optimizer.safetensors",
+    "average.safetensors",
+    "best.safetensors",
+    "state.json",
+    "manifest.json",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(everything(steps=STEPS), tmp_path_factory.mktemp("finished") / "run").folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """The run as it was just before it wrote its model folder."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "model")
+    return folder
+
+
+def checkpoints(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
+def cut_short(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - 1)
+
+
+def flip_one_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_the_last_two_are_kept_and_the_newest_is_pointed_to(finished: Path) -> None:
+    assert checkpoints(finished) == ["LAST", "step-00000010", "step-00000012"]
+    assert (finished / "checkpoints" / "LAST").read_text() == "step-00000012\n"
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("damage", [cut_short, flip_one_bit])
+def test_a_damaged_file_is_named_and_the_checkpoint_before_is_used(
+    run: Path, finished: Path, file: str, damage: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = run / "checkpoints" / "step-00000012" / file
+    assert callable(damage)
+    damage(damaged)
+    with caplog.at_level(logging.WARNING):
+        resume(run)
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "step-00000012 is broken" in warning
+    assert str(damaged) in warning
+    assert result(run) == result(finished)
+
+
+def test_a_missing_file_is_named(run: Path, finished: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (run / "checkpoints" / "step-00000012" / "optimizer.safetensors").unlink()
+    resume(run)
+    assert "optimizer.safetensors is missing" in caplog.text
+    assert result(run) == result(finished)
+
+
+def test_a_broken_checkpoint_does_not_take_the_place_of_a_whole_one(run: Path) -> None:
+    """Two whole ones lie there again as soon as two have been written, so that one more may break."""
+    shutil.rmtree(run / "checkpoints" / "step-00000010")
+    shutil.copytree(run / "checkpoints" / "step-00000012", run / "checkpoints" / "step-00000099")
+    cut_short(run / "checkpoints" / "step-00000099" / "optimizer.safetensors")
+    os.rename(run / "checkpoints" / "step-00000012", run / "checkpoints" / "step-00000098")
+    cut_short(run / "checkpoints" / "step-00000098" / "state.json")
+    begun_anew = run.parent / "begun-anew"
+    shutil.copytree(run, begun_anew)
+    for broken in ("step-00000098", "step-00000099"):
+        shutil.rmtree(begun_anew / "checkpoints" / broken)
+    resume(begun_anew)
+    assert checkpoints(begun_anew) == ["LAST", "step-00000010", "step-00000012"]
+
+
+def test_without_a_whole_checkpoint_the_run_is_refused(run: Path) -> None:
+    for checkpoint in (run / "checkpoints").glob("step-*"):
+        cut_short(checkpoint / "state.json")
+    with pytest.raises(Failure, match=r"no checkpoint in .*checkpoints is whole: start a new run"):
+        resume(run)
+    assert len(checkpoints(run)) == 3
+
+
+def test_what_a_kill_left_half_written_is_swept(run: Path, finished: Path) -> None:
+    for folder in (run, run / "checkpoints", run / "plots"):
+        (folder / ".temporary-1-half").mkdir()
+        (folder / ".temporary-1-half" / "model.safetensors").write_bytes(b"half")
+        (folder / ".temporary-2-half.json").write_bytes(b"half")
+    resume(run)
+    assert not [path for path in run.rglob("*") if ".temporary" in path.name]
+    assert result(run) == result(finished)
+
+
+def begun(vit: Vit, run: Path) -> tuple[bytes, bytes]:
+    """Begins a run and kills it after its first checkpoint; gives what it would have ended with."""
+    command = [*IN_MEMORY, "--steps", "12", "--run-folder"]
+    whole = run.parent.parent / "whole"
+    assert vit.run(whole.parent, [*command, str(whole)]).code == 0
+    process = vit.start(run.parent, [*command, run.name])
+    process.until(lambda: last_step(run) > 0)
+    assert process.kill().code == -9
+    return result(whole)
+
+
+def test_a_file_that_may_not_be_written_whole_leaves_the_checkpoint_before(vit: Vit, tmp_path: Path) -> None:
+    """A limit on the size of files stands for what a full disk does in the midst of a file."""
+    (tmp_path / "work").mkdir()
+    run = tmp_path / "work" / "run"
+    expected = begun(vit, run)
+    step = last_step(run)
+    stopped = vit.run(run.parent, ["train", "--resume", "run"], file_limit=20_000)
+    assert stopped.code == 1
+    assert stopped.errors.startswith("vit: ")
+    assert "larger than this process may write" in stopped.errors
+    assert "Traceback" not in stopped.errors
+    assert last_step(run) == step
+    assert not [path for path in run.rglob("*") if ".temporary" in path.name]
+    assert vit.run(run.parent, ["train", "--resume", "run"]).code == 0
+    assert result(run) == expected
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_run_which_goes_on_once_there_is_space(vit: Vit, small_disk: Path) -> None:
+    run = small_disk / "run"
+    expected = begun(vit, run)
+    ballast = small_disk / "ballast"
+    free = shutil.disk_usage(small_disk).free
+    ballast.write_bytes(bytes(free - 150_000))
+    step = last_step(run)
+    stopped = vit.run(small_disk, ["train", "--resume", "run"])
+    assert stopped.code == 1
+    assert "no space to write" in stopped.errors
+    assert "Traceback" not in stopped.errors
+    assert last_step(run) >= step
+    ballast.unlink()
+    assert vit.run(small_disk, ["train", "--resume", "run"]).code == 0
+    assert result(run) == expected
