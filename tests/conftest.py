@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import jaxtyping
 import pytest
-
 from tests.commands import Vit
 
 if os.environ.get("CHECK_SHAPES", "1") != "0":

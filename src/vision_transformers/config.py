@@ -45,7 +45,10 @@ def from_json(kind: type[Config], data: Any, where: str = "") -> Config:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
             raise UsageFailure(f"field {_place(where, name)!r} is missing")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise UsageFailure(f"{where or kind.__name__}: {error}") from error
 
 
 def differences(first: Any, second: Any, where: str = "") -> list[tuple[str, Any, Any]]:

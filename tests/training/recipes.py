@@ -39,7 +39,7 @@ def tiny(**changes: Any) -> Recipe:
         device="cpu",
         compile="off",
         threads=1,
-        checkpoint_seconds=0,
+        checkpoint_seconds=0.0,
     )
     return replace(recipe, **changes)
 

@@ -7,7 +7,6 @@ from random import Random
 
 import numpy
 from PIL import Image
-
 from tests.commands import Vit
 
 MODEL = (

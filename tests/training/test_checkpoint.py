@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.commands import Vit
 from tests.training.recipes import everything
 from tests.training.runs import IN_MEMORY, last_step, result
+
 from vision_transformers.errors import Failure
 from vision_transformers.training.train import resume, train
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-
 from tests.commands import Vit
 from tests.training.runs import (
     FROM_FOLDER,

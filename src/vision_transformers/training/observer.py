@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vision_transformers.report.metrics import Row
 
@@ -22,6 +22,7 @@ class StepReport:
     seconds_left: float
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Shows a run to somebody; the default shows nothing."""
 
