@@ -2,16 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+FOR_DEVELOPERS := .venv/installed-for-developers
 
 .PHONY: train test test-slow test-lowest check format bench clean
 
 train: $(INSTALLED)  ## train a Vision Transformer on the digits inside scikit-learn
 	$(BIN)/vit train
 
-test: $(INSTALLED)  ## the tests, in under 10 minutes
+test: $(FOR_DEVELOPERS)  ## the tests, in under 10 minutes
 	$(BIN)/python -m pytest
 
-test-slow: $(INSTALLED)  ## also those that take minutes
+test-slow: $(FOR_DEVELOPERS)  ## also those that take minutes
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 test-lowest:  ## the tests with the oldest releases of the dependencies that pyproject.toml admits
@@ -20,13 +21,13 @@ test-lowest:  ## the tests with the oldest releases of the dependencies that pyp
 	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e . pytest beartype
 	.venv-lowest/bin/python -m pytest
 
-check: $(INSTALLED)  ## format, lint, types, and who may import whom
+check: $(FOR_DEVELOPERS)  ## format, lint, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED)
+format: $(FOR_DEVELOPERS)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -39,5 +40,9 @@ clean:
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(FOR_DEVELOPERS): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,check]"
 	touch $@

@@ -1,7 +1,7 @@
 """PyTorch's two ways to compute attention on a CPU, in training steps of small models.
 
-The table behind `runtime/attention.py`. The two take turns, step by step; medians, and the median of the ratios
-pair by pair. Run by hand: python benchmarks/attention_backends.py
+The table behind `runtime/attention.py`. The two take turns, step by step; medians, and the median of the
+ratios pair by pair. Run by hand: python benchmarks/attention_backends.py
 """
 
 import statistics

@@ -15,7 +15,10 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0 done, 1 failure, 2 usage, 3 bad data, 128 + n for signal n."""
+    """Runs one command and returns its exit code.
+
+    0 done, 1 failure, 2 usage, 3 bad data, 130 and 143 interrupted (saved).
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="vit: %(message)s", level=logging.WARNING)
     try:

@@ -26,8 +26,9 @@ def watch() -> Iterator[Observer]:
         yield LiveLine(live)
 
 
-def _begins(folder: Path, description: str, total_steps: int) -> str:
-    return f"{description}\n{total_steps:,} steps, into {folder}"
+def _begins(folder: Path, description: str, step: int, total_steps: int) -> str:
+    steps = f"{total_steps:,} steps" if step == 0 else f"on from step {step:,} of {total_steps:,}"
+    return f"{description}\n{steps}, into {folder}"
 
 
 def _progress(report: StepReport) -> str:
@@ -59,9 +60,9 @@ class PlainLines:
     def __init__(self) -> None:
         self.last = time.monotonic()
 
-    def begins(self, folder: Path, description: str, total_steps: int) -> None:
+    def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
         """Says what was found and where it goes."""
-        print(_begins(folder, description, total_steps), flush=True)
+        print(_begins(folder, description, step, total_steps), flush=True)
 
     def stepped(self, report: StepReport) -> None:
         """A line, if the last is some seconds old."""
@@ -83,9 +84,9 @@ class LiveLine:
     def __init__(self, live: Live) -> None:
         self.live = live
 
-    def begins(self, folder: Path, description: str, total_steps: int) -> None:
+    def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
         """Says what was found and where it goes."""
-        self.live.console.print(_begins(folder, description, total_steps), highlight=False)
+        self.live.console.print(_begins(folder, description, step, total_steps), highlight=False)
 
     def stepped(self, report: StepReport) -> None:
         """The line changes."""

@@ -1,5 +1,7 @@
 """`vit train [RECIPE] [OPTIONS]`: parse, train, say where things are."""
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,5 +107,10 @@ def _print_result(result: "Result") -> None:
     print(f"run folder     {result.folder}")
     print(f"model folder   {result.folder / 'model'}")
     print(f"curves         {result.folder / 'plots' / 'curves.png'}")
-    print("next           tensorboard --logdir runs")
-    print("               vit train --help")
+    print(f"next           {_typed('tensorboard')} --logdir {result.folder.parent}")
+    print(f"               {_typed('vit')} train mnist")
+
+
+def _typed(command: str) -> str:
+    """How to call a command that was installed beside this one: by its name, where the shell finds it."""
+    return command if shutil.which(command) else str(Path(sys.argv[0]).with_name(command))

@@ -26,8 +26,8 @@ class StepReport:
 class Observer(Protocol):
     """Shows a run to somebody; the default shows nothing."""
 
-    def begins(self, folder: Path, description: str, total_steps: int) -> None:
-        """The run begins or goes on."""
+    def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
+        """The run begins, or goes on after `step` steps that are done."""
 
     def stepped(self, report: StepReport) -> None:
         """A step is done."""
@@ -39,7 +39,7 @@ class Observer(Protocol):
 class Silent:
     """Shows nothing."""
 
-    def begins(self, folder: Path, description: str, total_steps: int) -> None:
+    def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
         """Nothing."""
 
     def stepped(self, report: StepReport) -> None:

@@ -83,9 +83,9 @@ def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: fl
 
 
 def _out_of_memory(run: Run, batch_size: int) -> str:
-    parts = 2 * run.recipe.accumulation
+    parts = run.recipe.accumulation
     return (
-        f"the memory of {run.environment.processor} is not enough for "
-        f"{batch_size // run.recipe.accumulation} images at once: "
-        f"try --accumulation {parts}, which computes the same batch in parts, or --batch-size {max(batch_size // 2, 1)}"
+        f"the memory of {run.environment.processor} is not enough for {batch_size // parts} images at once: "
+        f"try --accumulation {2 * parts}, which computes the same batch in parts, "
+        f"or --batch-size {max(batch_size // 2, 1)}"
     )

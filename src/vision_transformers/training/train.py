@@ -111,7 +111,7 @@ def _go(run: Run, observer: Observer) -> Result:
     apply_environment(run.environment, run.recipe.deterministic)
     state = initial_state(run.recipe, run.model_config, run.device)
     metrics_bytes = load_checkpoint(run.folder.checkpoints, state)
-    observer.begins(run.folder.path, run.data.description, run.total_steps)
+    observer.begins(run.folder.path, run.data.description, state.step, run.total_steps)
     with Journal(run, state.step + 1, metrics_bytes, observer) as journal:
         if state.step == 0:
             _draw_first_batch(run, journal)
