@@ -48,12 +48,14 @@ def read_json(path: Path) -> Any:
     """Reads JSON.
 
     Raises:
-        Failure: the file is missing or is not JSON; the message says which.
+        Failure: the file is missing, cannot be read or is not JSON; the message says which.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise Failure(f"{path} is missing") from error
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror or error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Failure(f"{path} is not JSON: {error}") from error
 

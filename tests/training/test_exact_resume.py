@@ -58,12 +58,12 @@ def check_deaths_between_file_operations(vit: Vit, folder: Path, seed: int) -> N
     expected = undisturbed(vit, folder, begin)
     run, random, deaths = folder / "killed", Random(seed), 0
     for workers in itertools.cycle((0, 2)):
-        finished = vit.run(folder, command_to_go_on(run, begin, workers), die_at=random.randint(1, 120))
+        finished = vit.run(folder, command_to_go_on(run, begin, workers), die_at=random.randint(1, 90))
         if finished.code == 0:
             break
         assert finished.code == -9, finished.errors
         deaths += 1
-    assert deaths > 1
+    assert deaths > 0
     assert result(run) == expected
     assert not leftovers(run)
 
@@ -73,7 +73,7 @@ def test_a_death_between_two_file_operations_changes_nothing(vit: Vit, tmp_path:
 
 
 def test_the_installed_command_gives_the_same_bytes(vit: Vit, tmp_path: Path) -> None:
-    """A process that imports everything itself, and not one forked for these tests, resumes what one began."""
+    """A process that imports everything itself resumes what one that was forked for these tests began."""
     begin = [*IN_MEMORY, "--steps", "6"]
     expected = undisturbed(vit, tmp_path, begin)
     vit.run(tmp_path, [*begin, "--run-folder", "killed"], die_at=90)

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"vit: {failure}", file=sys.stderr)
         return failure.exit_code
     except KeyboardInterrupt:
-        print("vit: stopped before anything was begun", file=sys.stderr)
+        print("vit: interrupted; what a run had saved is unharmed", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read the output has gone, as with `vit ... | head`; Python would complain again at its end.

@@ -82,6 +82,8 @@ def _folder_to_resume(options: TrainOptions) -> RunFolder | None:
     if options.resume is None:
         return None
     if options.resume != "auto":
+        if options.run_folder is not None:
+            raise UsageFailure("give --run-folder or --resume RUN, not both: a run stays in its folder")
         return RunFolder(Path(options.resume))
     if options.run_folder is None:
         return newest_run(options.recipe)

@@ -8,7 +8,10 @@ from vision_transformers.training.recipe import Optimizer, Recipe, Schedule
 
 
 def digits() -> Recipe:
-    """The 1,797 digits of scikit-learn."""
+    """The 1,797 digits of scikit-learn.
+
+    vit train digits
+    """
     return Recipe(
         name="digits",
         model=ViTConfig(

@@ -53,6 +53,7 @@ class Progress:
 
     step: int
     sums: ClassificationSums
+    gradient_norm: float
     best_accuracy: float
     updates_of_average: int
     metrics_bytes: int
@@ -62,13 +63,17 @@ class Progress:
 def save_checkpoint(
     folder: Path, state: TrainingState, description: ModelDescription, metrics_bytes: int
 ) -> None:
-    """Writes a checkpoint, then points to it, then removes all but the newest two.
+    """Writes a checkpoint, then points to it, then removes all but it and the one before.
+
+    Later ones, which were broken and passed over, go too.
 
     Raises:
         Failure: it cannot be written; those that were there still are.
     """
     updates = 0 if state.average is None else int(state.average.n_averaged)
-    progress = Progress(state.step, state.sums, state.best_accuracy, updates, metrics_bytes)
+    progress = Progress(
+        state.step, state.sums, state.gradient_norm, state.best_accuracy, updates, metrics_bytes
+    )
 
     def fill(path: Path) -> None:
         (path / "model").mkdir()
@@ -84,8 +89,10 @@ def save_checkpoint(
     path = folder / f"step-{state.step:08d}"
     write_folder(path, fill)
     write_file(folder / "LAST", f"{path.name}\n")
-    for old in _newest_first(folder)[KEPT:]:
-        shutil.rmtree(old)
+    found = _newest_first(folder)
+    newest = found.index(path)
+    for other in found[:newest] + found[newest + KEPT :]:
+        shutil.rmtree(other)
 
 
 def load_checkpoint(folder: Path, state: TrainingState) -> int:
@@ -125,6 +132,7 @@ def _restore(path: Path, state: TrainingState) -> int:
     state.best_accuracy = progress.best_accuracy
     state.step = progress.step
     state.sums = progress.sums
+    state.gradient_norm = progress.gradient_norm
     return progress.metrics_bytes
 
 

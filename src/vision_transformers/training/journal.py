@@ -82,13 +82,12 @@ class Pace:
 
     def __init__(self, first_step: int) -> None:
         self.first_step = first_step
-        self.began = time.monotonic()
-        self._warm: float | None = None
+        self.began = self._warm = time.monotonic()
 
     def images_per_second(self, step: int, images: int) -> float:
         """Images a second from the first step of this process to step number `step`."""
         now = time.monotonic()
-        if self._warm is None:
+        if step <= self.first_step + 1:
             self._warm = now
             return images / max(now - self.began, 1e-9)
         return (step - self.first_step - 1) * images / max(now - self._warm, 1e-9)

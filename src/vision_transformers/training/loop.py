@@ -37,12 +37,15 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
     backend = attention_backend(run.device, run.environment.precision, tokens)
     with backend, Interruption() as interruption:
         try:
+            if state.sums.images and run.is_logged_at(state.step):
+                # An image of this step's evaluation could not be decoded, and the state was saved without a row.
+                journal.write(_row(run, state))
             for batch in _batches(run, state):
-                sums, gradient_norm = training_step(run, state, model, objective, batch)
+                sums = training_step(run, state, model, objective, batch)
                 state.sums += sums
                 journal.stepped(state, sums)
                 if run.is_logged_at(state.step):
-                    journal.write(_row(run, state, gradient_norm))
+                    journal.write(_row(run, state))
                 if interruption.signal or checkpoints.are_due(state.step):
                     save(run, state, journal)
                     checkpoints.saved()
@@ -91,7 +94,7 @@ def _batches(run: Run, state: TrainingState) -> Iterator[Batch]:
     )
 
 
-def _row(run: Run, state: TrainingState, gradient_norm: float) -> Row:
+def _row(run: Run, state: TrainingState) -> Row:
     """Everything that is known after this step; the sums begin anew."""
     rate = rate_at(run.recipe.schedule, state.step - 1, run.total_steps)
     row: Row = {
@@ -99,11 +102,11 @@ def _row(run: Run, state: TrainingState, gradient_norm: float) -> Row:
         "epoch": state.step / run.order.batches_per_epoch,
         **state.sums.means("train"),
         "learning_rate": run.recipe.optimizer.learning_rate * rate,
-        "gradient_norm": gradient_norm,
+        "gradient_norm": state.gradient_norm,
     }
-    state.sums = ClassificationSums()
     if run.is_evaluated_at(state.step):
         row |= _evaluations(run, state)
+    state.sums = ClassificationSums()
     return row
 
 

@@ -50,7 +50,7 @@ class Optimizer:
             if not 0 < getattr(self, name) < 100:
                 raise ValueError(f"optimizer.{name} is {getattr(self, name)}: expected above 0 and below 100")
         for name in ("weight_decay", "muon_weight_decay", "clip"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:  # so written, it refuses NaN too
                 raise ValueError(f"optimizer.{name} is {getattr(self, name)}: expected 0 or more")
         for value in (*self.betas, self.muon_momentum):
             if not 0 <= value < 1:
@@ -147,7 +147,7 @@ class Recipe:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")
         for name in ("seed", "checkpoint_seconds", "checkpoint_steps"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:  # so written, it refuses NaN too
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
         for name in ("label_smoothing", "average_decay"):
             if not 0 <= getattr(self, name) < 1:

@@ -9,6 +9,7 @@ checkpoints/        where to go on from
 model/              the finished model; it comes last, so it says that the run is finished
 """
 
+import logging
 import secrets
 import shlex
 import time
@@ -18,12 +19,14 @@ from typing import IO
 
 from vision_transformers.config import differences, from_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import TEMPORARY, explained, lock, read_json, sweep_temporary, write_json
+from vision_transformers.files import explained, lock, read_json, sweep_temporary, write_json
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, RESOLVED_BY_THE_MACHINE, Recipe
 from vision_transformers.training.record import FORMAT_VERSION, Record
 
 RUNS = Path("runs")
 _LOCK = "lock"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ class RunFolder:
             held = lock(self.path / _LOCK)
         except OSError as error:
             raise explained(error, self.path) from error
-        sweep_temporary(self.path)
+        for folder in (self.path, self.plots):
+            sweep_temporary(folder)
         return held
 
     def begin(self, record: Record) -> None:
@@ -117,7 +121,10 @@ class RunFolder:
                 f"{self.path / 'recipe.json'} has format version {content.get('format_version')}; "
                 f"this release reads {FORMAT_VERSION}"
             )
-        return from_json(Record, content)
+        try:
+            return from_json(Record, content)
+        except UsageFailure as failure:
+            raise UsageFailure(f"{self.path / 'recipe.json'}: {failure}") from failure
 
 
 def new_run_folder(recipe: Recipe) -> RunFolder:
@@ -126,9 +133,20 @@ def new_run_folder(recipe: Recipe) -> RunFolder:
 
 
 def newest_run(recipe: Recipe) -> RunFolder | None:
-    """The newest run under `runs/` of this recipe and seed, or None."""
-    folders = [RunFolder(path.parent) for path in RUNS.glob("*/recipe.json") if TEMPORARY not in str(path)]
-    same = [folder for folder in folders if not changed_fields(folder.record().recipe, recipe)]
+    """The newest run under `runs/` of this recipe and seed, or None.
+
+    One whose recipe cannot be read, as from another release, is named and passed over.
+    """
+    same = []
+    for path in RUNS.glob("*/recipe.json"):
+        folder = RunFolder(path.parent)
+        try:
+            recorded = folder.record().recipe
+        except Failure as failure:
+            logger.warning("the run %s is passed over: %s", folder.path, failure)
+            continue
+        if not changed_fields(recorded, recipe):
+            same.append(folder)
     return max(same, key=lambda folder: (folder.path / "recipe.json").stat().st_mtime_ns, default=None)
 
 

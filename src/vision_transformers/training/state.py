@@ -29,6 +29,8 @@ class TrainingState:
     """Optimizer steps that are done."""
     sums: ClassificationSums = field(default_factory=ClassificationSums)
     """Of the training images since the last row of metrics."""
+    gradient_norm: float = 0.0
+    """Of the last step, before it was clipped."""
 
     @property
     def judged(self) -> nn.Module:

@@ -19,7 +19,7 @@ from vision_transformers.training.state import TrainingState
 
 def training_step(
     run: Run, state: TrainingState, model: nn.Module, objective: Objective, batch: Batch
-) -> tuple[ClassificationSums, float]:
+) -> ClassificationSums:
     """Takes the step number `state.step`, and counts it.
 
     Args:
@@ -30,7 +30,7 @@ def training_step(
         batch: images and labels of this step.
 
     Returns:
-        The sums over the batch's images, and the norm of the gradient before it was clipped.
+        The sums over the batch's images.
 
     Raises:
         Failure: the loss or the gradient is not finite, or the GPU's memory is used up; nothing was changed.
@@ -47,8 +47,9 @@ def training_step(
     state.optimizers.step(rate)
     if state.average is not None:
         state.average.update_parameters(state.model)
+    state.gradient_norm = gradient_norm
     state.step += 1
-    return ClassificationSums(len(batch.labels), loss, int(correct)), gradient_norm
+    return ClassificationSums(len(batch.labels), loss, int(correct))
 
 
 def _accumulate_gradients(

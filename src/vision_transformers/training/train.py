@@ -104,6 +104,11 @@ def _check(run: Run) -> None:
     """Meets what cannot be before anything is written."""
     run.model_config  # noqa: B018 - both say what does not fit
     run.order  # noqa: B018
+    if run.recipe.keep == "best" and run.data.validation is None:
+        raise UsageFailure(
+            "keep is 'best', but there are no validation images to choose by: "
+            "add a folder val, or set --data.validation-fraction above 0"
+        )
 
 
 def _go(run: Run, observer: Observer) -> Result:

@@ -1,0 +1,230 @@
+"""Whatever happens to a process while it writes, there is the old file or the new one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vision_transformers.errors import Failure
+from vision_transformers.files import (
+    Broken,
+    explained,
+    lock,
+    read_json,
+    sweep_temporary,
+    verify_folder,
+    write_file,
+    write_folder,
+    write_json,
+    write_manifest,
+)
+
+OLD, NEW = b"old " * 10_000, b"new! " * 10_000
+
+
+def dies_before(operation: int, write: object) -> bool:
+    """Calls `write` in a process that is killed before its operation of that number on files."""
+    assert callable(write)
+    process = os.fork()
+    if process == 0:
+        count = 0
+        fsync = os.fsync
+
+        def meet(event: str, arguments: tuple[object, ...]) -> None:  # noqa: ARG001 - Python passes them
+            nonlocal count
+            if event in ("open", "os.fsync", "os.mkdir", "os.rename", "os.remove", "os.rmdir"):
+                count += 1
+                if count == operation:
+                    os.kill(os.getpid(), 9)
+
+        def audited_fsync(descriptor: int) -> None:
+            meet("os.fsync", ())
+            fsync(descriptor)
+
+        os.fsync = audited_fsync
+        sys.addaudithook(meet)
+        write()
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    return os.WIFSIGNALED(status)
+
+
+def test_a_file_is_old_or_new_at_every_instant(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    operation, seen = 1, [OLD]
+    while dies_before(operation, lambda: write_file(path, NEW)):
+        seen.append(path.read_bytes())
+        operation += 1
+    assert operation > 4
+    assert seen == sorted(seen, reverse=True), "first the old one, then the new one"
+    assert set(seen) == {OLD, NEW}
+    sweep_temporary(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def fill(folder: Path) -> None:
+    write_file(folder / "first", NEW)
+    (folder / "inner").mkdir()
+    write_file(folder / "inner" / "second", NEW)
+    write_manifest(folder)
+
+
+def test_a_new_folder_is_whole_or_not_there_at_every_instant(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "folder"
+    operation, seen = 1, []
+    while dies_before(operation, lambda: write_folder(path, fill)):
+        if path.exists():
+            verify_folder(path)
+            assert (path / "inner" / "second").read_bytes() == NEW
+        seen.append(path.exists())
+        operation += 1
+    assert len(seen) > 15
+    assert seen[0] is False
+    assert seen[-1] is True
+    sweep_temporary(path.parent)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_is_replaced_is_never_a_part(tmp_path: Path) -> None:
+    """Between two renames its name is free; then the old and the new one lie beside it, both whole."""
+    path = tmp_path / "folder"
+    operation = 1
+    write_folder(path, fill)
+    while dies_before(operation, lambda: write_folder(path, fill)):
+        whole = path if path.exists() else next(tmp_path.glob(".temporary-old-*"))
+        verify_folder(whole)
+        sweep_temporary(tmp_path)
+        if not path.exists():
+            write_folder(path, fill)
+        operation += 1
+    assert operation > 15
+
+
+def test_what_fails_while_a_folder_is_filled_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    write_folder(path, fill)
+
+    def fails(folder: Path) -> None:
+        write_file(folder / "first", OLD)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(path, fails)
+    assert list(tmp_path.iterdir()) == [path]
+    verify_folder(path)
+
+
+def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Failure, match=r"cannot write .*file/inner: .*Not a directory|File exists"):
+        write_folder(tmp_path / "file" / "inner", fill)
+    with pytest.raises(Failure, match=r"cannot write .*missing/file: No such file or directory"):
+        write_file(tmp_path / "missing" / "file", "")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(Failure, match=r"cannot write .*file: Permission denied"):
+        write_file(tmp_path / "file", "")
+
+
+def test_every_bit_of_a_manifest_matters(tmp_path: Path) -> None:
+    """One flipped bit on the disk is noticed wherever it is, or it changes nothing."""
+    (tmp_path / "weights").write_bytes(b"0123456789" * 3)
+    write_manifest(tmp_path)
+    manifest = tmp_path / "manifest.json"
+    content = manifest.read_bytes()
+    verify_folder(tmp_path)
+    for place in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[place // 8] ^= 1 << place % 8
+        manifest.write_bytes(flipped)
+        try:
+            verify_folder(tmp_path)
+        except Broken:
+            continue
+        assert json.loads(flipped) == json.loads(content)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "longer", "changed"])
+def test_a_changed_file_is_named(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(OLD)
+    write_manifest(tmp_path)
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes({"cut": OLD[:-1], "longer": OLD + b"x", "changed": b"O" + OLD[1:]}[damage])
+    with pytest.raises(Broken, match=str(file)):
+        verify_folder(tmp_path)
+
+
+def test_json_is_read_back_and_what_is_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, {"class": "Ωmega", "values": [1, 2.5, None]})
+    assert "Ωmega" in path.read_text(encoding="utf-8")
+    assert read_json(path) == {"class": "Ωmega", "values": [1, 2.5, None]}
+    path.write_text('{"class"')
+    with pytest.raises(Failure, match=f"{path} is not JSON"):
+        read_json(path)
+    path.unlink()
+    with pytest.raises(Failure, match=f"{path} is missing"):
+        read_json(path)
+    path.mkdir()
+    with pytest.raises(Failure, match=f"{path} cannot be read: Is a directory"):
+        read_json(path)
+
+
+HOLDER = """
+import os, sys
+from pathlib import Path
+from vision_transformers.files import lock
+held = lock(Path(sys.argv[1]))
+child = os.fork()
+if child == 0:
+    import time
+    time.sleep(60)
+print(child, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_is_for_one_process_and_dies_with_it_though_its_children_live(tmp_path: Path) -> None:
+    """A loader worker that outlives a killed run must not keep it from being resumed."""
+    path = tmp_path / "run" / "lock"
+    path.parent.mkdir()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    child = int(holder.stdout.readline())
+    try:
+        with pytest.raises(Failure, match=rf"another process is writing {path.parent}: wait until it ends"):
+            lock(path)
+        holder.kill()
+        holder.wait()
+        os.kill(child, 0)
+        lock(path).close()
+    finally:
+        os.kill(child, 9)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device"), "no space to write .* MiB are free there. Free some"),
+        (OSError(122, "Disk quota exceeded"), "no space to write"),
+        (OSError(27, "File too large"), "ulimit -f"),
+        (OSError(30, "Read-only file system"), "cannot write .*: Read-only file system"),
+    ],
+)
+def test_an_error_of_the_disk_says_what_to_do(tmp_path: Path, error: OSError, says: str) -> None:
+    failure = explained(error, tmp_path / "not" / "there" / "file")
+    assert failure.exit_code == 1
+    with pytest.raises(Failure, match=says):
+        raise failure

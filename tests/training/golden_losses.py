@@ -1,0 +1,45 @@
+"""The first training losses of three tiny recipes, kept beside this file.
+
+A change that means to leave training as it is leaves them as they are. Where one means to change it, write
+them anew, and say so in its commit: `python -m tests.training.golden_losses`
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+from tests.training.recipes import everything, tiny
+from vision_transformers.training.observer import Silent, StepReport
+from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.train import train
+
+STEPS = 10
+FOLDER = Path(__file__).parent / "golden"
+RECIPES: dict[str, Recipe] = {
+    "plain": tiny(steps=STEPS),
+    "muon": tiny(steps=STEPS, optimizer=everything().optimizer, label_smoothing=0.1),
+    "everything": everything(steps=STEPS),
+}
+
+
+class Losses(Silent):
+    """Remembers the loss of each step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def stepped(self, report: StepReport) -> None:
+        self.losses.append(report.loss)
+
+
+def losses_of(recipe: Recipe) -> list[float]:
+    """The training loss of each step."""
+    observer = Losses()
+    with tempfile.TemporaryDirectory() as folder:
+        train(recipe, Path(folder) / "run", observer)
+    return observer.losses
+
+
+if __name__ == "__main__":
+    for name, recipe in RECIPES.items():
+        (FOLDER / f"{name}.json").write_text(json.dumps(losses_of(recipe), indent=2) + "\n")

@@ -1,0 +1,60 @@
+"""An image that only fails when it is decoded stops the run, which is saved; once mended, nothing was lost."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy
+import pytest
+from PIL import Image
+
+from tests.commands import Vit
+from tests.training.runs import FROM_FOLDER, last_step, result
+
+
+def make_photographs(folder: Path, part: str, count: int) -> list[Path]:
+    random = numpy.random.default_rng(0)
+    paths = []
+    for label in ("cat", "dog", "owl"):
+        (folder / part / label).mkdir(parents=True)
+        for index in range(count):
+            path = folder / part / label / f"{index}.jpg"
+            Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=numpy.uint8)).save(path, quality=95)
+            paths.append(path)
+    return paths
+
+
+def cut(path: Path) -> None:
+    """Leaves the header of a JPEG and half of its pixels."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_photograph_that_cannot_be_decoded_stops_the_run_and_costs_nothing(
+    vit: Vit, tmp_path: Path, part: str, workers: str
+) -> None:
+    for name, count in (("train", 8), ("val", 2), ("test", 2)):
+        photographs = make_photographs(tmp_path / "images", name, count)
+        if name == part:
+            broken = photographs[-1]
+    whole = broken.read_bytes()
+    begin = [*FROM_FOLDER, "--steps", "7", "--data.workers", workers, "--run-folder"]
+    assert vit.run(tmp_path, [*begin, "undisturbed"]).code == 0
+    cut(broken)
+    stopped = vit.run(tmp_path, [*begin, "run"])
+    assert stopped.code == 3
+    assert f"images/{part}/owl/{broken.name} cannot be decoded" in stopped.errors
+    assert "The run is saved. To go on: vit train --resume run\n" in stopped.errors
+    assert "Traceback" not in stopped.errors
+    if part != "train":
+        assert last_step(tmp_path / "run") == {"val": 3, "test": 7}[part]
+    broken.write_bytes(whole)
+    record = tmp_path / "run" / "recipe.json"
+    content = json.loads(record.read_text())
+    undisturbed = json.loads((tmp_path / "undisturbed" / "recipe.json").read_text())
+    # The size of a mended file is another one: that these are the same images is for the person to say.
+    content["environment"]["data"] = undisturbed["environment"]["data"]
+    record.write_text(json.dumps(content))
+    assert vit.run(tmp_path, ["train", "--resume", "run"]).code == 0
+    assert result(tmp_path / "run") == result(tmp_path / "undisturbed")

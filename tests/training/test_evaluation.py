@@ -1,0 +1,58 @@
+"""Loss and accuracy are those of the images, whatever batches they come in."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vision_transformers.data.batches import evaluation_batches
+from vision_transformers.data.images import ImagesInMemory
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
+
+IMAGES = ImagesInMemory(
+    torch.randint(0, 256, (10, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
+    torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 2]),
+    "made",
+)
+PREPROCESSING = Preprocessing(size=(4, 4), channels=1)
+
+
+class Classifier(nn.Module):
+    """Three fixed logits from an image; with dropout, to see in which mode it is judged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 3)
+        self.dropout = nn.Dropout(0.9)
+        nn.init.normal_(self.layer.weight, generator=torch.Generator().manual_seed(1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.dropout(self.layer(image.flatten(1)))
+
+
+def by_hand(model: Classifier) -> tuple[float, float]:
+    """The means over all images, one by one, in plain Python."""
+    losses, hits = [], 0
+    for pixels, label in zip(IMAGES.pixels, IMAGES.labels.tolist(), strict=True):
+        logits = model.layer((pixels.float() / 255 - 0.5).flatten() / 0.5).tolist()
+        losses.append(math.log(sum(math.exp(logit) for logit in logits)) - logits[label])
+        hits += logits.index(max(logits)) == label
+    return sum(losses) / len(losses), hits / len(losses)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 64])
+def test_a_partial_last_batch_counts_its_images_and_no_more(batch_size: int) -> None:
+    model = Classifier().train()
+    batches = evaluation_batches(IMAGES, PREPROCESSING, batch_size, torch.device("cpu"), 0)
+    sums = evaluate(model, batches, "float32")
+    loss, accuracy = by_hand(model)
+    assert sums.images == 10
+    assert sums.means("test") == pytest.approx({"test_loss": loss, "test_accuracy": accuracy}, rel=1e-5)
+    assert model.training, "its mode is put back"
+
+
+def test_sums_of_unequal_batches_merge_to_the_mean_of_their_images() -> None:
+    merged = ClassificationSums(3, 6.0, 1) + ClassificationSums(1, 0.0, 1)
+    assert merged.means("train") == {"train_loss": 1.5, "train_accuracy": 0.5}

@@ -1,0 +1,125 @@
+"""One step changes the parameters by the gradient of the whole batch, or, if it is not finite, not at all."""
+
+import math
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training.recipes import everything, run_of, tiny
+from vision_transformers.data.batches import Batch, training_batches
+from vision_transformers.errors import Failure
+from vision_transformers.training.objective import Objective
+from vision_transformers.training.optimizer import Optimizers
+from vision_transformers.training.recipe import Optimizer, Recipe
+from vision_transformers.training.run import Run
+from vision_transformers.training.state import TrainingState, initial_state
+from vision_transformers.training.step import training_step
+from vision_transformers.training.train import train
+
+
+def batches(run: Run) -> list[Batch]:
+    recipe = run.recipe
+    made = training_batches(
+        run.training_images, recipe.preprocessing, recipe.augmentation, run.order, 0, 3, run.device, 0
+    )
+    return list(islice(made, 3))
+
+
+def prepared(recipe: Recipe, folder: Path) -> tuple[Run, TrainingState]:
+    run = run_of(recipe, folder)
+    state = initial_state(recipe, run.model_config, run.device)
+    state.model.train()
+    return run, state
+
+
+class KeepsGradients(Optimizers):
+    """Takes no step, so that the gradients can be looked at."""
+
+    def step(self, rate: float) -> None:  # noqa: ARG002 - as in Optimizers
+        pass
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1, "class_weights": "balanced"}])
+def test_a_batch_in_four_parts_has_the_gradient_of_the_whole(tmp_path: Path, options: dict[str, str]) -> None:
+    gradients, sums = [], []
+    for parts in (1, 4):
+        run, state = prepared(tiny(accumulation=parts, optimizer=Optimizer(clip=0.0), **options), tmp_path)
+        state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
+        sums.append(training_step(run, state, state.model, run.objective(), batches(run)[0]))
+        gradients.append([parameter.grad for parameter in state.model.parameters()])
+    assert sums[0].images == sums[1].images == 64
+    assert sums[0].correct == sums[1].correct
+    assert sums[0].loss == pytest.approx(sums[1].loss, rel=1e-6)
+    for whole, in_parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, in_parts, rtol=0, atol=1e-6)
+
+
+def test_gradients_are_clipped_to_the_norm_and_reported_as_they_were(tmp_path: Path) -> None:
+    run, state = prepared(tiny(optimizer=Optimizer(clip=0.01)), tmp_path)
+    state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
+    training_step(run, state, state.model, run.objective(), batches(run)[0])
+    norm = torch.stack([(parameter.grad**2).sum() for parameter in state.model.parameters()]).sum().sqrt()
+    assert norm.item() == pytest.approx(0.01, rel=1e-3)
+    assert state.gradient_norm > 0.01
+
+
+def test_a_step_depends_on_its_number_and_not_on_what_ran_before(tmp_path: Path) -> None:
+    """Dropout, stochastic depth and mixing are drawn from the seed and the step."""
+    losses = []
+    for noise in (1, 2):
+        run, state = prepared(everything(steps=3), tmp_path)
+        torch.manual_seed(noise)
+        losses.append(
+            [training_step(run, state, state.model, run.objective(), batch).loss for batch in batches(run)]
+        )
+        torch.rand(noise)
+    assert losses[0] == losses[1]
+
+
+class BreaksInPart(Objective):
+    """Gives a loss that is not finite at one part of one step."""
+
+    def __init__(self, number: int, value: float) -> None:
+        super().__init__(10, 0.0, None)
+        self.number, self.value = number, value
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        self.number -= 1
+        return super().__call__(logits, targets) * (self.value if self.number == 0 else 1.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("accumulation", [1, 2, 4])
+def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path, value: float, accumulation: int) -> None:
+    """In any part of an accumulated batch, also where the other parts are finite."""
+    run, state = prepared(everything(accumulation=accumulation, steps=3), tmp_path)
+    first, second, _ = batches(run)
+    training_step(run, state, state.model, run.objective(), first)
+    assert state.average is not None
+    watched = (state.model, state.average)
+    before = [{name: tensor.clone() for name, tensor in module.state_dict().items()} for module in watched]
+    optimizers = {name: tensor.clone() for name, tensor in state.optimizers.state().items()}
+    with pytest.raises(Failure) as failure:
+        training_step(run, state, state.model, BreaksInPart(accumulation, value), second)
+    for module, tensors in zip(watched, before, strict=True):
+        assert all(torch.equal(tensor, tensors[name]) for name, tensor in module.state_dict().items())
+    assert all(torch.equal(tensor, optimizers[name]) for name, tensor in state.optimizers.state().items())
+    assert state.step == 1
+    message = str(failure.value)
+    assert message.startswith(f"step 1: the loss is {'nan' if math.isnan(value) else 'inf'}")
+    assert f"digits train[{second.indices[0]}]" in message
+    assert "at a learning rate of 0.00" in message
+    assert "step was not taken" in message
+
+
+def test_a_run_that_diverges_stops_with_one_message(tmp_path: Path) -> None:
+    recipe = tiny(steps=200, optimizer=Optimizer(learning_rate=99.0, clip=0.0), batch_size=16)
+    recipe = replace(recipe, schedule=replace(recipe.schedule, shape="constant", warmup=0.0))
+    with pytest.raises(Failure, match=r"step \d+: the loss is .* at a learning rate of 99\.") as failure:
+        train(recipe, tmp_path / "run")
+    assert failure.value.exit_code == 1
+    assert not (tmp_path / "run" / "model").exists()

@@ -1,0 +1,173 @@
+"""A run leaves what it promises: one honest test, the weights that were chosen, and something to look at."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from tests.training.recipes import everything, tiny
+from tests.training.runs import make_images
+from vision_transformers.data.batches import evaluation_batches
+from vision_transformers.data.images import Images
+from vision_transformers.data.loading import load_data
+from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.evaluation.metrics import evaluate
+from vision_transformers.report.metrics import Row, read_metrics
+from vision_transformers.training.train import train
+from vision_transformers.weights.model_folder import read_model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two and a half epochs, of which each is validated."""
+    return train(everything(steps=25), tmp_path_factory.mktemp("runs") / "run").folder
+
+
+def rows_with(run: Path, key: str) -> list[Row]:
+    return [row for row in read_metrics(run / "metrics.jsonl") if key in row]
+
+
+def judged(run: Path, part: str) -> dict[str, float]:
+    """What the finished model scores, computed anew."""
+    recipe = everything()
+    data = load_data(recipe.data, recipe.preprocessing)
+    images: Images | None = getattr(data, part)
+    assert images is not None
+    model, description = read_model(run / "model")
+    batches = evaluation_batches(images, description.preprocessing, 50, torch.device("cpu"), 0)
+    return evaluate(model, batches, "float32").means(part)
+
+
+def test_the_run_folder_has_everything(run: Path) -> None:
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert files >= {
+        "recipe.json",
+        "metrics.jsonl",
+        "timing.jsonl",
+        "metrics.csv",
+        "plots/curves.png",
+        "plots/first_batch.png",
+        "checkpoints/LAST",
+        "model/model.safetensors",
+        "model/config.json",
+    }
+    assert len([name for name in files if name.startswith("events.out.tfevents.")]) == 1
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_no_step_has_two_rows_and_every_row_is_complete(run: Path) -> None:
+    rows = read_metrics(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [3, 6, 9, 10, 12, 15, 18, 20, 21, 24, 25]
+    for row in rows:
+        assert row["epoch"] == row["step"] / 10
+        assert {"train_loss", "train_accuracy", "learning_rate", "gradient_norm"} <= row.keys()
+        assert not {"seconds", "images_per_second"} & row.keys()
+        assert 0 <= row["train_accuracy"] <= 1
+    assert [row["step"] for row in rows_with(run, "validation_accuracy")] == [10, 20, 25]
+
+
+def test_the_clock_lies_in_a_file_of_its_own(run: Path) -> None:
+    timing = read_metrics(run / "timing.jsonl")
+    assert [row["step"] for row in timing] == [row["step"] for row in read_metrics(run / "metrics.jsonl")]
+    assert all(row["images_per_second"] > 0 and row["memory_mebibytes"] > 0 for row in timing)
+
+
+def test_the_test_images_are_looked_at_once(run: Path) -> None:
+    assert [row["step"] for row in rows_with(run, "test_accuracy")] == [25]
+
+
+def test_the_test_images_are_looked_at_with_every_validation_where_that_is_asked_for(tmp_path: Path) -> None:
+    recipe = everything(steps=25, test="validation", keep="last")
+    folder = train(recipe, tmp_path / "run").folder
+    assert [row["step"] for row in rows_with(folder, "test_accuracy")] == [10, 20, 25]
+
+
+def test_the_model_folder_holds_the_best_weights_and_the_test_is_of_those(run: Path) -> None:
+    best = max(row["validation_accuracy"] for row in rows_with(run, "validation_accuracy"))
+    assert judged(run, "validation")["validation_accuracy"] == pytest.approx(best)
+    (row,) = rows_with(run, "test_accuracy")
+    assert {name: row[name] for name in ("test_loss", "test_accuracy")} == pytest.approx(judged(run, "test"))
+
+
+def test_the_last_weights_are_the_moving_average(tmp_path: Path) -> None:
+    folder = train(everything(steps=12, keep="last", checkpoint_steps=12), tmp_path / "run").folder
+    average = folder / "checkpoints" / "step-00000012" / "average.safetensors"
+    assert (folder / "model" / "model.safetensors").read_bytes() == average.read_bytes()
+
+
+def test_metrics_as_a_table(run: Path) -> None:
+    with open(run / "metrics.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    rows = read_metrics(run / "metrics.jsonl")
+    assert [float(line["train_loss"]) for line in table] == [row["train_loss"] for row in rows]
+    assert table[0]["test_accuracy"] == ""
+
+
+def test_tensorboard_shows_curves_a_picture_and_hyperparameters(run: Path) -> None:
+    (events,) = run.glob("events.out.tfevents.*")
+    tags = {value.tag for event in EventFileLoader(str(events)).Load() for value in event.summary.value}
+    assert tags >= {
+        "train/loss",
+        "train/accuracy",
+        "validation/loss",
+        "validation/accuracy",
+        "test/accuracy",
+        "learning_rate",
+        "gradient_norm",
+        "images_per_second",
+        "first_batch",
+        "_hparams_/session_start_info",
+    }
+
+
+def test_the_model_folder_says_how_it_was_made(run: Path) -> None:
+    description = json.loads((run / "model" / "config.json").read_text())
+    assert description["classes"] == [str(digit) for digit in range(10)]
+    assert description["training"]["recipe"] == "tiny"
+    assert description["training"]["metrics"] == read_metrics(run / "metrics.jsonl")[-1]
+
+
+def test_two_runs_of_one_recipe_are_equal_and_another_seed_is_not(tmp_path: Path) -> None:
+    one, same, other = (
+        (train(everything(steps=4, seed=seed), tmp_path / name).folder / "model" / "model.safetensors")
+        for name, seed in (("one", 0), ("same", 0), ("other", 1))
+    )
+    assert one.read_bytes() == same.read_bytes() != other.read_bytes()
+
+
+def test_a_batch_is_never_larger_than_the_data_set(tmp_path: Path) -> None:
+    """The digits have 1,295 images to train on."""
+    result = train(tiny(batch_size=5_000), tmp_path / "run")
+    assert result.metrics["epoch"] == 2
+    with pytest.raises(DataFailure, match=r"accumulation 8 does not divide them: use --accumulation 1"):
+        train(tiny(batch_size=5_000, accumulation=8), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_is_left_of_an_epoch_is_dropped(tmp_path: Path) -> None:
+    """1,295 images are 12 batches of 100; every step of a run has the same size."""
+    result = train(tiny(batch_size=100, steps=None, epochs=2), tmp_path / "run")
+    assert (result.metrics["step"], result.metrics["epoch"]) == (24, 2.0)
+
+
+def test_the_best_of_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    make_images(images)
+    recipe = tiny(keep="best")
+    data = replace(recipe.data, name="folder", path=str(images), validation_fraction=0.0)
+    model = replace(recipe.model, number_of_classes=0)
+    with pytest.raises(UsageFailure, match="keep is 'best', but there are no validation images"):
+        train(replace(recipe, data=data, model=model), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_number_of_classes_that_the_data_has_not_is_refused(tmp_path: Path) -> None:
+    recipe = tiny()
+    wrong = replace(recipe, model=replace(recipe.model, number_of_classes=7))
+    with pytest.raises(UsageFailure, match="model.number_of_classes is 7, but the data has 10 classes"):
+        train(wrong, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
