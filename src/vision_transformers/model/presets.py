@@ -42,6 +42,8 @@ PRESETS = {
     "DINOv2-B/14": _dinov2(768, 12, 12, 3072),
     "DINOv2-L/14": _dinov2(1024, 24, 16, 4096),
     "DINOv2-g/14": _dinov2(1536, 40, 24, 4096, activation="swiglu"),
+    "MNIST": ViTConfig((7, 7), 128, 4, 4, 256, 1, 10, (28, 28), positions="sine-cosine", pool="mean"),
+    "CIFAR": ViTConfig((4, 4), 192, 9, 12, 384, 3, 10, (32, 32), pool="mean"),  # arXiv 2112.13492
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
-from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.presets import preset
 from vision_transformers.training.recipe import Optimizer, Recipe, Schedule
 
 
@@ -19,18 +19,7 @@ def cifar10() -> Recipe:
     """
     return Recipe(
         name="cifar10",
-        model=ViTConfig(
-            patch_shape=(4, 4),
-            model_dimension=192,
-            number_of_layers=9,
-            number_of_heads=12,
-            hidden_dimension=384,
-            number_of_channels=3,
-            number_of_classes=10,
-            max_image_shape=(32, 32),
-            stochastic_depth=0.1,
-            pool="mean",
-        ),
+        model=preset("CIFAR", stochastic_depth=0.1),
         data=DataSource(name="cifar10", validation_fraction=0.04),
         preprocessing=Preprocessing(
             size=(32, 32), channels=3, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616)

@@ -6,6 +6,7 @@ from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.presets import preset
 from vision_transformers.training.recipe import Optimizer, Recipe, Schedule
 
 PREPROCESSING = Preprocessing(size=(28, 28), channels=1, mean=(0.1307,), std=(0.3081,))
@@ -18,23 +19,13 @@ def mnist() -> Recipe:
     """
     return Recipe(
         name="mnist",
-        model=ViTConfig(
-            patch_shape=(7, 7),
-            model_dimension=128,
-            number_of_layers=4,
-            number_of_heads=4,
-            hidden_dimension=256,
-            number_of_channels=1,
-            number_of_classes=10,
-            positions="sine-cosine",
-            pool="mean",
-        ),
+        model=preset("MNIST"),
         data=DataSource(name="mnist", validation_fraction=0.05),
         preprocessing=PREPROCESSING,
-        augmentation=Augmentation(shift=2),
-        optimizer=Optimizer(name="muon", learning_rate=3e-3),
+        augmentation=Augmentation(shift=1),
+        optimizer=Optimizer(name="muon", learning_rate=6e-3),
         schedule=Schedule(shape="linear", warmup=0.1),
-        epochs=15,
+        epochs=20,
         batch_size=256,
         label_smoothing=0.05,
     )
