@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 FOR_DEVELOPERS := .venv/installed-for-developers
 
-.PHONY: train test test-slow test-lowest check format bench clean
+.PHONY: train test test-slow test-lowest compare-losses check format bench clean
 
 train: $(INSTALLED)  ## train a Vision Transformer on the digits inside scikit-learn
 	$(BIN)/vit train
@@ -21,6 +21,14 @@ test-lowest:  ## the tests with the oldest releases of the dependencies that pyp
 	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e . pytest beartype
 	.venv-lowest/bin/python -m pytest
 
+compare-losses: $(FOR_DEVELOPERS)  ## training losses to the bit beside another commit: make compare-losses BASE=main~1
+	rm -rf .compare && git worktree prune && git worktree add --quiet --detach .compare $(BASE)
+	cd .compare && PYTHONPATH=src:. ../$(BIN)/python -m tests.training.golden_losses > ../.compare-base.json
+	git worktree remove --force .compare
+	PYTHONPATH=src:. $(BIN)/python -m tests.training.golden_losses > .compare-now.json
+	diff .compare-base.json .compare-now.json && echo "equal to the last bit"
+	rm -f .compare-base.json .compare-now.json
+
 check: $(FOR_DEVELOPERS)  ## format, lint, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -35,7 +43,7 @@ bench: $(INSTALLED)  ## a table of speeds, also written under benchmarks/results
 	$(BIN)/python benchmarks/training_step.py
 
 clean:
-	rm -rf .venv .venv-lowest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf .venv .venv-lowest .compare* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml

@@ -44,7 +44,7 @@ def dies_before(operation: int, write: object) -> bool:
             meet("os.fsync", ())
             fsync(descriptor)
 
-        os.fsync = audited_fsync
+        os.fsync = audited_fsync  # type: ignore[assignment]
         sys.addaudithook(meet)
         write()
         os._exit(0)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tests.training.recipes import everything, tiny
+
 from vision_transformers.training.observer import Silent, StepReport
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.train import train

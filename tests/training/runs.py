@@ -72,7 +72,9 @@ def run_through_kills(vit: Vit, run: Path, begin: list[str], kills: int, seed: i
         process = vit.start(run.parent, command_to_go_on(run, begin, next(workers)))
         if random.random() < 2 / 3:
             process.until(lambda before=before: last_step(run) > before)  # type: ignore[misc]
-        time.sleep(random.uniform(0, 0.2))
+            time.sleep(random.uniform(0, 0.03))
+        else:
+            time.sleep(random.uniform(0, 0.3))
         finished = process.kill()
         assert finished.code == -9, f"it ended before kill {number}: give it more steps\n{finished.errors}"
     finished = vit.run(run.parent, command_to_go_on(run, begin, next(workers)))

@@ -12,15 +12,15 @@ def test_it_equals_its_formula(decay: float) -> None:
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
     average = moving_average(model, decay)
-    expected = {}
+    expected: dict[str, torch.Tensor] = {}
     for update in range(20):
         for parameter in model.parameters():
             nn.init.normal_(parameter)
         average.update_parameters(model)
         part = min(decay, (1 + update) / (10 + update))
         for name, value in model.state_dict().items():
-            value = value.double()
-            expected[name] = part * expected[name] + (1 - part) * value if update else value
+            new = value.double()
+            expected[name] = part * expected[name] + (1 - part) * new if update else new
     for name, value in average.module.state_dict().items():
         torch.testing.assert_close(value.double(), expected[name], rtol=1e-5, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""An image that only fails when it is decoded stops the run, which is saved; once mended, nothing was lost."""
+"""An image that fails only in decoding stops the run, which is saved; once mended, nothing was lost."""
 
 import json
 import os
@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy
 import pytest
 from PIL import Image
-
 from tests.commands import Vit
 from tests.training.runs import FROM_FOLDER, last_step, result
 
@@ -29,8 +28,7 @@ def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-@pytest.mark.parametrize("part", ["train", "val", "test"])
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize(("part", "workers"), [("train", "2"), ("val", "0"), ("test", "2")])
 def test_a_photograph_that_cannot_be_decoded_stops_the_run_and_costs_nothing(
     vit: Vit, tmp_path: Path, part: str, workers: str
 ) -> None:

@@ -29,7 +29,8 @@ class Classifier(nn.Module):
         nn.init.normal_(self.layer.weight, generator=torch.Generator().manual_seed(1))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.dropout(self.layer(image.flatten(1)))
+        logits: Tensor = self.dropout(self.layer(image.flatten(1)))
+        return logits
 
 
 def by_hand(model: Classifier) -> tuple[float, float]:

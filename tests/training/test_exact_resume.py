@@ -18,9 +18,9 @@ from tests.training.runs import (
     run_through_kills,
 )
 
-SHORT = ["--steps", "24"]
-LONG = ["--steps", "120"]
-COMPILED = ["--steps", "60", "--compile", "on"]
+SHORT = ["--steps", "40"]
+LONG = ["--steps", "250"]
+COMPILED = ["--steps", "100", "--compile", "on"]
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 

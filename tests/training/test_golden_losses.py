@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from tests.training.golden_losses import FOLDER, RECIPES, losses_of
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from tests.training.recipes import tiny
+
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.vit import ViT
 from vision_transformers.training.optimizer import Optimizers

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-
 from tests.training.runs import make_images
+
 from vision_transformers.data.cifar_jpeg import CLASSES
 from vision_transformers.data.images import DataSets
 from vision_transformers.data.loading import load_data
@@ -51,7 +51,9 @@ def with_data(recipe: Recipe, folder: Path) -> Recipe:
 def few(data: DataSets) -> DataSets:
     """The first images of each part."""
     parts = {name: getattr(data, name) for name in ("train", "validation", "test")}
-    kept = {name: images and images.select(torch.arange(min(16, len(images)))) for name, images in parts.items()}
+    kept = {
+        name: images and images.select(torch.arange(min(16, len(images)))) for name, images in parts.items()
+    }
     return replace(data, **kept)
 
 

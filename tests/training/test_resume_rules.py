@@ -136,9 +136,7 @@ def test_the_recorded_number_of_threads_is_taken(run: Path, finished: Path) -> N
 def test_another_image_in_the_folder_is_refused(vit: Vit, tmp_path: Path) -> None:
     make_images(tmp_path / "images")
     begin = [*FROM_FOLDER, "--steps", "6", "--run-folder", "run"]
-    process = vit.start(tmp_path, begin)
-    process.until(lambda: last_step(tmp_path / "run") > 0)
-    process.kill()
+    assert vit.run(tmp_path, begin, die_at=100).code == -9
     shutil.copy(tmp_path / "images" / "class-0" / "0.png", tmp_path / "images" / "class-0" / "more.png")
     refused = vit.run(tmp_path, ["train", "--resume", "run"])
     assert refused.code == 1

@@ -18,7 +18,7 @@ def rates(schedule: Schedule, steps: int = STEPS) -> list[float]:
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("final", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 7, STEPS])
-def test_it_rises_then_falls_and_is_never_nothing(shape: str, warmup: float, final: float, steps: int) -> None:
+def test_it_rises_then_falls_and_is_never_0(shape: str, warmup: float, final: float, steps: int) -> None:
     values = rates(Schedule(shape, warmup, final), steps)  # type: ignore[arg-type]
     peak = round(warmup * steps)
     assert all(0 < value <= 1 for value in values)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training.recipes import everything, run_of, tiny
 from torch import Tensor
 
-from tests.training.recipes import everything, run_of, tiny
 from vision_transformers.data.batches import Batch, training_batches
 from vision_transformers.errors import Failure
 from vision_transformers.training.objective import Objective
@@ -39,7 +39,7 @@ def prepared(recipe: Recipe, folder: Path) -> tuple[Run, TrainingState]:
 class KeepsGradients(Optimizers):
     """Takes no step, so that the gradients can be looked at."""
 
-    def step(self, rate: float) -> None:  # noqa: ARG002 - as in Optimizers
+    def step(self, rate: float) -> None:
         pass
 
 
@@ -62,7 +62,8 @@ def test_gradients_are_clipped_to_the_norm_and_reported_as_they_were(tmp_path: P
     run, state = prepared(tiny(optimizer=Optimizer(clip=0.01)), tmp_path)
     state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
     training_step(run, state, state.model, run.objective(), batches(run)[0])
-    norm = torch.stack([(parameter.grad**2).sum() for parameter in state.model.parameters()]).sum().sqrt()
+    gradients = [parameter.grad for parameter in state.model.parameters() if parameter.grad is not None]
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
     assert norm.item() == pytest.approx(0.01, rel=1e-3)
     assert state.gradient_norm > 0.01
 
@@ -123,3 +124,19 @@ def test_a_run_that_diverges_stops_with_one_message(tmp_path: Path) -> None:
         train(recipe, tmp_path / "run")
     assert failure.value.exit_code == 1
     assert not (tmp_path / "run" / "model").exists()
+
+
+class NeedsTooMuch(Objective):
+    """Stands for a model that does not fit."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - as in Objective
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_batch_that_does_not_fit_is_answered_with_one_to_try(tmp_path: Path) -> None:
+    run, state = prepared(everything(accumulation=2, steps=3), tmp_path)
+    with pytest.raises(
+        Failure, match=r"not enough for 64 images at once: try --accumulation 4.*--batch-size 64"
+    ):
+        training_step(run, state, state.model, NeedsTooMuch(10, 0.0, None), batches(run)[0])
+    assert state.step == 0

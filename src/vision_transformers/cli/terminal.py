@@ -55,10 +55,10 @@ def _duration(seconds: float) -> str:
 
 
 class PlainLines:
-    """For logs: one line every few seconds, and one for each validation."""
+    """For logs: one line every few seconds of training, and likewise of validations."""
 
     def __init__(self) -> None:
-        self.last = time.monotonic()
+        self.last_step = self.last_validation = time.monotonic()
 
     def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
         """Says what was found and where it goes."""
@@ -66,15 +66,16 @@ class PlainLines:
 
     def stepped(self, report: StepReport) -> None:
         """A line, if the last is some seconds old."""
-        if time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
-            self.last = time.monotonic()
+        if time.monotonic() - self.last_step >= SECONDS_BETWEEN_LINES:
+            self.last_step = time.monotonic()
             print(_progress(report), flush=True)
 
     def measured(self, row: Row) -> None:
-        """A line for each validation, and again not more than one every few seconds."""
+        """A line, if the last of its kind is some seconds old, or if this one has a test."""
         line = _measured(row)
-        if line is not None and (time.monotonic() - self.last >= SECONDS_BETWEEN_LINES or "test_loss" in row):
-            self.last = time.monotonic()
+        is_due = time.monotonic() - self.last_validation >= SECONDS_BETWEEN_LINES or "test_loss" in row
+        if line is not None and is_due:
+            self.last_validation = time.monotonic()
             print(line, flush=True)
 
 

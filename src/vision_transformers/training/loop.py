@@ -38,7 +38,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
     with backend, Interruption() as interruption:
         try:
             if state.sums.images and run.is_logged_at(state.step):
-                # An image of this step's evaluation could not be decoded, and the state was saved without a row.
+                # An image of this step's evaluation could not be decoded: the state was saved before its row.
                 journal.write(_row(run, state))
             for batch in _batches(run, state):
                 sums = training_step(run, state, model, objective, batch)

@@ -1,0 +1,63 @@
+"""The command answers at once, and everything that it cannot do ends with one message and an exit code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vision_transformers.cli.main import COMMANDS, main
+
+VIT = str(Path(sys.executable).parent / "vit")
+
+HELP = """
+import sys
+from vision_transformers.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+heavy = {"torch", "torchvision", "numpy", "matplotlib", "sklearn", "tensorboard"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else 0)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "mnist", "--help"], []])
+def test_help_is_instant(arguments: list[str]) -> None:
+    """It imports no torch, which takes seconds."""
+    finished = subprocess.run(
+        [sys.executable, "-c", HELP, *arguments], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "vit" in finished.stdout
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    output = capsys.readouterr().out
+    assert all(f"  {name} " in output for name in COMMANDS)
+
+
+def test_nothing_asked_for_is_answered_with_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([]) == 2
+    assert "usage: vit COMMAND" in capsys.readouterr().out
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 2
+    assert capsys.readouterr().err == "vit: there is no command 'trian': did you mean 'train'?\n"
+
+
+def test_the_installed_command_says_which_it_is() -> None:
+    finished = subprocess.run([VIT, "--version"], capture_output=True, text=True, check=True)
+    assert finished.stdout.startswith("vit 0.")
+
+
+def test_a_reader_that_has_gone_is_no_failure_to_complain_of() -> None:
+    """As with `vit train --help | head -1`."""
+    finished = subprocess.run(
+        ["bash", "-c", f'"{VIT}" train --help | head -1'], capture_output=True, text=True, check=False
+    )
+    assert finished.stderr == ""

@@ -1,0 +1,65 @@
+"""`vit train` does what its options say, and says where things are."""
+
+from pathlib import Path
+
+import pytest
+
+from vision_transformers.cli.main import main
+from vision_transformers.cli.train import parse
+from vision_transformers.errors import UsageFailure
+from vision_transformers.recipes.table import RECIPES, find_recipe
+
+TINY = [
+    *("--model.model-dimension", "16", "--model.number-of-layers", "1", "--steps", "2", "--threads", "1"),
+    *("--device", "cpu", "--checkpoint-seconds", "0", "--data.workers", "0"),
+]
+
+
+def test_without_a_recipe_the_digits_are_trained_on() -> None:
+    assert parse([]).recipe == find_recipe("digits")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_without_options_is_as_it_was_written(name: str) -> None:
+    assert parse([name]).recipe == find_recipe(name)
+
+
+def test_options_change_fields_at_any_depth() -> None:
+    options = parse(["mnist", "--seed", "3", "--optimizer.learning-rate", "1e-4", "--data.root", "there"])
+    assert options.recipe.seed == 3
+    assert options.recipe.optimizer.learning_rate == 1e-4
+    assert options.recipe.data.root == "there"
+    assert options.recipe.model == find_recipe("mnist").model
+
+
+@pytest.mark.parametrize("options", [["--steps", "7"], ["--threads", "2"], ["--seed=4"]])
+def test_a_run_to_resume_brings_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    """So nobody has to type the options of yesterday again."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *TINY, "--run-folder", "run"]) == 0
+    resumed = parse(["--resume", "run"]).recipe
+    assert (resumed.steps, resumed.model.model_dimension, resumed.threads) == (2, 16, 1)
+    assert parse(["--resume=run", *options]).recipe != resumed
+
+
+def test_a_run_to_resume_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match="there is no run folder"):
+        parse(["--resume", str(tmp_path / "nowhere")])
+
+
+def test_it_says_what_it_found_what_came_out_and_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "digits", *TINY]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "digits of scikit-learn: 1,295 training images, 142 validation images, 360 test images, 10 classes"
+    )
+    assert lines[1] == f"2 steps, into runs/{run.name}"
+    assert any(line.startswith("test accuracy ") for line in lines)
+    assert f"model folder   runs/{run.name}/model" in lines
+    assert f"curves         runs/{run.name}/plots/curves.png" in lines
