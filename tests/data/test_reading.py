@@ -10,7 +10,8 @@ from torch.multiprocessing import active_children
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.images import ImageFiles
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.reading import Variation, read_batches
+from vision_transformers.data.reading import Variation, explained_deaths_of_workers, read_batches
+from vision_transformers.errors import Failure
 
 POSITIONS = [[(0, 2), (0, 0)], [(1, 1), (0, 1)], [(5, 0), (5, 2)]]
 
@@ -55,6 +56,17 @@ def test_a_signal_to_all_processes_does_not_end_the_workers(files, name):
     for worker in workers:
         os.kill(worker.pid, getattr(signal, name))
     assert len(list(batches)) == len(POSITIONS) * 5 - 2
+
+
+def test_a_killed_worker_is_one_message(files):
+    """Where memory is short the system kills a worker: the user learns what to change."""
+    others = set(active_children())
+    with pytest.raises(Failure, match="--data.workers"), explained_deaths_of_workers():
+        batches = read(files, workers=1, positions=POSITIONS * 50)
+        next(batches)
+        (worker,) = set(active_children()) - others
+        os.kill(worker.pid, signal.SIGKILL)
+        list(batches)
 
 
 def test_workers_end_when_the_batches_are_no_longer_needed(files):
