@@ -60,13 +60,17 @@ def test_a_signal_to_all_processes_does_not_end_the_workers(files, name):
 
 def test_a_killed_worker_is_one_message(files):
     """Where memory is short the system kills a worker: the user learns what to change."""
-    others = set(active_children())
-    batches = read(files, workers=1, positions=POSITIONS * 50)
-    next(batches)
-    (worker,) = set(active_children()) - others
-    os.kill(worker.pid, signal.SIGKILL)
-    with pytest.raises(Failure, match="fewer --data[.]workers"), explained_deaths_of_workers():
+
+    def read_and_kill():
+        others = set(active_children())
+        batches = read(files, workers=1, positions=POSITIONS * 50)
+        next(batches)
+        (worker,) = set(active_children()) - others
+        os.kill(worker.pid, signal.SIGKILL)
         list(batches)
+
+    with pytest.raises(Failure, match=r"fewer --data\.workers"), explained_deaths_of_workers():
+        read_and_kill()
 
 
 def test_workers_end_when_the_batches_are_no_longer_needed(files):
