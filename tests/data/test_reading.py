@@ -1,7 +1,5 @@
 import os
 import signal
-import subprocess
-import sys
 
 import numpy
 import pytest
@@ -57,37 +55,6 @@ def test_a_signal_to_all_processes_does_not_end_the_workers(files, name):
     for worker in workers:
         os.kill(worker.pid, getattr(signal, name))
     assert len(list(batches)) == len(POSITIONS) * 5 - 2
-
-
-KILL_A_WORKER = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from torch.multiprocessing import active_children
-from vision_transformers.data.images import ImageFiles
-from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.reading import explained_deaths_of_workers, read_batches
-from vision_transformers.errors import Failure
-
-files = ImageFiles((Path(sys.argv[1]),), torch.zeros(1, dtype=torch.long))
-try:
-    with explained_deaths_of_workers():
-        batches = read_batches(files, [[(0, 0)]] * 500, Preprocessing(), None, torch.device("cpu"), 1)
-        next(batches)
-        os.kill(active_children()[0].pid, signal.SIGKILL)
-        list(batches)
-except Failure as failure:
-    print(failure, flush=True)
-    os._exit(failure.exit_code)
-"""
-
-
-def test_a_killed_worker_is_one_message(files):
-    """Where memory is short the system kills a worker: the user learns what to change."""
-    command = [sys.executable, "-c", KILL_A_WORKER, str(files.paths[0])]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert finished.returncode == 1, finished.stderr
-    assert "fewer --data.workers" in finished.stdout
 
 
 def test_workers_end_when_the_batches_are_no_longer_needed(files):

@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,7 @@ from vision_transformers.data.images import ImageFiles, Images
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
 from vision_transformers.data.vary_image import vary_image
-from vision_transformers.errors import DataFailure, Failure
+from vision_transformers.errors import DataFailure
 
 Item = tuple[UInt8[Tensor, "channels height width"], int]
 PixelsAndIndices = tuple[UInt8[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
@@ -70,24 +69,6 @@ def read_batches(
             raise batch
         pixels, indices = batch
         yield pixels.to(device, non_blocking=True), indices.to(device, non_blocking=True)
-
-
-@contextmanager
-def explained_deaths_of_workers() -> Iterator[None]:
-    """Says in one message that a worker was killed; PyTorch may raise that anywhere in the main process.
-
-    Raises:
-        Failure: a worker was killed.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise Failure(
-            "a process that reads images was killed from outside, as happens where memory is short: "
-            "try fewer --data.workers; 0 reads between the steps"
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import torch
 
 from vision_transformers.data.batches import Batch, evaluation_batches, training_batches
 from vision_transformers.data.images import Images
-from vision_transformers.data.reading import explained_deaths_of_workers
 from vision_transformers.errors import DataFailure
 from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
 from vision_transformers.report.metrics import Row
@@ -36,7 +35,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
     model.train()
     tokens = run.model_config.number_of_prefix_tokens + run.model_config.grid[0] * run.model_config.grid[1]
     backend = attention_backend(run.device, run.environment.precision, tokens)
-    with backend, explained_deaths_of_workers(), Interruption() as interruption:
+    with backend, Interruption() as interruption:
         try:
             if state.sums.images and run.is_logged_at(state.step):
                 # An image of this step's evaluation could not be decoded: the state was saved before its row.
