@@ -164,6 +164,13 @@ def test_a_changed_file_is_named(tmp_path: Path, damage: str) -> None:
         verify_folder(tmp_path)
 
 
+def test_names_of_files_that_are_not_unicode_survive_json(tmp_path: Path) -> None:
+    """A class folder may have any bytes for a name: the model folder is written all the same."""
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "file.json", {"classes": [name]})
+    assert read_json(tmp_path / "file.json") == {"classes": [name]}
+
+
 def test_json_is_read_back_and_what_is_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     write_json(path, {"class": "Ωmega", "values": [1, 2.5, None]})

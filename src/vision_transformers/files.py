@@ -40,8 +40,9 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON for people: indented, with names as they are."""
-    write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Writes JSON for people: indented, with names as they are, escaped where they are not valid Unicode."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    write_file(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def read_json(path: Path) -> Any:

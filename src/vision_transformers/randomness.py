@@ -11,8 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_MASK_53 = (1 << 53) - 1
-
 
 def derive_seed(*position: int | str) -> int:
     """A seed of 63 bits for a position such as `(seed, "order", epoch)`; equal positions, equal seeds."""
@@ -39,7 +37,7 @@ def uniform(seed: int, indices: Int[Tensor, " batch"], draws: int) -> Float[Tens
     draw = torch.arange(1, draws + 1, device=indices.device)
     counter = indices[:, None] * _signed(0x9E3779B97F4A7C15) + draw * _signed(0xD1B54A32D192ED03)
     bits = _mix(_mix(counter + seed) ^ seed)
-    return ((bits >> 11) & _MASK_53).double().mul(2.0**-53).float().clamp(max=1 - 2.0**-24)
+    return ((bits >> 40) & 0xFFFFFF).float() * 2.0**-24
 
 
 def _mix(bits: Int[Tensor, "..."]) -> Int[Tensor, "..."]:

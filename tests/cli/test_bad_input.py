@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_trained_on(
         ("digits --model.dropout 1", "dropout is 1.0: expected at least 0 and less than 1"),
         ("digits --label-smoothing 1", "label_smoothing is 1.0: expected at least 0 and less than 1"),
         ("digits --average-decay 2", "average_decay is 2.0: expected at least 0 and less than 1"),
-        ("digits --accumulation 7", "accumulation is 7, which does not divide 64"),
+        ("digits --accumulation 7", "accumulation is 7, which does not divide 32"),
         ("digits --optimizer.learning-rate 0", "optimizer.learning_rate is 0.0: expected above 0"),
         ("digits --optimizer.learning-rate nan", "optimizer.learning_rate is nan: expected above 0"),
         ("digits --optimizer.weight-decay nan", "optimizer.weight_decay is nan: expected 0 or more"),

@@ -175,3 +175,11 @@ def test_json_without_a_size_names_it() -> None:
     del data["number_of_heads"]
     with pytest.raises(UsageFailure, match=r"'model\.number_of_heads' is missing"):
         from_json(ViTConfig, data, "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("normalization_epsilon", -1.0), ("rotary_base", 0.0), ("layer_scale", float("nan"))]
+)
+def test_numbers_that_would_give_nan_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value}: expected a number above 0"):
+        ViTConfig((4, 4), 8, 1, 1, 8, 1, 2, **{name: value})

@@ -38,7 +38,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def change_record(run: Path, *place: str, value: object) -> None:
+def change_record(run: Path, *place: str | int, value: object) -> None:
     content = json.loads((run / "recipe.json").read_text())
     inner = content
     for name in place[:-1]:
@@ -108,19 +108,23 @@ def test_every_other_field_is_compared() -> None:
 def test_another_machine_is_refused_by_name(
     run: Path, name: str, value: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    change_record(run, "environment", name, value=value)
+    change_record(run, "environments", 0, name, value=value)
     before = files(run)
     assert main(["train", "--resume", "run"]) == 1
     message = capsys.readouterr().err
-    assert f"{name}: {value} when it began" in message
+    assert f"{name}: {value} before" in message
     assert "--allow-different-machine" in message
     assert files(run) == before
 
 
 def test_another_machine_may_be_allowed(run: Path) -> None:
-    change_record(run, "environment", "torch", value="1.0.0")
+    """It is recorded, so that nobody takes the result for one of a single machine."""
+    change_record(run, "environments", 0, "torch", value="1.0.0")
     assert main(["train", "--resume", "run", "--allow-different-machine"]) == 0
     assert RunFolder(run).is_finished
+    versions = [environment.torch for environment in RunFolder(run).record().environments]
+    assert versions[0] == "1.0.0"
+    assert len(versions) == 2
 
 
 def test_the_recorded_number_of_threads_is_taken(run: Path, finished: Path) -> None:
@@ -138,10 +142,10 @@ def test_another_image_in_the_folder_is_refused(vit: Vit, tmp_path: Path) -> Non
     begin = [*FROM_FOLDER, "--steps", "6", "--run-folder", "run"]
     assert vit.run(tmp_path, begin, die_at=100).code == -9
     shutil.copy(tmp_path / "images" / "class-0" / "0.png", tmp_path / "images" / "class-0" / "more.png")
-    refused = vit.run(tmp_path, ["train", "--resume", "run"])
-    assert refused.code == 1
-    assert "data: " in refused.errors
-    assert "--allow-different-machine" in refused.errors
+    for allowed in ([], ["--allow-different-machine"]):
+        refused = vit.run(tmp_path, ["train", "--resume", "run", *allowed])
+        assert refused.code == 3, "other images are other held-out ones: no flag allows that"
+        assert "there are other images" in refused.errors
     (tmp_path / "images" / "class-0" / "more.png").unlink()
     os.rename(tmp_path / "images", tmp_path / "moved")
     assert vit.run(tmp_path, ["train", "--resume", "run", "--data.path", "moved"]).code == 0
@@ -289,7 +293,18 @@ def test_a_run_stays_in_its_folder(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_recorded_recipe_is_complete(finished: Path) -> None:
     record: dict[str, Any] = json.loads((finished / "recipe.json").read_text())
-    assert set(record) == {"format_version", "recipe", "environment", "versions", "command"}
+    assert set(record) == {"format_version", "recipe", "images", "environments", "versions", "command"}
     assert set(record["recipe"]) == set(Recipe.__dataclass_fields__)
-    assert record["environment"]["threads"] == 1
-    assert record["environment"]["precision"] == "float32"
+    assert record["environments"][0]["threads"] == 1
+    assert record["environments"][0]["precision"] == "float32"
+
+
+def test_auto_does_not_take_another_folders_run_for_this_one(vit: Vit, tmp_path: Path) -> None:
+    """The same recipe on other pictures is another run, though a folder may move."""
+    make_images(tmp_path / "images")
+    begin = [*FROM_FOLDER, "--steps", "2", "--resume", "auto"]
+    assert vit.run(tmp_path, begin).code == 0
+    make_images(tmp_path / "others")
+    assert "is finished already" not in vit.run(tmp_path, [*begin, "--data.path", "others"]).output
+    assert "is finished already" in vit.run(tmp_path, begin).output
+    assert len(list((tmp_path / "runs").iterdir())) == 2

@@ -1,6 +1,7 @@
 """The command `vit`: a table of verbs, each in a file of its own that is imported when it is called."""
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -21,17 +22,28 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="vit: %(message)s", level=logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be valid Unicode
     try:
         return _dispatch(arguments)
     except Failure as failure:
         print(f"vit: {failure}", file=sys.stderr)
         return failure.exit_code
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        print(f"vit: {error}\nIf memory is short, try fewer --data.workers", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("vit: interrupted; what a run had saved is unharmed", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read the output has gone, as with `vit ... | head`; Python would complain again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"vit: {error}", file=sys.stderr)
         return 1
 
 

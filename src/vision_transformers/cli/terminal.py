@@ -87,7 +87,7 @@ class LiveLine:
 
     def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
         """Says what was found and where it goes."""
-        self.live.console.print(_begins(folder, description, step, total_steps), highlight=False)
+        self._print(_begins(folder, description, step, total_steps))
 
     def stepped(self, report: StepReport) -> None:
         """The line changes."""
@@ -97,4 +97,8 @@ class LiveLine:
         """A validation leaves a line."""
         line = _measured(row)
         if line is not None:
-            self.live.console.print(line, highlight=False)
+            self._print(line)
+
+    def _print(self, text: str) -> None:
+        """As it is: brackets in a path are not markup."""
+        self.live.console.print(text, highlight=False, markup=False)

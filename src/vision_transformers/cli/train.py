@@ -110,7 +110,7 @@ def _print_result(result: "Result") -> None:
     print(f"model folder   {result.folder / 'model'}")
     print(f"curves         {result.folder / 'plots' / 'curves.png'}")
     print(f"next           {_typed('tensorboard')} --logdir {result.folder.parent}")
-    print(f"               {_typed('vit')} train mnist")
+    print(f"               {_typed('vit')} train --help")
 
 
 def _typed(command: str) -> str:

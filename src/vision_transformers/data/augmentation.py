@@ -1,5 +1,6 @@
 """How training images are varied: a part of every recipe."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -35,7 +36,7 @@ class Augmentation:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected 0 to 1")
         for name in ("shift", "rand_augment", "color_jitter", "mixup", "cutmix"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected 0 or more")
         if not 0 <= self.rand_augment_magnitude <= 30:
             raise ValueError(

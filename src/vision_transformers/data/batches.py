@@ -44,6 +44,15 @@ def normalise(
     return (pixels.float() / 255 - mean) / std
 
 
+def denormalise(
+    images: Float[Tensor, "batch channels height width"], preprocessing: Preprocessing
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Turns the model's input back into pixels, for people to look at."""
+    mean = torch.tensor(preprocessing.mean, device=images.device)[:, None, None]
+    std = torch.tensor(preprocessing.std, device=images.device)[:, None, None]
+    return ((images * std + mean) * 255).round().clamp(0, 255).byte()
+
+
 def training_batches(
     images: Images,
     preprocessing: Preprocessing,

@@ -31,13 +31,15 @@ def read_cifar(source: DataSource) -> DataSets:
     folder = folder or published.download(kind, files, folders)
     first, second = published.read(kind, folder)
     train, test = _in_memory(first, f"{source.name} train"), _in_memory(second, f"{source.name} test")
+    content = fingerprint(train, test)
     return DataSets(
         train=train,
         validation=None,
         test=test,
         classes=tuple(first.classes),
         description=f"{source.name} in {folder}",
-        fingerprint=fingerprint(train, test),
+        listing=content,
+        fingerprint=content,
     )
 
 

@@ -39,13 +39,15 @@ def read_jpeg(path: Path) -> DataSets:
     """
     pictures = dict(_from_folder(path) if path.is_dir() else _from_archive(path))
     train, test = _part(path, pictures, "train"), _part(path, pictures, "test")
+    content = fingerprint(train, test)
     return DataSets(
         train=train,
         validation=None,
         test=test,
         classes=CLASSES,
         description=f"cifar10 in {path}, as JPEG (lossy: not to be compared with the original pixels)",
-        fingerprint=fingerprint(train, test),
+        listing=content,
+        fingerprint=content,
     )
 
 

@@ -22,11 +22,13 @@ def read_digits() -> DataSets:
         name: ImagesInMemory(pixels[indices], labels[indices], f"digits {name}")
         for name, indices in (("train", train), ("test", test))
     }
+    content = fingerprint(parts["train"], parts["test"])
     return DataSets(
         train=parts["train"],
         validation=None,
         test=parts["test"],
         classes=tuple(str(digit) for digit in range(10)),
         description="digits of scikit-learn",
-        fingerprint=fingerprint(parts["train"], parts["test"]),
+        listing=content,
+        fingerprint=content,
     )

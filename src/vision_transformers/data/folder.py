@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -59,7 +59,8 @@ def read_folder(source: DataSource) -> DataSets:
         test=test,
         classes=classes,
         description=f"{folder}" + (f" ({others:,} files that are no images left out)" if others else ""),
-        fingerprint=_fingerprint(images.values(), folder),
+        listing=_digest(images.values(), lambda path: os.fsencode(path.relative_to(folder).as_posix())),
+        fingerprint=_digest(images.values(), lambda path: _name_and_size(path, folder)),
     )
 
 
@@ -163,11 +164,14 @@ def _image_files(part: _Part, classes: tuple[str, ...]) -> ImageFiles:
     return ImageFiles(tuple(file for file, _ in labelled), torch.tensor([label for _, label in labelled]))
 
 
-def _fingerprint(parts: Iterable[ImageFiles], folder: Path) -> str:
-    """The sha256 of each image's path below the folder, size in bytes and class."""
+def _digest(parts: Iterable[ImageFiles], described: Callable[[Path], bytes]) -> str:
+    """The sha256 of each image's class and of what `described` says of its file."""
     digest = hashlib.sha256()
     for part in parts:
         for path, label in zip(part.paths, part.labels.tolist(), strict=True):
-            name = os.fsencode(path.relative_to(folder).as_posix())
-            digest.update(b"%b\0%d\0%d\0" % (name, path.stat().st_size, label))
+            digest.update(b"%b\0%d\0" % (described(path), label))
     return digest.hexdigest()
+
+
+def _name_and_size(path: Path, folder: Path) -> bytes:
+    return b"%b\0%d" % (os.fsencode(path.relative_to(folder).as_posix()), path.stat().st_size)

@@ -15,17 +15,20 @@ class ImagesInMemory:
     labels: Int[Tensor, " images"]
     origin: str
     """What messages call them, such as `mnist train`."""
+    places: Int[Tensor, " images"] | None = None
+    """Where each stands in its origin; in order, if not given."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, indices: Int[Tensor, " selected"]) -> "ImagesInMemory":
         """The images at these places, in this order."""
-        return ImagesInMemory(self.pixels[indices], self.labels[indices], self.origin)
+        places = indices if self.places is None else self.places[indices]
+        return ImagesInMemory(self.pixels[indices], self.labels[indices], self.origin, places)
 
     def name(self, index: int) -> str:
         """What a message calls one image."""
-        return f"{self.origin}[{index}]"
+        return f"{self.origin}[{index if self.places is None else int(self.places[index])}]"
 
 
 @dataclass(frozen=True)
@@ -60,5 +63,7 @@ class DataSets:
     classes: tuple[str, ...]
     description: str
     """One line for the person: what was found, where, how many."""
+    listing: str
+    """A hash of which images there are, with labels: where it changed, the parts are others too."""
     fingerprint: str
-    """A hash of which images there are, with labels; equal on another machine with the same data."""
+    """A hash of the same and of what is in them; equal on another machine with the same data."""

@@ -1,6 +1,7 @@
 """Images in memory: brought to a model's size and channels once, and hashed."""
 
 import hashlib
+from dataclasses import replace
 
 import torch
 from torchvision.transforms.v2 import functional
@@ -19,7 +20,7 @@ def preprocess(images: ImagesInMemory, preprocessing: Preprocessing) -> ImagesIn
     for target, original in zip(pixels, images.pixels, strict=True):
         picture = functional.to_pil_image(original).convert(mode)
         target.copy_(to_pixels(resize(picture, preprocessing)))
-    return ImagesInMemory(pixels, images.labels, images.origin)
+    return replace(images, pixels=pixels)
 
 
 def fingerprint(*parts: ImagesInMemory) -> str:

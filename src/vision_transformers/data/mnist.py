@@ -23,13 +23,15 @@ def read_mnist(source: DataSource) -> DataSets:
     folder = published.find(files, folders) or published.download(kind, files, folders)
     first, second = published.read(kind, folder)
     train, test = _in_memory(first, f"{source.name} train"), _in_memory(second, f"{source.name} test")
+    content = fingerprint(train, test)
     return DataSets(
         train=train,
         validation=None,
         test=test,
         classes=tuple(str(digit) for digit in range(10)) if kind is MNIST else tuple(kind.classes),
         description=f"{source.name} in {folder}",
-        fingerprint=fingerprint(train, test),
+        listing=content,
+        fingerprint=content,
     )
 
 

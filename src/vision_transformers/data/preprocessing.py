@@ -1,5 +1,6 @@
 """How a picture becomes the model's input: one description for training, evaluation and prediction."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,5 +44,5 @@ class Preprocessing:
                     f"preprocessing.{name} has {len(getattr(self, name))} values: "
                     f"expected 1, or {self.channels} for {self.channels} channels"
                 )
-        if min(self.std) <= 0:
+        if not all(0 < value < math.inf for value in self.std):
             raise ValueError(f"preprocessing.std is {self.std}: expected numbers above 0")

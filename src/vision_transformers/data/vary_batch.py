@@ -121,7 +121,7 @@ def _rectangles(
     The area is uniform in `share`; the aspect is log-uniform in `aspect`, narrowed to what fits for that
     area, so that no rectangle has to be drawn again.
     """
-    area_number, aspect_number = numbers.double().unbind(1)
+    area_number, aspect_number = numbers.unbind(1)
     area = (share[0] + area_number * (share[1] - share[0])) * height * width
     tallest, widest = area / height**2, width**2 / area
     least = tallest.clamp(min=aspect[0]).minimum(widest)
@@ -139,7 +139,7 @@ def _sampling_points(
     """
     starts = numbers * (length - extents)
     centers = (torch.arange(length, device=numbers.device) + 0.5) / length
-    return ((starts[:, None] + centers * extents[:, None]) * (2 / length) - 1).float()
+    return (starts[:, None] + centers * extents[:, None]) * (2 / length) - 1
 
 
 def _interval(

@@ -39,10 +39,11 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], precision: ResolvedPrec
     for batch in batches:
         with autocast(precision, batch.images.device):
             logits: Float[Tensor, "batch classes"] = model(batch.images)
-        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none").double()
-        correct = logits.argmax(dim=1) == batch.labels
-        sums = torch.stack([(losses * batch.valid).sum(), (correct & batch.valid).sum().double()])
-        loss, number_correct = sums.tolist()
-        total += ClassificationSums(int(batch.valid.sum()), loss, int(number_correct))
+        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none").cpu().double()
+        correct = (logits.argmax(dim=1) == batch.labels).cpu()
+        valid = batch.valid.cpu()
+        total += ClassificationSums(
+            int(valid.sum()), float(losses[valid].sum()), int((correct & valid).sum())
+        )
     model.train(was_training)
     return total

@@ -28,7 +28,9 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 }
 
 
-def feature_extractor(config: ViTConfig) -> nn.Module:
+def feature_extractor(
+    config: ViTConfig,
+) -> LinearFeatureExtractor | ConvolutionalFeatureExtractor:
     """The projection of patches."""
     sizes = (config.model_dimension, config.patch_shape, config.number_of_channels)
     if config.patch_extractor == "convolutional":

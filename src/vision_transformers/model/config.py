@@ -1,5 +1,6 @@
 """The whole description of a Vision Transformer, as plain values: what a model folder stores."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -153,6 +154,10 @@ class ViTConfig:
         for name in ("dropout", "stochastic_depth"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 0 and less than 1")
+        for name in ("normalization_epsilon", "rotary_base", "layer_scale"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}: expected a number above 0")
         for size, patch in zip(self.max_image_shape, self.patch_shape, strict=True):
             if patch < 1 or size < patch or size % patch:
                 raise ValueError(
@@ -167,6 +172,10 @@ class ViTConfig:
             raise ValueError(
                 f"attention_dimension is {width}: "
                 f"without attention_projection, expected {self.model_dimension}"
+            )
+        if self.pool == "attention" and self.model_dimension % self.number_of_heads:
+            raise ValueError(
+                f"number_of_heads is {self.number_of_heads}, which does not divide {self.model_dimension}"
             )
         if self.positions == "rotary" and self.head_dimension % 4:
             raise ValueError(

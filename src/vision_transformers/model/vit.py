@@ -120,7 +120,9 @@ class ViT(nn.Module):
         self, image: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch tokens model_dimension"]:
         """Equation 1: patches, the tokens before them, and positions."""
-        sequence = self.prefix_tokens(self.patches(image))
+        # Under autocast patches come in bfloat16; the residual stream keeps the parameters' precision.
+        patches = self.patches(image).to(self.patches.projector.weight.dtype)
+        sequence = self.prefix_tokens(patches)
         return self.dropout(self.positions(sequence, self.grid(image)))
 
     def encode(

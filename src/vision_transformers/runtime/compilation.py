@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ Compile = Literal["auto", "on", "off"]
 
 
 def resolve_compile(asked: Compile, device: torch.device) -> bool:
-    """For `auto`: on CUDA where there is a C++ compiler; on a CPU compiling costs more than it saves.
+    """For `auto`: on CUDA where there are Triton and a C++ compiler; on a CPU it costs more than it saves.
 
     Raises:
         UsageFailure: `on`, and there is no C++ compiler.
@@ -21,7 +22,8 @@ def resolve_compile(asked: Compile, device: torch.device) -> bool:
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++")
     if asked == "on" and compiler is None:
         raise UsageFailure("--compile on needs a C++ compiler (g++ or clang++), and none is on the PATH")
-    return asked == "on" or (asked == "auto" and device.type == "cuda" and compiler is not None)
+    can_gain = device.type == "cuda" and find_spec("triton") is not None
+    return asked == "on" or (asked == "auto" and can_gain and compiler is not None)
 
 
 def compiled(model: nn.Module, wanted: bool) -> nn.Module:

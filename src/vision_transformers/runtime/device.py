@@ -11,7 +11,7 @@ from vision_transformers.errors import UsageFailure
 def resolve_device(asked: str) -> torch.device:
     """The device for `auto`, or the one that is asked for, such as `cpu`, `cuda` or `cuda:1`.
 
-    `auto` takes the first of CUDA, MPS and CPU that is there; MPS is untested.
+    `auto` takes the first of CUDA, MPS and CPU that is there; MPS is untested, and `cpu` avoids it.
 
     Raises:
         UsageFailure: PyTorch does not know the device, or this machine has none.
@@ -22,6 +22,8 @@ def resolve_device(asked: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(asked)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("cpu, cuda and mps are known here")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]

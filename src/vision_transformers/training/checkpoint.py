@@ -7,7 +7,7 @@ checkpoints/step-<8 digits>/
     best.safetensors         the best weights so far, where they are kept
     state.json               step, running sums, length of metrics.jsonl in bytes
     manifest.json            size and sha256 of each file
-checkpoints/LAST             the name of the newest
+checkpoints/LAST             the name of the newest, for people and scripts
 """
 
 import logging

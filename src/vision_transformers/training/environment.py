@@ -50,9 +50,9 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
     found = replace(found, threads=recorded.threads)
     changed = differences(recorded, found)
     if changed and not allow_different:
-        listed = "".join(f"\n  {name}: {before} when it began, {now} now" for name, before, now in changed)
+        listed = "".join(f"\n  {name}: {before} before, {now} now" for name, before, now in changed)
         raise Failure(
-            f"this is not the machine or the data that the run began on:{listed}\n"
+            f"this is not the machine, or not the data, that the run was on before:{listed}\n"
             "It could not promise to end with the same bytes. "
             "To go on all the same, add --allow-different-machine"
         )

@@ -13,6 +13,7 @@ from vision_transformers.report.metrics import Row
 from vision_transformers.runtime.attention import attention_backend
 from vision_transformers.runtime.compilation import compiled
 from vision_transformers.training.checkpoint import save_checkpoint
+from vision_transformers.training.first_batch import draw_first_batch
 from vision_transformers.training.interruption import Interrupted, Interruption
 from vision_transformers.training.journal import Journal
 from vision_transformers.training.run import Run
@@ -37,6 +38,8 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
     backend = attention_backend(run.device, run.environment.precision, tokens)
     with backend, Interruption() as interruption:
         try:
+            if state.step == 0:
+                draw_first_batch(run, journal)
             if state.sums.images and run.is_logged_at(state.step):
                 # An image of this step's evaluation could not be decoded: the state was saved before its row.
                 journal.write(_row(run, state))
@@ -53,7 +56,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                     raise Interrupted(_go_on(run, f"stopped after step {state.step}"), interruption.signal)
         except DataFailure as failure:
             save(run, state, journal)
-            raise DataFailure(_go_on(run, str(failure))) from failure
+            raise DataFailure(_after_repair(run, failure)) from failure
 
 
 def save(run: Run, state: TrainingState, journal: Journal) -> None:
@@ -117,6 +120,7 @@ def _evaluations(run: Run, state: TrainingState) -> Row:
         row |= _evaluate(run, state.judged, run.data.validation).means("validation")
         if run.recipe.keep == "best":
             state.keep_if_best(row["validation_accuracy"])
+            row["best_validation_accuracy"] = state.best_accuracy
     is_last = state.step == run.total_steps
     if run.data.test is not None and (is_last or run.recipe.test == "validation"):
         tested = state.kept() if is_last else state.judged
@@ -129,6 +133,13 @@ def _evaluate(run: Run, model: torch.nn.Module, images: Images) -> Classificatio
         images, run.recipe.preprocessing, run.order.batch_size, run.device, run.recipe.data.workers
     )
     return evaluate(model, batches, run.environment.precision)
+
+
+def _after_repair(run: Run, failure: DataFailure) -> str:
+    return (
+        f"{failure}\nThe run is saved. With a whole picture of the same name in its place, it goes on: "
+        f"{run.folder.resume_command} --allow-different-machine"
+    )
 
 
 def _go_on(run: Run, what_happened: str) -> str:

@@ -65,15 +65,13 @@ class Optimizers:
                 for parameter in group["params"]:
                     prefix = f"{self.names[parameter]}/"
                     part.state[parameter] = {
-                        name.removeprefix(prefix): _placed(value, parameter)
+                        name.removeprefix(prefix): _copy(value, parameter.device)
                         for name, value in state.items()
                         if name.startswith(prefix)
                     }
 
 
-def _placed(value: Tensor, parameter: Tensor) -> Tensor:
-    """A copy beside the parameter; a step counter stays where AdamW keeps it."""
-    device = parameter.device if value.dim() or parameter.device.type == "cuda" else value.device
+def _copy(value: Tensor, device: torch.device) -> Tensor:
     return torch.empty_like(value, device=device).copy_(value)
 
 

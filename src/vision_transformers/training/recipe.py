@@ -18,7 +18,9 @@ CANNOT_CHANGE_THE_RESULT = frozenset(
         "log_steps",
     }
 )
-"""Fields that a resumed run may have otherwise; every other one must be as it was."""
+"""Fields that a resumed run may have otherwise, for they cannot change its weights; no other may differ.
+
+`log_steps` changes which rows metrics.jsonl has from there on."""
 
 RESOLVED_BY_THE_MACHINE = frozenset({"device", "precision", "compile", "threads"})
 """Fields of which a resumed run compares what they came to on the machine, not what was asked for."""

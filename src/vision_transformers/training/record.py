@@ -22,7 +22,7 @@ class Environment:
     precision: Literal["float32", "bfloat16"]
     compile: bool
     data: str
-    """The fingerprint of the images and labels."""
+    """The fingerprint of the images: what is in them."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Record:
 
     format_version: int
     recipe: Recipe
-    environment: Environment
+    images: str
+    """The hash of which images there are, with labels: another one is another run."""
+    environments: tuple[Environment, ...]
+    """Where it began, and every other place where it went on."""
     versions: Versions
     command: tuple[str, ...]

@@ -77,7 +77,9 @@ class Run:
 
     @cached_property
     def training_images(self) -> Images:
-        """The training images; on the device if they are held in memory."""
+        """The training images; on the device if they are held in memory and varied in batches."""
+        if self.recipe.augmentation.needs_single_images:
+            return self.data.train
         return on_device(self.data.train, self.device)
 
     def objective(self) -> Objective:

@@ -103,6 +103,10 @@ class RunFolder:
                 f"{self.path} holds other files ({', '.join(sorted(foreign)[:3])}) and no run: "
                 "choose another --run-folder"
             )
+        self.write(record)
+
+    def write(self, record: Record) -> None:
+        """Writes what was asked for, in place of what stands there."""
         write_json(self.path / "recipe.json", to_json(record))
 
     def record(self) -> Record:
@@ -145,9 +149,14 @@ def newest_run(recipe: Recipe) -> RunFolder | None:
         except Failure as failure:
             logger.warning("the run %s is passed over: %s", folder.path, failure)
             continue
-        if not changed_fields(recorded, recipe):
+        if not changed_fields(recorded, recipe) and _place(recorded) == _place(recipe):
             same.append(folder)
     return max(same, key=lambda folder: (folder.path / "recipe.json").stat().st_mtime_ns, default=None)
+
+
+def _place(recipe: Recipe) -> Path | None:
+    """Where a recipe's own pictures lie: a folder that has moved is the same run only if a person says so."""
+    return None if recipe.data.path is None else Path(recipe.data.path).expanduser().resolve()
 
 
 def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:

@@ -33,15 +33,12 @@ def training_step(
         The sums over the batch's images.
 
     Raises:
-        Failure: the loss or the gradient is not finite, or the GPU's memory is used up; nothing was changed.
+        Failure: the loss or the gradient is not finite; nothing was changed.
     """
-    try:
-        sums = _accumulate_gradients(run, state, model, objective, batch)
-    except torch.OutOfMemoryError as error:
-        raise Failure(_out_of_memory(run, len(batch.labels))) from error
+    sums = _accumulate_gradients(run, state, model, objective, batch)
     rate = rate_at(run.recipe.schedule, state.step, run.total_steps)
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), run.recipe.optimizer.clip or math.inf)
-    loss, correct, gradient_norm = torch.stack([*sums, norm.double()]).tolist()
+    loss, correct, gradient_norm = torch.stack([*sums, norm]).tolist()
     if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
         raise Failure(_not_finite(run, state.step, rate, loss, gradient_norm, batch))
     state.optimizers.step(rate)
@@ -57,8 +54,8 @@ def _accumulate_gradients(
 ) -> tuple[Tensor, Tensor]:
     """The gradient of the mean loss of a batch, computed in parts; gives the sums of losses and hits."""
     recipe = run.recipe
-    loss_sum = torch.zeros((), dtype=torch.float64, device=run.device)
-    correct = torch.zeros((), dtype=torch.float64, device=run.device)
+    loss_sum = torch.zeros((), device=run.device)
+    correct = torch.zeros((), device=run.device)
     parts = zip(batch.images.chunk(recipe.accumulation), batch.labels.chunk(recipe.accumulation), strict=True)
     for part, (images, labels) in enumerate(parts):
         torch.manual_seed(derive_seed(recipe.seed, "step", state.step, part))
@@ -68,25 +65,17 @@ def _accumulate_gradients(
             logits = model(mixed)
         loss = objective(logits, targets)
         (loss / recipe.accumulation).backward()
-        loss_sum += loss.detach().double() * len(labels)
+        loss_sum += loss.detach() * len(labels)
         correct += (logits.detach().argmax(dim=1) == labels).sum()
     return loss_sum, correct
 
 
 def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: float, batch: Batch) -> str:
-    names = ", ".join(run.data.train.name(index) for index in batch.indices[:5].tolist())
+    names = ", ".join(run.data.train.name(index) for index in batch.indices.tolist())
     return (
         f"step {step}: the loss is {loss / len(batch.labels):g} and the norm of the gradient "
         f"{gradient_norm:g}, at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
-        f"The optimizer's step was not taken. The batch has {len(batch.labels)} images: {names}, ... "
-        "Try a lower --optimizer.learning-rate, or a longer --schedule.warmup"
-    )
-
-
-def _out_of_memory(run: Run, batch_size: int) -> str:
-    parts = run.recipe.accumulation
-    return (
-        f"the memory of {run.environment.processor} is not enough for {batch_size // parts} images at once: "
-        f"try --accumulation {2 * parts}, which computes the same batch in parts, "
-        f"or --batch-size {max(batch_size // 2, 1)}"
+        "The optimizer's step was not taken. "
+        "Try a lower --optimizer.learning-rate, or a longer --schedule.warmup. "
+        f"The batch has {len(batch.labels)} images: {names}"
     )

@@ -1,20 +1,16 @@
 """Begin a run, or go on with one."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy
 import torch
 
-from vision_transformers.data.batches import training_batches
 from vision_transformers.data.loading import load_data
-from vision_transformers.data.mixing import mix
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.files import write_folder
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
-from vision_transformers.report.sheet import image_sheet, write_png
 from vision_transformers.training.checkpoint import load_checkpoint
 from vision_transformers.training.environment import (
     apply_environment,
@@ -59,7 +55,9 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     run = Run(recipe, resolve_environment(recipe, data.fingerprint), data, folder)
     _check(run)
     with folder.lock():
-        folder.begin(Record(FORMAT_VERSION, recipe, run.environment, record_versions(), tuple(sys.argv)))
+        command = tuple(sys.argv)
+        environments = (run.environment,)
+        folder.begin(Record(FORMAT_VERSION, recipe, data.listing, environments, record_versions(), command))
         return _go(run, observer or Silent())
 
 
@@ -92,11 +90,19 @@ def resume(
     if folder.is_finished:
         return Result(folder.path, read_metrics(folder.metrics)[-1])
     data = load_data(recipe.data, recipe.preprocessing)
+    if data.listing != record.images:
+        raise DataFailure(
+            f"there are other images than when {folder.path} was begun, so that the held-out ones are others "
+            "too: put back what was there, or start a new run"
+        )
+    before = record.environments[-1]
     found = resolve_environment(recipe, data.fingerprint)
-    environment = settle_environment(record.environment, found, allow_different_machine)
+    environment = settle_environment(before, found, allow_different_machine)
     run = Run(recipe, environment, data, folder)
     _check(run)
     with folder.lock():
+        if environment != before:
+            folder.write(replace(record, environments=(*record.environments, environment)))
         return _go(run, observer or Silent())
 
 
@@ -113,13 +119,18 @@ def _check(run: Run) -> None:
 
 def _go(run: Run, observer: Observer) -> Result:
     """From wherever the run is to its end."""
+    try:
+        return _train_and_finish(run, observer)
+    except torch.OutOfMemoryError as error:
+        raise Failure(_out_of_memory(run)) from error
+
+
+def _train_and_finish(run: Run, observer: Observer) -> Result:
     apply_environment(run.environment, run.recipe.deterministic)
     state = initial_state(run.recipe, run.model_config, run.device)
     metrics_bytes = load_checkpoint(run.folder.checkpoints, state)
     observer.begins(run.folder.path, run.data.description, state.step, run.total_steps)
     with Journal(run, state.step + 1, metrics_bytes, observer) as journal:
-        if state.step == 0:
-            _draw_first_batch(run, journal)
         train_to_the_end(run, state, journal)
     return _finish(run, state)
 
@@ -135,21 +146,11 @@ def _finish(run: Run, state: TrainingState) -> Result:
     return Result(run.folder.path, rows[-1])
 
 
-def _draw_first_batch(run: Run, journal: Journal) -> None:
-    """The first training images as the model sees them: a wrong augmentation shows here first."""
-    recipe = run.recipe
-    batch = next(
-        training_batches(
-            run.training_images, recipe.preprocessing, recipe.augmentation, run.order, 0, 1, run.device, 0
-        )
+def _out_of_memory(run: Run) -> str:
+    size, parts = run.order.batch_size, run.recipe.accumulation
+    more = next((number for number in range(parts + 1, size + 1) if size % number == 0), None)
+    in_parts = "" if more is None else f"--accumulation {more}, which computes the same batch in parts, or "
+    return (
+        f"the memory of {run.environment.processor} is not enough for {size // parts} images at once: "
+        f"start a new run with {in_parts}--batch-size {max(size // 2, 1)}"
     )
-    targets = run.objective().targets(batch.labels)
-    images, _ = mix(batch.images, targets, recipe.augmentation, recipe.seed, 0, 0)
-    mean = torch.tensor(recipe.preprocessing.mean, device=run.device)[:, None, None]
-    std = torch.tensor(recipe.preprocessing.std, device=run.device)[:, None, None]
-    pixels = ((images * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    captions = [run.data.classes[label] for label in batch.labels.tolist()]
-    sheet: numpy.ndarray = image_sheet(pixels, captions)
-    run.folder.plots.mkdir(exist_ok=True)
-    write_png(run.folder.plots / "first_batch.png", sheet)
-    journal.board.image("first_batch", sheet, 0)

@@ -54,7 +54,9 @@ def read_model(folder: Path) -> tuple[ViT, ModelDescription]:
         Failure: a file is missing, broken, of a later format, or does not fit the architecture.
     """
     content = read_json(folder / "config.json")
-    version = content.get("format_version")
+    version = content.get("format_version") if isinstance(content, dict) else None
+    if version is None:
+        raise Failure(f"{folder / 'config.json'} is not of a model folder: it has no format_version")
     if version != FORMAT_VERSION:
         raise Failure(
             f"{folder / 'config.json'} has format version {version}; this release reads {FORMAT_VERSION}: "
