@@ -31,6 +31,6 @@ def digits() -> Recipe:
         augmentation=Augmentation(resized_crop=(0.75, 1.0)),
         optimizer=Optimizer(name="muon", learning_rate=3e-3),
         schedule=Schedule(shape="linear", warmup=0.1),
-        epochs=120,
+        epochs=80,
         batch_size=32,
     )
