@@ -32,6 +32,7 @@ def mnist() -> Recipe:
         epochs=20,
         batch_size=256,
         label_smoothing=0.05,
+        precision="bfloat16",
     )
 
 
