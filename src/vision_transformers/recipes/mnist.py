@@ -13,13 +13,13 @@ PREPROCESSING = Preprocessing(size=(28, 28), channels=1, mean=(0.1307,), std=(0.
 
 
 def mnist() -> Recipe:
-    """Handwritten digits: 99.35 % of the 10,000 test images, mean of seeds 0 to 2 (99.36, 99.38, 99.30).
+    """Handwritten digits: 99.43 % and 99.39 % of the 10,000 test images for seeds 0 and 1.
 
     vit train mnist
 
-    Last weights, float32. On 2 cores of an Intel Xeon with AMX: 19 minutes for seed 2 alone, on a host that
-    slowed from 1,740 images a second to 900 on the way (20 epochs at 1,740 would take 11 minutes).
-    `--precision bfloat16` took 0.66 of the time of a step there, with `--compile on` besides 0.49.
+    Last weights, bfloat16 autocast. One core each of an Intel Xeon with AMX, side by side: seed 0, compiled, 13
+    minutes; seed 1, as it stands here, 15.6 minutes. In float32 three seeds gave 99.36, 99.38 and 99.30 %, on two
+    cores in 19 minutes: add `--precision float32` where the CPU has no instructions for bfloat16.
     """
     return Recipe(
         name="mnist",
