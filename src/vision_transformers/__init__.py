@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vision_transformers.classifier import Classifier, load
     from vision_transformers.model.config import ViTConfig
     from vision_transformers.model.encoder import Encoder
     from vision_transformers.model.head import ClassificationHead
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "CLSToken": "model.tokens",
     "ClassificationHead": "model.head",
+    "Classifier": "classifier",
     "ConvolutionalFeatureExtractor": "model.patches",
     "Encoder": "model.encoder",
     "LearnablePositionalEncoding": "model.positions",
@@ -36,6 +38,7 @@ _MODULES = {
     "ViT": "model.vit",
     "ViTConfig": "model.config",
     "find_recipe": "recipes.table",
+    "load": "classifier",
     "number_of_patches": "model.patches",
     "preset": "model.presets",
     "resume": "training.train",
@@ -45,6 +48,7 @@ _MODULES = {
 __all__ = [
     "CLSToken",
     "ClassificationHead",
+    "Classifier",
     "ConvolutionalFeatureExtractor",
     "Encoder",
     "LearnablePositionalEncoding",
@@ -54,6 +58,7 @@ __all__ = [
     "ViTConfig",
     "__version__",
     "find_recipe",
+    "load",
     "number_of_patches",
     "preset",
     "resume",

@@ -12,6 +12,9 @@ from vision_transformers.errors import Failure, UsageFailure
 
 COMMANDS = {
     "train": "train a Vision Transformer, or go on with a run",
+    "evaluate": "measure a model on a data set: numbers and a page",
+    "predict": "say what pictures show",
+    "report": "compare runs: a table and curves",
 }
 
 

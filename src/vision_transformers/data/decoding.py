@@ -49,12 +49,28 @@ def decode(source: Path | Stream, channels: Literal[1, 3], background: int) -> I
         DataFailure: it is missing, empty, damaged, too large or no picture; the message says which.
     """
     with _opened(source) as image:
-        image.load()
-        turn = _turn(image)
-        picture = _opaque(_eight_bits(image), background).convert("L" if channels == 1 else "RGB")
+        picture = as_seen(image, channels, background)
         # An MPO's further frames are the other eye or a depth map: nobody misses them.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             _warn_of_frames()
+    return picture
+
+
+def as_seen(image: Image.Image, channels: Literal[1, 3], background: int) -> Image.Image:
+    """What a person sees of an opened picture: upright, 8 bits a channel, opaque.
+
+    Args:
+        image: of any mode.
+        channels: 1 for grey (mode `L`), 3 for red, green and blue (mode `RGB`).
+        background: grey level, 0 to 255, behind transparent pixels.
+
+    Raises:
+        ValueError: its pixels are numbers of which nobody knows what is black and what white.
+    """
+    _check_mode(image)
+    image.load()
+    turn = _turn(image)
+    picture = _opaque(_eight_bits(image), background).convert("L" if channels == 1 else "RGB")
     return picture if turn is None else picture.transpose(turn)
 
 
@@ -104,11 +120,15 @@ def _identify(file: io.BufferedReader | io.BytesIO) -> Image.Image:
         raise ValueError(
             f"its {image.width:,} x {image.height:,} pixels are more than the limit of {limit:,}"
         )
+    _check_mode(image)
+    return image
+
+
+def _check_mode(image: Image.Image) -> None:
     if image.mode == "F":
         raise ValueError(
             "its pixels are floating-point numbers, which do not say what is black and what white"
         )
-    return image
 
 
 def _explained(error: Exception, name: str) -> DataFailure:

@@ -61,7 +61,7 @@ def read_batches(
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=device.type == "cuda",
-        worker_init_fn=_leave_signals_to_main_process,
+        worker_init_fn=leave_signals_to_main_process,
         generator=torch.Generator(),  # without one, the loader draws from the global generator
     )
     for batch in loader:
@@ -109,7 +109,7 @@ def _collate(items: list[Item | DataFailure]) -> PixelsAndIndices | DataFailure:
     return torch.stack(pixels), torch.tensor(indices)
 
 
-def _leave_signals_to_main_process(worker: int) -> None:  # noqa: ARG001 - the loader passes it
+def leave_signals_to_main_process(worker: int) -> None:  # noqa: ARG001 - the loader passes it
     """Ctrl-C and a scheduler's SIGTERM reach every process of a run; the main one ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -4,6 +4,8 @@ model.safetensors   every parameter by its name
 config.json         format version, architecture, preprocessing, class names, training summary
 """
 
+import math
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from vision_transformers.config import from_json, to_json
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json, write_file, write_json
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.vit import ViT
@@ -32,6 +34,32 @@ class ModelDescription:
     classes: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)
     """How the model was made; for people and reports."""
+    temperature: float | None = None
+    """What logits are divided by before the softmax, fitted on validation images (arXiv 1706.04599)."""
+
+    def __post_init__(self) -> None:
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}: expected a number above 0")
+
+
+def find_model_folder(path: Path) -> Path:
+    """The model folder that a person means: the path itself, or the finished model of a run folder.
+
+    Raises:
+        UsageFailure: it is neither; the message says what it is and what to do.
+    """
+    if (path / "config.json").exists():
+        return path
+    if (path / "model" / "config.json").exists():
+        return path / "model"
+    if (path / "recipe.json").exists():
+        raise UsageFailure(
+            f"the run {path} is not finished, so that it has no model yet: finish it with "
+            f"`vit train --resume {shlex.quote(str(path))}`, or name a model in its checkpoints"
+        )
+    if not path.exists():
+        raise UsageFailure(f"there is no model {path}: give the folder of a run or of a model")
+    raise UsageFailure(f"{path} is neither a run nor a model folder: it has no config.json")
 
 
 def write_model(folder: Path, weights: dict[str, Tensor], description: ModelDescription) -> None:
@@ -42,6 +70,7 @@ def write_model(folder: Path, weights: dict[str, Tensor], description: ModelDesc
         "model": to_json(description.model),
         "preprocessing": to_json(description.preprocessing),
         "classes": list(description.classes),
+        "temperature": description.temperature,
         "training": description.training,
     }
     write_json(folder / "config.json", content)
@@ -67,6 +96,7 @@ def read_model(folder: Path) -> tuple[ViT, ModelDescription]:
         from_json(Preprocessing, content.get("preprocessing"), "preprocessing"),
         tuple(content.get("classes", ())),
         content.get("training", {}),
+        content.get("temperature"),
     )
     with torch.device("meta"):
         model = ViT.from_config(description.model)

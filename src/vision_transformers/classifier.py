@@ -1,0 +1,260 @@
+"""A model with its preprocessing and class names: what a person loads, asks and saves."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from vision_transformers.data.batches import normalise
+from vision_transformers.data.pictures import Picture, ReadPicture, read_pictures
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.files import write_folder
+from vision_transformers.model.vit import ViT
+from vision_transformers.runtime.device import resolve_device
+from vision_transformers.runtime.precision import ResolvedPrecision, autocast
+from vision_transformers.weights.model_folder import (
+    ModelDescription,
+    find_model_folder,
+    read_model,
+    write_model,
+)
+
+BATCH_SIZE = 64
+
+Pictures = str | Picture | Iterable[str | Picture]
+"""One picture, or many: paths, PIL images, arrays and tensors of 8 bits."""
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One class that a picture may show."""
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a picture shows, by a model's judgement."""
+
+    top: tuple[Guess, ...]
+    """The likeliest classes, the likeliest first."""
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.top[0].label
+
+    @property
+    def index(self) -> int:
+        """Its place among the classes."""
+        return self.top[0].index
+
+    @property
+    def probability(self) -> float:
+        """How sure the model is of it, 0 to 1; calibrated where the model has a temperature."""
+        return self.top[0].probability
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one picture."""
+
+    source: Picture
+    prediction: Prediction | None = None
+    features: Float[Tensor, " pooled_dimension"] | None = None
+    failure: DataFailure | None = None
+    """Why the picture could not be read; then there is nothing else."""
+
+
+class Classifier:
+    """A model, ready to be asked.
+
+    Whatever the number of pictures, the model sees batches of one size, the last filled up: a picture's
+    numbers are then the same to the bit wherever it stands.
+
+    Args:
+        model: the network.
+        description: its preprocessing, class names and temperature.
+        device: where it computes: `auto`, `cpu`, `cuda`, ...
+        precision: of its matrix products.
+
+    Raises:
+        Failure: there are as many class names as logits, or it says so.
+    """
+
+    def __init__(
+        self,
+        model: ViT,
+        description: ModelDescription,
+        device: str = "auto",
+        precision: ResolvedPrecision = "float32",
+    ) -> None:
+        logits, names = description.model.number_of_classes, len(description.classes)
+        if logits != names:
+            raise Failure(f"the model has {logits} classes, but {names} class names: correct its config.json")
+        self.device = resolve_device(device)
+        self.model = model.to(self.device).eval()
+        self.description = description
+        self.precision: ResolvedPrecision = precision
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits."""
+        return self.description.classes
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes the model's input."""
+        return self.description.preprocessing
+
+    def predict(
+        self, images: Pictures, top: int = 5, batch_size: int = BATCH_SIZE, workers: int = 0
+    ) -> list[Prediction]:
+        """Says what pictures show; the same numbers as `vit predict`.
+
+        Args:
+            images: one picture, or many: paths, PIL images, arrays and tensors of 8 bits.
+            top: how many classes to name for each.
+            batch_size: pictures that are computed together.
+            workers: processes that decode; 0 decodes in this one.
+
+        Raises:
+            DataFailure: a picture cannot be read.
+            UsageFailure: the model has no classification head.
+        """
+        if not self.classes:
+            raise UsageFailure("this model has no classification head: it gives features only")
+        outcomes = self._all(images, top, batch_size, workers)
+        return [outcome.prediction for outcome in outcomes if outcome.prediction is not None]
+
+    def features(
+        self, images: Pictures, batch_size: int = BATCH_SIZE, workers: int = 0
+    ) -> Float[Tensor, "images pooled_dimension"]:
+        """The vector of each picture that the classification head reads, on the CPU.
+
+        Raises:
+            DataFailure: a picture cannot be read.
+        """
+        outcomes = self._all(images, 1, batch_size, workers)
+        rows = [outcome.features for outcome in outcomes if outcome.features is not None]
+        return torch.stack(rows) if rows else self._features_of_nothing()
+
+    def outcomes(
+        self,
+        images: Iterable[str | Picture],
+        top: int = 5,
+        batch_size: int = BATCH_SIZE,
+        workers: int = 0,
+    ) -> Iterator[Outcome]:
+        """Prediction and features of each picture as they come, in order; a failure takes its place.
+
+        Nothing is kept: there may be more pictures than fit into memory.
+        """
+        pictures = (Path(image) if isinstance(image, str) else image for image in images)
+        for batch in read_pictures(pictures, self.preprocessing, batch_size, workers):
+            yield from self._outcomes(batch, top, batch_size)
+
+    def logits_and_features(
+        self, pixels: UInt8[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
+        """Logits, and the vector that the head makes them of, of pixels at the model's size."""
+        images = normalise(pixels.to(self.device), self.preprocessing)
+        with torch.inference_mode(), autocast(self.precision, self.device):
+            sequence, _ = self.model.encode(images)
+            return self.model.head(sequence).float(), self.model.head.pooled(sequence).float()
+
+    def probabilities(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+        """Their softmax, at the model's temperature where it has one."""
+        return (logits / (self.description.temperature or 1.0)).softmax(dim=1)
+
+    def save(self, path: Path | str) -> None:
+        """Writes a model folder, from which `load` gives this classifier again.
+
+        Raises:
+            UsageFailure: there is something already.
+        """
+        folder = Path(path)
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UsageFailure(f"{folder} is there already: choose another path, or remove it first")
+        write_folder(folder, lambda empty: write_model(empty, self.model.state_dict(), self.description))
+
+    def _features_of_nothing(self) -> Float[Tensor, "0 pooled_dimension"]:
+        blank = torch.zeros(1, self.preprocessing.channels, *self.preprocessing.size, dtype=torch.uint8)
+        return self.logits_and_features(blank)[1][:0].cpu()
+
+    def _all(self, images: Pictures, top: int, batch_size: int, workers: int) -> list[Outcome]:
+        """The outcomes of all pictures; the first that cannot be read ends it."""
+        many = [images] if isinstance(images, _ONE_PICTURE) and not _is_batch(images) else images
+        outcomes = []
+        for outcome in self.outcomes(many, top, batch_size, workers):  # type: ignore[arg-type]
+            if outcome.failure is not None:
+                raise outcome.failure
+            outcomes.append(outcome)
+        return outcomes
+
+    def _outcomes(self, batch: list[ReadPicture], top: int, batch_size: int) -> list[Outcome]:
+        """The outcomes of one batch, which is filled up with its first readable picture."""
+        readable = [picture.pixels for picture in batch if picture.pixels is not None]
+        if not readable:
+            return [Outcome(picture.source, failure=picture.failure) for picture in batch]
+        filled = torch.stack(readable + readable[:1] * (batch_size - len(readable)))
+        logits, features = (rows.cpu() for rows in self.logits_and_features(filled))
+        predictions = self._predictions(logits, top) if self.classes else [None] * batch_size
+        results = iter(zip(predictions, features, strict=True))
+        return [
+            Outcome(picture.source, failure=picture.failure)
+            if picture.pixels is None
+            else Outcome(picture.source, *next(results))
+            for picture in batch
+        ]
+
+    def _predictions(self, logits: Float[Tensor, "batch classes"], top: int) -> list[Prediction]:
+        probabilities, indices = self.probabilities(logits).topk(min(top, len(self.classes)), dim=1)
+        return [
+            Prediction(
+                tuple(Guess(self.classes[place], place, probability) for place, probability in guesses)
+            )
+            for guesses in (
+                zip(*row, strict=True) for row in zip(indices.tolist(), probabilities.tolist(), strict=True)
+            )
+        ]
+
+
+_ONE_PICTURE = (str, Path, Image.Image, np.ndarray, Tensor)
+
+
+def _is_batch(images: object) -> bool:
+    """Whether an array or tensor holds several pictures, one after another along its first dimension."""
+    return isinstance(images, np.ndarray | Tensor) and images.ndim == 4
+
+
+def load(
+    path: Path | str,
+    format: Literal["native"] = "native",
+    device: str = "auto",
+    precision: ResolvedPrecision = "float32",
+) -> Classifier:
+    """Reads a model and what belongs to it.
+
+    Args:
+        path: a run folder or a model folder.
+        format: whose files they are; `native` is this project's model folder.
+        device: where the model computes: `auto`, `cpu`, `cuda`, ...
+        precision: of its matrix products.
+
+    Raises:
+        UsageFailure: there is no model at that path, or its format is not known.
+        Failure: its files are damaged.
+    """
+    if format != "native":
+        raise UsageFailure(f"format {format!r} is not known: this release reads 'native'")
+    return Classifier(*read_model(find_model_folder(Path(path))), device=device, precision=precision)

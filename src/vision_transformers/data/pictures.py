@@ -1,0 +1,100 @@
+"""Pictures without labels, from wherever they come, read a batch at a time and in their order."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2.functional import to_pil_image
+
+from vision_transformers.data.decoding import as_seen, decode
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.reading import leave_signals_to_main_process
+from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.errors import DataFailure
+
+Picture = Path | Image.Image | np.ndarray | Tensor
+"""A file; or what was opened or decoded already: an array of 8 bits, (height, width) or (height, width,
+channels), or a tensor of 8 bits, (channels, height, width)."""
+
+
+@dataclass(frozen=True)
+class ReadPicture:
+    """A picture at the model's size, or why there is none."""
+
+    source: Picture
+    pixels: UInt8[Tensor, "channels height width"] | None = None
+    failure: DataFailure | None = None
+
+
+def read_pictures(
+    pictures: Iterable[Picture], preprocessing: Preprocessing, batch_size: int, workers: int
+) -> Iterator[list[ReadPicture]]:
+    """Reads pictures in their order, whatever the number of workers; a failure takes its picture's place.
+
+    Args:
+        pictures: they are asked for as they are needed, so that there may be more than fit into memory.
+        preprocessing: channels, size and how to resize.
+        batch_size: pictures in a batch; the last may have fewer.
+        workers: how many processes read; with 0, or where there is one batch only, this one does.
+    """
+    batches = _batches(pictures, batch_size)
+    first = next(batches, [])
+    if not first:
+        return
+    loader = DataLoader(
+        _Pictures(preprocessing),
+        batch_sampler=chain([first], batches),
+        num_workers=workers if len(first) == batch_size else 0,
+        collate_fn=list,
+        worker_init_fn=leave_signals_to_main_process,
+        generator=torch.Generator(),  # without one, the loader draws from the global generator
+    )
+    yield from loader
+
+
+@dataclass(frozen=True)
+class _Pictures(Dataset[ReadPicture]):
+    """Every picture there is, by itself: the sampler says which."""
+
+    preprocessing: Preprocessing
+
+    def __getitem__(self, picture: Picture) -> ReadPicture:
+        try:
+            seen = _seen(picture, self.preprocessing)
+        except DataFailure as failure:
+            return ReadPicture(picture, failure=failure)
+        return ReadPicture(picture, to_pixels(resize(seen, self.preprocessing)))
+
+
+def _seen(picture: Picture, preprocessing: Preprocessing) -> Image.Image:
+    """The picture in the channels of the preprocessing, in its own size."""
+    channels, background = preprocessing.channels, preprocessing.background
+    if isinstance(picture, Path):
+        return decode(picture, channels, background)
+    try:
+        image = picture if isinstance(picture, Image.Image) else _from_array(picture)
+        return as_seen(image, channels, background)
+    except (ValueError, OSError) as error:
+        raise DataFailure(f"this {type(picture).__name__} cannot be used as a picture: {error}") from error
+
+
+def _from_array(array: np.ndarray | Tensor) -> Image.Image:
+    if array.dtype not in (np.uint8, torch.uint8):
+        raise ValueError(
+            f"its values are {array.dtype}: give 8 bits, 0 to 255; what is normalised goes to `.model` itself"
+        )
+    image: Image.Image = to_pil_image(array)
+    return image
+
+
+def _batches(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    rest = iter(pictures)
+    while batch := list(islice(rest, size)):
+        yield batch
