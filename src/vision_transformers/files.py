@@ -26,17 +26,24 @@ class Broken(Failure):
 
 def write_file(path: Path, content: bytes | str) -> None:
     """Writes a file that is there whole, or not at all."""
+    data = content.encode() if isinstance(content, str) else content
+    fill_file(path, lambda temporary: temporary.write_bytes(data))
+
+
+def fill_file(path: Path, fill: Callable[[Path], object]) -> None:
+    """Makes a file that appears whole: `fill` writes a temporary one, which is then renamed."""
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        fill(temporary)
+        sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise explained(error, path) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,20 +5,22 @@ config.json         format version, architecture, preprocessing, class names, tr
 """
 
 import math
+import os
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vision_transformers.config import from_json, to_json
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import read_json, write_file, write_json
+from vision_transformers.files import fill_file, read_json, write_json
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.vit import ViT
 
@@ -65,7 +67,38 @@ def find_model_folder(path: Path) -> Path:
 def write_model(folder: Path, weights: dict[str, Tensor], description: ModelDescription) -> None:
     """Writes a model folder into an existing, empty folder."""
     write_tensors(folder / "model.safetensors", weights)
-    content = {
+    write_json(folder / "config.json", description_to_json(description))
+
+
+def read_model(folder: Path) -> tuple[ViT, ModelDescription]:
+    """Reads a model folder: the model in evaluation mode, in float32, on the CPU, and its description.
+
+    Raises:
+        Failure: a file is missing, broken, of a later format, or does not fit the architecture.
+    """
+    description = read_description(folder)
+    with torch.device("meta"):
+        model = ViT.from_config(description.model)
+    weights = read_tensors(folder / "model.safetensors")
+    try:
+        model.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    except RuntimeError as error:
+        raise Failure(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
+    return model.eval(), description
+
+
+def read_description(folder: Path) -> ModelDescription:
+    """Reads the `config.json` of a model folder.
+
+    Raises:
+        Failure: it is missing, broken or of a later format.
+    """
+    return description_from_json(read_json(folder / "config.json"), folder / "config.json")
+
+
+def description_to_json(description: ModelDescription) -> dict[str, Any]:
+    """The plain values of `config.json`."""
+    return {
         "format_version": FORMAT_VERSION,
         "model": to_json(description.model),
         "preprocessing": to_json(description.preprocessing),
@@ -73,55 +106,60 @@ def write_model(folder: Path, weights: dict[str, Tensor], description: ModelDesc
         "temperature": description.temperature,
         "training": description.training,
     }
-    write_json(folder / "config.json", content)
 
 
-def read_model(folder: Path) -> tuple[ViT, ModelDescription]:
-    """Reads a model folder: the model in evaluation mode, on the CPU, and its description.
+def description_from_json(content: Any, file: Path) -> ModelDescription:
+    """A description out of the plain values of a file.
 
     Raises:
-        Failure: a file is missing, broken, of a later format, or does not fit the architecture.
+        Failure: they are of another kind of file, or of a later format.
     """
-    content = read_json(folder / "config.json")
     version = content.get("format_version") if isinstance(content, dict) else None
     if version is None:
-        raise Failure(f"{folder / 'config.json'} is not of a model folder: it has no format_version")
+        raise Failure(f"{file} is not of a model folder: it has no format_version")
     if version != FORMAT_VERSION:
         raise Failure(
-            f"{folder / 'config.json'} has format version {version}; this release reads {FORMAT_VERSION}: "
+            f"{file} has format version {version}; this release reads {FORMAT_VERSION}: "
             "install a newer vision_transformers"
         )
-    description = ModelDescription(
+    return ModelDescription(
         from_json(ViTConfig, content.get("model"), "model"),
         from_json(Preprocessing, content.get("preprocessing"), "preprocessing"),
         tuple(content.get("classes", ())),
         content.get("training", {}),
         content.get("temperature"),
     )
-    with torch.device("meta"):
-        model = ViT.from_config(description.model)
-    weights = read_tensors(folder / "model.safetensors")
-    try:
-        model.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)
-    except RuntimeError as error:
-        raise Failure(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
-    return model.eval(), description
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     """Writes named tensors as safetensors, without metadata: equal tensors give equal bytes."""
-    write_file(path, save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+    def fill(temporary: Path) -> None:
+        try:
+            save_file(plain, temporary)
+        except SafetensorError as error:
+            raise _of_the_system(error) from error
+
+    fill_file(path, fill)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Reads what `write_tensors` wrote.
+    """Reads what `write_tensors` wrote, into memory of its own: what becomes of the file does not matter.
 
     Raises:
         Failure: the file is missing or not safetensors.
     """
     try:
-        return load(path.read_bytes())
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no dict
     except FileNotFoundError as error:
         raise Failure(f"{path} is missing") from error
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise Failure(f"{path} is not a whole safetensors file: {error}") from error
+
+
+def _of_the_system(error: SafetensorError) -> Exception:
+    """The error of the operating system that safetensors names in its message, such as a full disk."""
+    match = re.search(r"os error (\d+)", str(error))
+    return OSError(int(match[1]), os.strerror(int(match[1]))) if match else error
