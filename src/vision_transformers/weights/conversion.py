@@ -1,0 +1,193 @@
+"""From somebody's files to ours, and back: read, check against the architecture, report."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vision_transformers.errors import Failure
+from vision_transformers.files import write_folder, write_json
+from vision_transformers.model.vit import ViT
+from vision_transformers.weights.foreign_files import ForeignModel, open_foreign
+from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.model_folder import (
+    ModelDescription,
+    description_from_json,
+    description_to_json,
+    read_description,
+    read_tensors,
+    write_model,
+    write_tensors,
+)
+from vision_transformers.weights.report import Report, Row
+from vision_transformers.weights.rules import NAMED, names_of, read_by, write_by
+
+SIDECAR = "vision_transformers.json"
+"""Beside exported weights: what their format cannot say."""
+ASIDE = re.compile(r"kept-aside\.(?P<format>[a-z-]+)\.safetensors")
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Tensors without a place in the model: written back where the format they came from is written."""
+
+    format: str
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class PortableModel:
+    """A model on its way between files: weights under our names, in the dtype that they are stored in."""
+
+    weights: dict[str, Tensor]
+    description: ModelDescription
+    aside: Aside | None = None
+
+
+def import_model(path: Path, format: Format, given: Given, report: Report) -> PortableModel:
+    """Reads somebody's model.
+
+    What no rule reads is kept aside where the format knows it, else it is left out, which the report says:
+    whether that is allowed is the caller's to judge.
+
+    Raises:
+        UsageFailure: there is no such file, or the architecture is not told.
+        Failure: the file is damaged, or its tensors do not fit the architecture.
+    """
+    opened = open_foreign(path)
+    foreign = replace(opened, tensors=format.canonical(opened.tensors))
+    if not foreign.tensors:
+        raise Failure(f"{path} holds no tensors of a model in the format {format.name}")
+    description = _with_sidecar(format.describe(foreign, given, report), foreign, format, report)
+    rules, layers = format.rules(description.model), description.model.number_of_layers
+    weights = read_by(rules, layers, foreign.tensors, report)
+    _check_shapes(weights, description, path)
+    used = names_of(rules, layers)
+    unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used}
+    return PortableModel(weights, description, _set_aside(unused, format, report))
+
+
+def export_model(
+    folder: Path,
+    model: PortableModel,
+    format: Format,
+    report: Report,
+    further: Callable[[Path], None] | None = None,
+) -> None:
+    """Writes a folder that another project reads.
+
+    Args:
+        folder: appears whole, or not at all.
+        model: what to write.
+        format: whose files.
+        report: gets what became of each tensor.
+        further: checks or writes more, in the folder before it takes its name.
+
+    Raises:
+        UsageFailure: the format cannot express the architecture; names the option.
+    """
+    format.check(model.description.model)
+    theirs = write_by(
+        format.rules(model.description.model),
+        model.description.model.number_of_layers,
+        model.weights,
+        report,
+    )
+    if model.aside is not None:
+        names = list(model.aside.tensors)
+        row = Row.of(names, [model.aside.tensors[name] for name in names])
+        if model.aside.format == format.name:
+            theirs |= model.aside.tensors
+            report.add("matched", row, row, "kept aside when it was read")
+        else:
+            report.add("left_out", row, Row(()), f"kept aside for the format {model.aside.format}")
+
+    def fill(empty: Path) -> None:
+        format.write(empty, theirs, model.description)
+        write_json(empty / SIDECAR, description_to_json(model.description))
+        if further is not None:
+            further(empty)
+
+    write_folder(folder, fill)
+
+
+def read_native(folder: Path) -> PortableModel:
+    """Reads a model folder of this project, with what was kept aside in it."""
+    aside = None
+    for file in sorted(folder.iterdir()):
+        if match := ASIDE.fullmatch(file.name):
+            aside = Aside(match["format"], read_tensors(file))
+    return PortableModel(read_tensors(folder / "model.safetensors"), read_description(folder), aside)
+
+
+def write_native(folder: Path, model: PortableModel, further: Callable[[Path], None] | None = None) -> None:
+    """Writes a model folder of this project, with what was kept aside; arguments as of `export_model`."""
+
+    def fill(empty: Path) -> None:
+        write_model(empty, model.weights, model.description)
+        if model.aside is not None:
+            write_tensors(empty / f"kept-aside.{model.aside.format}.safetensors", dict(model.aside.tensors))
+        if further is not None:
+            further(empty)
+
+    write_folder(folder, fill)
+
+
+def _with_sidecar(
+    description: ModelDescription, foreign: ForeignModel, format: Format, report: Report
+) -> ModelDescription:
+    """The description, with what only the file that we wrote beside the weights knows."""
+    if foreign.sidecar is None:
+        return description
+    ours = description_from_json(foreign.sidecar, Path(SIDECAR))
+    silent = {
+        name: getattr(ours.model, name)
+        for name in format.silent
+        if (getattr(ours.model, name) is None) == (getattr(description.model, name) is None)
+    }
+    model = replace(description.model, **silent)
+    report.notes.append(f"{', '.join(silent)} are as {SIDECAR} says")
+    background = replace(description.preprocessing, background=ours.preprocessing.background)
+    return replace(
+        description,
+        model=model,
+        preprocessing=background,
+        temperature=ours.temperature,
+        training=ours.training,
+    )
+
+
+def _set_aside(tensors: Mapping[str, Tensor], format: Format, report: Report) -> Aside | None:
+    """What no rule reads: known to the format, or left out."""
+    known: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if any(re.fullmatch(pattern, name) for pattern in format.aside):
+            known[name] = tensor
+            report.add("kept_aside", Row.of([name], [tensor]), Row(()))
+        else:
+            report.add("left_out", Row.of([name], [tensor]), Row(()), "not known to the format")
+    return Aside(format.name, known) if known else None
+
+
+def _check_shapes(weights: Mapping[str, Tensor], description: ModelDescription, path: Path) -> None:
+    """Compares every tensor with what the architecture has.
+
+    Raises:
+        Failure: names the first that differ, with both shapes.
+    """
+    with torch.device("meta"):
+        expected = ViT.from_config(description.model).state_dict()
+    problems = [
+        f"{name} is {list(weights[name].shape)} in the file and {list(tensor.shape)} in the architecture"
+        for name, tensor in expected.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    problems += [f"{name} is not in the file" for name in expected if name not in weights]
+    problems += [f"{name} is not in the architecture" for name in weights if name not in expected]
+    if problems:
+        more = f"\n  and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
+        listed = "\n  ".join(problems[:NAMED])
+        raise Failure(f"{path} does not fit the architecture that its config gives:\n  {listed}{more}")

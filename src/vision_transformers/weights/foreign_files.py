@@ -1,0 +1,193 @@
+"""Opens the files that other projects write: tensors by name, and the JSON that lies beside them.
+
+Nothing in a file is ever executed: safetensors, `torch.load(weights_only=True)` and arrays without pickle.
+"""
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import read_json
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.pth",
+    "model.pth",
+)
+"""Where weights lie in a folder, the first that is there."""
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
+CONFIG_FILES = ("config.json", "open_clip_config.json")
+
+
+@dataclass(frozen=True)
+class ForeignModel:
+    """What somebody's file or folder holds."""
+
+    path: Path
+    """As it was asked for."""
+    tensors: Mapping[str, Tensor]
+    config: Mapping[str, Any] | None
+    """`config.json` or `open_clip_config.json` beside the weights."""
+    preprocessor: Mapping[str, Any] | None
+    """`preprocessor_config.json` beside the weights."""
+    sidecar: Mapping[str, Any] | None
+    """`vision_transformers.json` beside weights that this project wrote."""
+
+
+def open_foreign(path: Path) -> ForeignModel:
+    """Opens a weights file, or a folder with one, and the configuration files beside it.
+
+    Raises:
+        UsageFailure: there is nothing, or nothing that is known as a file of weights.
+        Failure: the file is damaged, or holds code.
+    """
+    file = _weights_file(path)
+    config, preprocessor, sidecar = (
+        next((read_json(file.parent / name) for name in names if (file.parent / name).exists()), None)
+        for names in (CONFIG_FILES, ("preprocessor_config.json",), ("vision_transformers.json",))
+    )
+    return ForeignModel(path, read_weights(file), config, preprocessor, sidecar)
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of one file, or of all files of an index; nested dicts are flattened with dots.
+
+    Raises:
+        Failure: the file is damaged, holds code, or is none of these kinds.
+    """
+    if file.name.endswith(".index.json"):
+        return _read_shards(file)
+    match file.suffix:
+        case ".safetensors":
+            return _read_safetensors(file)
+        case ".npz":
+            return _read_arrays(file)
+        case _:
+            return _read_pickled(file)
+
+
+def _weights_file(path: Path) -> Path:
+    if path.is_file():
+        if path.suffix not in SUFFIXES and not path.name.endswith(".index.json"):
+            raise UsageFailure(f"{path} is no file of weights: known are {', '.join(SUFFIXES)}")
+        return path
+    if not path.is_dir():
+        raise UsageFailure(f"there is no file or folder {path}")
+    for name in WEIGHT_FILES:
+        if (path / name).exists():
+            return path / name
+    others = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    if len(others) == 1:
+        return others[0]
+    if others:
+        raise UsageFailure(f"{path} holds several files of weights: name one, such as {others[0]}")
+    raise UsageFailure(
+        f"{path} holds no weights: expected {WEIGHT_FILES[0]}, or a file *{', *'.join(SUFFIXES)}"
+    )
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
+    except (SafetensorError, OSError) as error:
+        raise Failure(
+            f"{file} is not a whole safetensors file: {error}. Copy or download it again"
+        ) from error
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    content = read_json(index)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict):
+        raise Failure(f"{index} has no weight_map: it is no index of a model in several files")
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        shard = index.parent / Path(name).name
+        if not shard.exists():
+            raise Failure(f"{shard}, which {index.name} names, is missing: copy or download it again")
+        tensors |= read_weights(shard)
+    if absent := sorted(set(places) - set(tensors)):
+        raise Failure(f"{index} names {len(absent)} tensors that are in no file: {', '.join(absent[:5])}")
+    return tensors
+
+
+def _read_arrays(file: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: _tensor(arrays[name]) for name in arrays.files}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise Failure(f"{file} is not a whole file of arrays: {error}. Copy or download it again") from error
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """An array as a tensor; numpy gives bfloat16 as two bytes without a type."""
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2:
+        return torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _read_pickled(file: Path) -> dict[str, Tensor]:
+    if _is_torchscript(file):
+        raise Failure(
+            f"{file} is a TorchScript archive, which holds code: it is not opened here. Where you trust it, "
+            "save its weights with `torch.save(torch.jit.load(FILE).state_dict(), NEW)` and give the new file"
+        )
+    try:
+        # DeiT and MAE keep their options beside the weights, as a plain Namespace.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=_is_zip(file))
+    except pickle.UnpicklingError as error:
+        raise Failure(
+            f"{file} holds more than weights, perhaps code that would run when it is opened: "
+            f"{_reason(error)}. Where you trust it, open it elsewhere with `torch.load(FILE, "
+            "weights_only=False)`, save its state_dict() as safetensors, and give that file"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        raise Failure(
+            f"{file} is not a whole file of torch.save: {error}. Copy or download it again"
+        ) from error
+    if isinstance(content, Tensor) or not isinstance(content, Mapping):
+        raise Failure(f"{file} holds a {type(content).__name__}: expected tensors by name")
+    return dict(_flattened(content, ""))
+
+
+def _flattened(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    """Tensors by dotted name; what is no tensor, such as an epoch, says nothing about the model."""
+    for name, value in content.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{name}.")
+
+
+def _is_zip(file: Path) -> bool:
+    return zipfile.is_zipfile(file)
+
+
+def _is_torchscript(file: Path) -> bool:
+    if not _is_zip(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
+
+
+def _reason(error: Exception) -> str:
+    """The line of PyTorch's long message that names what was refused."""
+    lines = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line]
+    return lines[0] if lines else str(error).splitlines()[0]

@@ -1,0 +1,69 @@
+"""What a format is: where its tensors lie, what its files say, and what it cannot express."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from vision_transformers.model.config import Activation, Pool, ViTConfig
+from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.model_folder import ModelDescription
+from vision_transformers.weights.report import Report
+from vision_transformers.weights.rules import Rule
+
+SILENT = ("patch_extractor", "dropout", "stochastic_depth", "position_resize", "layer_scale")
+"""Fields of `ViTConfig` that hardly any format's files tell."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person says of an architecture where the files do not tell; None leaves it to the files."""
+
+    preset: str | None = None
+    """A named architecture, such as `ViT-B/16`, for files that have no config beside them."""
+    number_of_heads: int | None = None
+    """Attention heads of each encoder."""
+    normalization_epsilon: float | None = None
+    """Epsilon of every LayerNorm."""
+    activation: Activation | None = None
+    """Between the two layers of the feed-forward networks."""
+    pool: Pool | None = None
+    """What the head reads."""
+    max_image_shape: tuple[int, int] | None = None
+    """Rows and columns of pixels that the positions are made for."""
+    classes: tuple[str, ...] | None = None
+    """Class names, in the order of the logits."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """Somebody's files: the pieces of reading and writing them."""
+
+    name: str
+    """As `--from` and `--to` say it."""
+    recognises: Callable[[Mapping[str, Tensor]], bool]
+    """Whether names and shapes, as they stand in the file, look like this format: for suggestions in errors
+    only."""
+    canonical: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    """The tensors under the names that `rules` uses: out of their container, without prefixes, old names as
+    new ones. The tensors themselves stay as they are."""
+    describe: Callable[[ForeignModel, Given, Report], ModelDescription]
+    """Architecture, preprocessing and class names, from the config beside the weights, the shapes of
+    canonical tensors, and what is given; notes in the report where a setting came from that
+    the files do not tell. Raises UsageFailure for what none of them tells."""
+    rules: Callable[[ViTConfig], list[Rule]]
+    """The table: which foreign tensors are which of ours, for an architecture."""
+    aside: tuple[str, ...]
+    """Patterns (full match) of canonical names that have no place in a classifier, such as mask tokens."""
+    check: Callable[[ViTConfig], None]
+    """Raises UsageFailure, with the option's name, if the format cannot express the architecture."""
+    write: Callable[[Path, dict[str, Tensor], ModelDescription], None]
+    """Writes canonical tensors and what belongs beside them into an empty folder, as the project itself
+    would."""
+    reference: Callable[[Path, ModelDescription], Callable[[Tensor], Tensor]] | None = None
+    """The model as its own library builds it from these files: normalised images (batch, channels, height,
+    width) to logits, or to the pooled vector where there is no head. Raises UsageFailure where the library is
+    not installed; None where there is none to install."""
+    silent: tuple[str, ...] = SILENT
+    """Fields of `ViTConfig` that its files do not tell; a file of ours beside them does."""

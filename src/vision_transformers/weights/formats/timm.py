@@ -1,0 +1,72 @@
+"""timm's names: `VisionTransformer`, of which DeiT's and DINOv2's are the same."""
+
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.formats.parts import patches
+from vision_transformers.weights.rules import Rule, rule, weight_and_bias
+
+_LAYER, _OURS = "blocks.{layer}", "transformer.layers.{layer}"
+
+
+def rules(config: ViTConfig) -> list[Rule]:
+    """The table for an architecture."""
+    return [*patches("patch_embed.proj", config), *_tokens(config), *_encoders(config), *_head(config)]
+
+
+def _tokens(config: ViTConfig) -> list[Rule]:
+    table = []
+    if config.class_token:
+        table.append(rule("cls_token", "prefix_tokens.class_token.tokens"))
+    if config.distillation_token:
+        table.append(rule("dist_token", "prefix_tokens.distillation_token.tokens"))
+    if config.number_of_register_tokens:
+        table.append(rule("reg_token", "prefix_tokens.registers.tokens"))
+    if config.positions == "learnable":
+        table.append(rule("pos_embed", "positions.position_embeddings"))
+    if config.normalization_before_blocks:
+        table += weight_and_bias("norm_pre", "normalization")
+    return table
+
+
+def _encoders(config: ViTConfig) -> list[Rule]:
+    first_layer = "gate_up_layer" if config.activation == "swiglu" else "input_layer"
+    table = [
+        *weight_and_bias(f"{_LAYER}.norm1", f"{_OURS}.attention_normalization"),
+        *weight_and_bias(f"{_LAYER}.attn.qkv", f"{_OURS}.attention.query_key_value", bias=config.query_bias),
+        *weight_and_bias(f"{_LAYER}.attn.proj", f"{_OURS}.attention.projection"),
+        *weight_and_bias(f"{_LAYER}.norm2", f"{_OURS}.feed_forward_normalization"),
+        *weight_and_bias(f"{_LAYER}.mlp.fc1", f"{_OURS}.feed_forward.{first_layer}"),
+        *weight_and_bias(f"{_LAYER}.mlp.fc2", f"{_OURS}.feed_forward.output_layer"),
+    ]
+    if config.query_key_normalization:
+        table += weight_and_bias(f"{_LAYER}.attn.q_norm", f"{_OURS}.attention.query_normalization")
+        table += weight_and_bias(f"{_LAYER}.attn.k_norm", f"{_OURS}.attention.key_normalization")
+    if config.layer_scale is not None:
+        table.append(rule(f"{_LAYER}.ls1.gamma", f"{_OURS}.attention_scale.scale"))
+        table.append(rule(f"{_LAYER}.ls2.gamma", f"{_OURS}.feed_forward_scale.scale"))
+    return table
+
+
+def _head(config: ViTConfig) -> list[Rule]:
+    after_pool = config.final_normalization == "after-pool"
+    table = weight_and_bias(
+        *(("fc_norm", "head.normalization") if after_pool else ("norm", "transformer.normalization"))
+    )
+    if config.pool == "attention":
+        table.append(rule("attn_pool.latent", "head.pool.probe"))
+        for theirs, ours in _ATTENTION_POOL.items():
+            table += weight_and_bias(f"attn_pool.{theirs}", f"head.pool.{ours}")
+    if config.number_of_classes:
+        table += weight_and_bias("head", "head.classifier")
+        if config.distillation_token:
+            table += weight_and_bias("head_dist", "head.distillation_classifier")
+    return table
+
+
+_ATTENTION_POOL = {
+    "q": "query",
+    "kv": "key_value",
+    "proj": "projection",
+    "norm": "normalization",
+    "mlp.fc1": "feed_forward.input_layer",
+    "mlp.fc2": "feed_forward.output_layer",
+}

@@ -1,0 +1,97 @@
+"""What a conversion did with every tensor: for people, and as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from vision_transformers.weights.transformations import Transformation
+
+Named = tuple[str, tuple[int, ...]]
+"""A tensor's name and shape."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Some tensors by name and shape."""
+
+    tensors: tuple[Named, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str], tensors: Sequence[Tensor]) -> "Row":
+        """The row of these tensors."""
+        return cls(tuple((name, tuple(tensor.shape)) for name, tensor in zip(names, tensors, strict=True)))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {list(shape)}" for name, shape in self.tensors)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What some tensors became."""
+
+    before: Row
+    after: Row
+    how: str
+
+
+@dataclass
+class Report:
+    """Every tensor of a conversion, by what was done with it."""
+
+    matched: list[Change] = field(default_factory=list)
+    """Same name, same values."""
+    renamed: list[Change] = field(default_factory=list)
+    """Another name, same values."""
+    transformed: list[Change] = field(default_factory=list)
+    """Joined, cut, transposed or rewritten."""
+    resized: list[Change] = field(default_factory=list)
+    """Positions or patches for another image or patch size, channels for other images."""
+    newly_made: list[Change] = field(default_factory=list)
+    """Not in the source: initialised afresh."""
+    kept_aside: list[Change] = field(default_factory=list)
+    """Of the source, without a place in the model: written back when the source's format is written."""
+    left_out: list[Change] = field(default_factory=list)
+    """Of the source, and lost."""
+    notes: list[str] = field(default_factory=list)
+    """What else a person should know: rewrites that cannot be undone, settings that were taken from where."""
+
+    def add_translated(self, before: Row, after: Row, transformation: Transformation) -> None:
+        """Enters tensors that went through a rule."""
+        change = Change(before, after, transformation.description)
+        if transformation.description:
+            self.transformed.append(change)
+        elif before == after:
+            self.matched.append(change)
+        else:
+            self.renamed.append(change)
+        if transformation.loses and transformation.loses not in self.notes:
+            self.notes.append(transformation.loses)
+
+    def add(self, kind: str, before: Row, after: Row, how: str = "") -> None:
+        """Enters tensors under `resized`, `newly_made`, `kept_aside` or `left_out`."""
+        getattr(self, kind).append(Change(before, after, how))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: for each kind, the tensors before and after."""
+        kinds = (
+            "matched",
+            "renamed",
+            "transformed",
+            "resized",
+            "newly_made",
+            "kept_aside",
+            "left_out",
+        )
+        return {
+            kind: [
+                {"before": _named(change.before), "after": _named(change.after), "how": change.how}
+                for change in getattr(self, kind)
+            ]
+            for kind in kinds
+        } | {"notes": self.notes}
+
+
+def _named(row: Row) -> list[dict[str, Any]]:
+    return [{"name": name, "shape": list(shape)} for name, shape in row.tensors]
