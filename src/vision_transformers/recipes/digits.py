@@ -8,11 +8,11 @@ from vision_transformers.training.recipe import Optimizer, Recipe, Schedule
 
 
 def digits() -> Recipe:
-    """The 1,797 digits of scikit-learn: 97.89 % of the 360 test images, mean of five seeds (97.22 to 98.33).
+    """The 1,797 digits of scikit-learn: 98.17 % of the 360 test images, mean of five seeds (97.22 to 98.89).
 
     vit train digits
 
-    Last weights; 40 to 48 seconds of training on 2 cores of an Intel Xeon.
+    Last weights; 28 seconds of training on 2 cores of an AMD EPYC.
     """
     return Recipe(
         name="digits",
@@ -31,7 +31,7 @@ def digits() -> Recipe:
         data=DataSource(name="digits", validation_fraction=0.1),
         preprocessing=Preprocessing(size=(8, 8), channels=1),
         augmentation=Augmentation(resized_crop=(0.75, 1.0)),
-        optimizer=Optimizer(name="muon", learning_rate=3e-3),
+        optimizer=Optimizer(name="muon", learning_rate=3e-3, muon_learning_rate=0.01),
         schedule=Schedule(shape="linear", warmup=0.1),
         epochs=80,
         batch_size=32,
