@@ -164,10 +164,9 @@ class Classifier:
             yield from self._outcomes(batch, top, batch_size)
 
     def logits_and_features(
-        self, pixels: UInt8[Tensor, "batch channels height width"]
+        self, images: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
-        """Logits, and the vector that the head makes them of, of pixels at the model's size."""
-        images = normalise(pixels.to(self.device), self.preprocessing)
+        """Logits, and the vector that the head makes them of, of normalised images on the device."""
         with torch.inference_mode(), autocast(self.precision, self.device):
             sequence, _ = self.model.encode(images)
             return self.model.head(sequence).float(), self.model.head.pooled(sequence).float()
@@ -189,7 +188,12 @@ class Classifier:
 
     def _features_of_nothing(self) -> Float[Tensor, "0 pooled_dimension"]:
         blank = torch.zeros(1, self.preprocessing.channels, *self.preprocessing.size, dtype=torch.uint8)
-        return self.logits_and_features(blank)[1][:0].cpu()
+        return self._outputs(blank)[1][:0].cpu()
+
+    def _outputs(
+        self, pixels: UInt8[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
+        return self.logits_and_features(normalise(pixels.to(self.device), self.preprocessing))
 
     def _all(self, images: Pictures, top: int, batch_size: int, workers: int) -> list[Outcome]:
         """The outcomes of all pictures; the first that cannot be read ends it."""
@@ -207,7 +211,7 @@ class Classifier:
         if not readable:
             return [Outcome(picture.source, failure=picture.failure) for picture in batch]
         filled = torch.stack(readable + readable[:1] * (batch_size - len(readable)))
-        logits, features = (rows.cpu() for rows in self.logits_and_features(filled))
+        logits, features = (rows.cpu() for rows in self._outputs(filled))
         predictions = self._predictions(logits, top) if self.classes else [None] * batch_size
         results = iter(zip(predictions, features, strict=True))
         return [
@@ -218,7 +222,9 @@ class Classifier:
         ]
 
     def _predictions(self, logits: Float[Tensor, "batch classes"], top: int) -> list[Prediction]:
-        probabilities, indices = self.probabilities(logits).topk(min(top, len(self.classes)), dim=1)
+        # Among equal logits the first class goes first, as argmax has it.
+        indices = logits.argsort(dim=1, descending=True, stable=True)[:, :top]
+        probabilities = self.probabilities(logits).gather(1, indices)
         return [
             Prediction(
                 tuple(Guess(self.classes[place], place, probability) for place, probability in guesses)

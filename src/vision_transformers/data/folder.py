@@ -64,6 +64,35 @@ def read_folder(source: DataSource) -> DataSets:
     )
 
 
+def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str, ...]]:
+    """Reads pictures to judge a model by: any of the parts `train`, `val` and `test`, or classes alone.
+
+    Unlike what is learned from, parts may lack classes, and there may be one class alone.
+
+    Returns:
+        The images of each part, of one called `all` where there are only classes; all classes, sorted.
+
+    Raises:
+        DataFailure: the folder is missing, arranged in another way, or has files that are no images.
+    """
+    parts = {name: _read_part(path) for name, path in _parts_to_judge(folder).items()}
+    classes = tuple(sorted({name for part in parts.values() for name in part.images}))
+    check_headers(
+        [file for part in parts.values() for files in part.images.values() for file in files], folder
+    )
+    return {name: _image_files(part, classes) for name, part in parts.items()}, classes
+
+
+def _parts_to_judge(folder: Path) -> dict[str, Path]:
+    names = {path.name for path in _folders(folder)}
+    if not names or not names <= {"train", "val", "validation", "test"}:
+        parts = _parts(folder)
+        return {"all": folder} if parts == {"train": folder} else parts
+    if {"val", "validation"} <= names:
+        raise DataFailure(f"{folder} has both a folder val and a folder validation: keep one of them")
+    return {"validation" if name == "val" else name: folder / name for name in sorted(names)}
+
+
 def _parts(folder: Path) -> dict[str, Path]:
     """The folder of each part that there is; `train` alone where the classes lie side by side."""
     names = {path.name for path in _folders(folder)}
@@ -160,7 +189,7 @@ def _classes(parts: Iterable[_Part]) -> tuple[str, ...]:
 
 
 def _image_files(part: _Part, classes: tuple[str, ...]) -> ImageFiles:
-    labelled = [(file, label) for label, name in enumerate(classes) for file in part.images[name]]
+    labelled = [(file, label) for label, name in enumerate(classes) for file in part.images.get(name, ())]
     return ImageFiles(tuple(file for file, _ in labelled), torch.tensor([label for _, label in labelled]))
 
 

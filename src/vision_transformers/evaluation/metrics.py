@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vision_transformers.data.batches import Batch
@@ -28,6 +28,21 @@ class ClassificationSums:
     def means(self, part: str) -> dict[str, float]:
         """`<part>_loss` and `<part>_accuracy` (0 to 1), averaged over images."""
         return {f"{part}_loss": self.loss / self.images, f"{part}_accuracy": self.correct / self.images}
+
+
+@torch.no_grad()
+def outputs(
+    model: nn.Module, batches: Iterable[Batch]
+) -> tuple[Float[Tensor, "images classes"], Int[Tensor, " images"]]:
+    """Logits, in float32, and labels of all valid images, on the CPU; the model's mode is put back."""
+    was_training = model.training
+    model.eval()
+    logits, labels = [], []
+    for batch in batches:
+        logits.append(model(batch.images)[batch.valid].float().cpu())
+        labels.append(batch.labels[batch.valid].cpu())
+    model.train(was_training)
+    return torch.cat(logits), torch.cat(labels)
 
 
 @torch.no_grad()

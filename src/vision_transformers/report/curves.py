@@ -1,10 +1,8 @@
 """The picture of a run: loss and accuracy over its steps."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.style
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -13,35 +11,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from vision_transformers.files import write_file
 from vision_transformers.report.metrics import Row
+from vision_transformers.report.style import LIGHT, Palette, render
 
-# From the palette of Okabe and Ito (2008), which people with any kind of colour vision can tell apart.
-_COLORS = {"train": "#0072B2", "validation": "#D55E00", "test": "#009E73"}
-_MARKERS = {"train": "o", "validation": "s", "test": "D"}
-_INK, _MUTED, _FAINT = "#222222", "#6b6b6b", "#e4e4e4"
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": "#b0b0b0",
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelcolor": _MUTED,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _FAINT,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "legend.framealpha": 0.85,
-    "legend.edgecolor": "none",
-    "lines.linewidth": 1.8,
-    "lines.markeredgecolor": "white",
-    "lines.markeredgewidth": 0.8,
-}
+_SPLITS = ("train", "validation", "test")
+_MARKERS = ("o", "s", "D")
 _FEW = 40
 """Up to so many points are marked one by one."""
 
@@ -54,50 +27,56 @@ def draw_curves(rows: Sequence[Row], path: Path, title: str) -> None:
     Raises:
         Failure: The picture cannot be written.
     """
-    with matplotlib.style.context(["default", _STYLE]):
-        figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
-        loss, accuracy = figure.subplots(1, 2, sharex=True)
-        _draw_panel(loss, rows, "loss", "{:.4f}")
-        _draw_panel(accuracy, rows, "accuracy", "{:.2%}")
-        accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-        _label_steps(loss, accuracy, rows)
-        image = io.BytesIO()
-        figure.savefig(image, format="png", metadata={"Software": None})
-    write_file(path, image.getvalue())
+    write_file(path, render(lambda palette: curves_figure(rows, title, palette), LIGHT, "png"))
 
 
-def _draw_panel(axes: Axes, rows: Sequence[Row], measurement: str, number: str) -> None:
+def curves_figure(rows: Sequence[Row], title: str, palette: Palette) -> Figure:
+    """The figure of `draw_curves`, for `report.style.render`."""
+    figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
+    figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+    loss, accuracy = figure.subplots(1, 2, sharex=True)
+    _draw_panel(loss, rows, "loss", "{:.4f}", palette)
+    _draw_panel(accuracy, rows, "accuracy", "{:.2%}", palette)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    _label_steps(loss, accuracy, rows)
+    return figure
+
+
+def _draw_panel(axes: Axes, rows: Sequence[Row], measurement: str, number: str, palette: Palette) -> None:
     """Draws one measurement of every split, with the last value in the legend."""
     axes.set_title(measurement.capitalize())
-    for split in _COLORS:
+    for place, split in enumerate(_SPLITS):
         steps, values = _series(rows, f"{split}_{measurement}")
         if len(steps):
-            _draw_curve(axes, split, steps, values, f"{split} {number.format(values[-1])}")
+            label = f"{split} {number.format(values[-1])}"
+            _draw_curve(axes, place, steps, values, label, palette)
     if axes.lines:
         axes.legend(loc="best")
     else:
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=_MUTED)
+        axes.text(
+            0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=palette.muted
+        )
         axes.grid(visible=False)
         axes.set_yticks([])
 
 
 def _draw_curve(
     axes: Axes,
-    split: str,
+    place: int,
     steps: Float[np.ndarray, " points"],
     values: Float[np.ndarray, " points"],
     label: str,
+    palette: Palette,
 ) -> None:
     """Marks each point of a short curve; shows through the noise of a long one of single batches."""
-    color = _COLORS[split]
+    color = palette.series[place]
     if len(steps) <= _FEW:
-        axes.plot(steps, values, color=color, marker=_MARKERS[split], markersize=6, label=label)
-    elif split == "train":
+        axes.plot(steps, values, color=color, marker=_MARKERS[place], markersize=6, label=label)
+    elif _SPLITS[place] == "train":
         axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
         axes.plot(steps, _smooth(values), color=color, label=label)
         note = "bold: mean of neighbouring points"
-        axes.set_title(note, loc="right", fontsize=8, fontweight="normal", color=_MUTED)
+        axes.set_title(note, loc="right", fontsize=8, fontweight="normal", color=palette.muted)
     else:
         axes.plot(steps, values, color=color, label=label)
 

@@ -90,9 +90,13 @@ class Run:
             weights = balanced_weights(self.data.train.labels, number_of_classes).to(self.device)
         return Objective(number_of_classes, self.recipe.label_smoothing, weights)
 
-    def describe_model(self, **training: object) -> ModelDescription:
+    def describe_model(self, temperature: float | None = None, **training: object) -> ModelDescription:
         """What a model folder says beside its weights."""
         summary = {"recipe": self.recipe.name, "seed": self.recipe.seed, "data": self.data.description}
         return ModelDescription(
-            self.model_config, self.recipe.preprocessing, self.data.classes, {**summary, **training}
+            self.model_config,
+            self.recipe.preprocessing,
+            self.data.classes,
+            {**summary, **training},
+            temperature,
         )

@@ -5,9 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from vision_transformers.data.batches import evaluation_batches
 from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.evaluation.calibration import fit_temperature
+from vision_transformers.evaluation.metrics import outputs
 from vision_transformers.files import write_folder
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
@@ -140,10 +144,24 @@ def _finish(run: Run, state: TrainingState) -> Result:
     rows = read_metrics(run.folder.metrics)
     write_csv(rows, run.folder.table)
     draw_curves(rows, run.folder.plots / "curves.png", f"{run.recipe.name}, seed {run.recipe.seed}")
-    description = run.describe_model(metrics=rows[-1])
-    weights = state.kept().state_dict()
-    write_folder(run.folder.model, lambda path: write_model(path, weights, description))
+    kept = state.kept()
+    description = run.describe_model(_temperature(run, kept), metrics=rows[-1])
+    write_folder(run.folder.model, lambda path: write_model(path, kept.state_dict(), description))
     return Result(run.folder.path, rows[-1])
+
+
+def _temperature(run: Run, kept: nn.Module) -> float | None:
+    """The temperature of the kept weights by the validation images, where there are some.
+
+    In float32, as `vit evaluate` and `vit predict` compute.
+    """
+    images = run.data.validation
+    if images is None:
+        return None
+    batches = evaluation_batches(
+        images, run.recipe.preprocessing, run.order.batch_size, run.device, run.recipe.data.workers
+    )
+    return fit_temperature(*outputs(kept, batches))
 
 
 def _out_of_memory(run: Run) -> str:

@@ -1,0 +1,217 @@
+"""`vit evaluate MODEL DATA [OPTIONS]`: measure a model on a data set, write numbers and a page."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from vision_transformers.config import to_json
+from vision_transformers.errors import UsageFailure
+from vision_transformers.training.record import Record
+from vision_transformers.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from vision_transformers.classifier import Classifier
+    from vision_transformers.data.images import Images
+    from vision_transformers.data.labelled import Labelled
+
+Split = Literal["test", "validation", "train", "all"]
+WORST_CLASSES = 3
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """A model, what to judge it by, and how."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A run or a model folder."""
+    data: Annotated[str, tyro.conf.Positional]
+    """digits, mnist, fashion-mnist, cifar10, cifar100, or a folder: PATH/<class>/* or PATH/test/<class>/*."""
+    split: Split | None = None
+    """Which part; test if not given, or all of a folder without parts. The run's data is split as it was."""
+    output: Path | None = None
+    """Where to write; else RUN/evaluation/<data>-<split>, or ./evaluation-<model> for a model folder."""
+    probe: tuple[Literal["knn", "linear"], ...] = ()
+    """Also judge the frozen features: by nearest neighbours, logistic regression, or both."""
+    data_root: str | None = None
+    """Folder with the files of a known data set; else as in the run, else $VISION_TRANSFORMERS_DATA."""
+    batch_size: int = 64
+    """Images that are computed together."""
+    workers: int = 2
+    """Processes that decode files; 0 decodes between the batches."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, mps."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the matrix products."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"--batch-size is {self.batch_size}: expected 1 or more")
+        if self.workers < 0:
+            raise ValueError(f"--workers is {self.workers}: expected 0 or more")
+
+
+def main(arguments: list[str]) -> int:
+    """Evaluates as the arguments say; returns the exit code."""
+    options = _parse(arguments)
+    metrics, folder = _evaluate(options)
+    _print(metrics, folder)
+    return 0
+
+
+def _parse(arguments: list[str]) -> EvaluateOptions:
+    description = "Measure a model on a data set: numbers, and a page with the pictures it fails on."
+    try:
+        return tyro.cli(EvaluateOptions, prog="vit evaluate", description=description, args=arguments)
+    except ValueError as error:
+        raise UsageFailure(str(error)) from error
+
+
+def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
+    from vision_transformers.classifier import load
+    from vision_transformers.cli.galleries import galleries
+    from vision_transformers.data.labelled import in_order_of, load_labelled
+    from vision_transformers.evaluation.judgement import judge
+    from vision_transformers.evaluation.scores import scores
+    from vision_transformers.report.evaluation_page import write_evaluation
+    from vision_transformers.report.metrics import read_metrics
+
+    run = _run_of(options.model)
+    record = run.record() if run is not None else None
+    classifier = load(options.model, device=options.device, precision=options.precision)
+    if not classifier.classes:
+        raise UsageFailure(f"{options.model} has no classification head, so that it guesses nothing to judge")
+    labelled = load_labelled(
+        options.data,
+        classifier.preprocessing,
+        options.data_root,
+        record.recipe.data if record else None,
+        record.images if record else None,
+    )
+    split = options.split or ("test" if "test" in labelled.parts else "all")
+    images = in_order_of(labelled, labelled.split(split), classifier.classes)
+    folder = _output(options, run, labelled.name, split)
+    judgement = judge(classifier, images, options.batch_size, options.workers)
+    metrics = {
+        "format_version": 1,
+        "model": str(options.model),
+        "data": labelled.name,
+        "split": split,
+        "origin": labelled.description,
+        **scores(judgement.sums, classifier.classes, classifier.description.temperature),
+        "images_per_second": judgement.images_per_second,
+        "batch_size": options.batch_size,
+        "precision": options.precision,
+        "device": str(classifier.device),
+    }
+    if labelled.is_of_run and split in ("train", "all"):
+        metrics["warning"] = "The model was trained on some of these images: the numbers flatter it."
+    if options.probe:
+        metrics["probe"] = _probes(options, classifier, labelled, images)
+    folder.mkdir(parents=True, exist_ok=True)
+    curves = read_metrics(run.metrics) if run is not None else []
+    pictures = galleries(images, judgement, classifier.classes, classifier.preprocessing)
+    write_evaluation(folder, metrics, pictures, curves, _origin(classifier, record))
+    return metrics, folder
+
+
+def _run_of(model: Path) -> RunFolder | None:
+    """The run that a path names, itself or by its model folder."""
+    for path in (model, model.parent if model.name == "model" else model):
+        if RunFolder(path).is_begun:
+            return RunFolder(path)
+    return None
+
+
+def _output(options: EvaluateOptions, run: RunFolder | None, data: str, split: str) -> Path:
+    """Where to write: an empty place, or one that holds an earlier evaluation.
+
+    Raises:
+        UsageFailure: something else lies there.
+    """
+    folder = options.output
+    if folder is None and run is not None:
+        folder = run.path / "evaluation" / f"{data}-{split}"
+    folder = folder or Path(f"evaluation-{options.model.resolve().name}")
+    if folder.exists() and not folder.is_dir():
+        raise UsageFailure(f"{folder} is a file: choose another --output")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "metrics.json").exists():
+        raise UsageFailure(f"{folder} holds other files and no evaluation: choose another --output")
+    return folder
+
+
+def _probes(
+    options: EvaluateOptions, classifier: "Classifier", labelled: "Labelled", images: "Images"
+) -> dict[str, dict[str, float]]:
+    """The accuracy of each probe that was asked for, fitted to the training part.
+
+    Raises:
+        UsageFailure: the data has no training part.
+    """
+    from vision_transformers.evaluation.probe import probe
+
+    if "train" not in labelled.parts:
+        raise UsageFailure(f"--probe needs training images, and {labelled.name} has no split train")
+    from vision_transformers.data.labelled import in_order_of
+
+    train = in_order_of(labelled, labelled.parts["train"], classifier.classes)
+    sizes = (options.batch_size, options.workers)
+    return {kind: probe(classifier, kind, train, images, *sizes) for kind in options.probe}
+
+
+def _origin(classifier: "Classifier", record: Record | None) -> dict[str, str]:
+    """How the model was made, for the page."""
+    if record is None:
+        training = classifier.description.training
+        return {name: _text(value) for name, value in training.items()} or {"model": "nothing is known"}
+    environment = record.environments[-1]
+    versions = {
+        "vision_transformers": record.versions.vision_transformers,
+        "torch": environment.torch,
+        "python": record.versions.python,
+    }
+    return {
+        "recipe": f"{record.recipe.name}, seed {record.recipe.seed}",
+        "command": shlex.join(record.command),
+        "machine": f"{environment.processor}, {environment.threads} threads, {environment.precision}"
+        + (", compiled" if environment.compile else ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "parameters": f"{sum(value.numel() for value in classifier.model.parameters()):,}",
+        "every field": json.dumps(to_json(record.recipe), indent=2),
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2)
+
+
+def _print(metrics: dict[str, Any], folder: Path) -> None:
+    calibration, classes = metrics["calibration"], len(metrics["classes"])
+    print(f"{metrics['data']} {metrics['split']}: {metrics['samples']:,} images, {classes} classes")
+    if "warning" in metrics:
+        print(f"warning        {metrics['warning']}")
+    for name in ("top_1", "top_5"):
+        if name in metrics:
+            share = metrics[name]
+            interval = f"95 % interval {share['lower']:.2%} to {share['upper']:.2%}"
+            print(f"{name.replace('_', '-')}          {share['accuracy']:.2%} ({interval})")
+    print(f"loss           {metrics['loss']:.4f}")
+    print(f"macro F1       {metrics['macro']['f1']:.2%}")
+    after = (
+        f", {calibration['error_after']:.2%} at its temperature {calibration['temperature']:.3f}"
+        if "error_after" in calibration
+        else " (the model has no temperature)"
+    )
+    print(f"calibration    error {calibration['error']:.2%}{after}")
+    occurring = [row for row in metrics["per_class"] if row["support"]]
+    worst = sorted(occurring, key=lambda row: float(row["recall"]))[:WORST_CLASSES]
+    recalls = [f"{row['class']} {row['recall']:.2%}" for row in worst]
+    print(f"worst recall   {', '.join(recalls)}")
+    for kind, accuracies in metrics.get("probe", {}).items():
+        print(f"{kind:<15}{', '.join(f'{name} {value:.2%}' for name, value in accuracies.items())}")
+    print(f"speed          {metrics['images_per_second']:,.0f} images/s")
+    print(f"page           {folder / 'index.html'}")
+    print(f"numbers        {folder / 'metrics.json'}")

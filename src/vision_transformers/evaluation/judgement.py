@@ -1,0 +1,60 @@
+"""A classifier's outputs for labelled images, in their order."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vision_transformers.classifier import BATCH_SIZE, Classifier
+from vision_transformers.data.batches import evaluation_batches
+from vision_transformers.data.images import Images
+from vision_transformers.evaluation.sums import EvaluationSums
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a classifier gives for each image, and what it sums up to."""
+
+    probabilities: Float[Tensor, "images classes"]
+    """At the classifier's temperature, where it has one."""
+    labels: Int[Tensor, " images"]
+    sums: EvaluationSums
+    images_per_second: float
+    """Without the first batch, which warms up, where there is another."""
+
+
+def judge(
+    classifier: Classifier, images: Images, batch_size: int = BATCH_SIZE, workers: int = 0
+) -> Judgement:
+    """Asks a classifier about every image; the probabilities are those of `vit predict`, to the bit.
+
+    Args:
+        classifier: whose classes the labels count.
+        images: with labels.
+        batch_size: images that are computed together.
+        workers: processes that decode files; 0 decodes in this one.
+
+    Raises:
+        DataFailure: an image cannot be decoded.
+    """
+    probabilities, labels = [], []
+    total: EvaluationSums | None = None
+    begun = time.monotonic()
+    first = 0.0
+    for batch in evaluation_batches(images, classifier.preprocessing, batch_size, classifier.device, workers):
+        logits, _ = classifier.logits_and_features(batch.images)
+        valid = batch.valid.cpu()
+        logits, truth = logits.cpu()[valid], batch.labels.cpu()[valid]
+        sums = EvaluationSums.of(logits, truth, classifier.description.temperature)
+        total = sums if total is None else total + sums
+        probabilities.append(classifier.probabilities(logits))
+        labels.append(truth)
+        first = first or time.monotonic() - begun
+    if total is None:
+        raise ValueError("there are no images to judge")
+    rest = len(images) - len(labels[0])
+    seconds = time.monotonic() - begun
+    pace = rest / (seconds - first) if rest else len(images) / seconds
+    return Judgement(torch.cat(probabilities), torch.cat(labels), total, pace)

@@ -1,0 +1,18 @@
+"""Which images say most about a model: those that a person should look at first."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def worst_mistakes(
+    probabilities: Float[Tensor, "images classes"], labels: Int[Tensor, " images"], most: int
+) -> Int[Tensor, " found"]:
+    """Places of wrong guesses, the surest first."""
+    confidence, guesses = probabilities.max(dim=1)
+    order = confidence.argsort(descending=True, stable=True)
+    return order[(guesses != labels)[order]][:most]
+
+
+def least_certain(probabilities: Float[Tensor, "images classes"], most: int) -> Int[Tensor, " found"]:
+    """Places of the guesses with the least probability, the least first."""
+    return probabilities.max(dim=1).values.argsort(stable=True)[:most]

@@ -1,0 +1,78 @@
+"""Which classes are taken for which: drawings for a few classes, pairs for many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+from matplotlib.figure import Figure
+
+from vision_transformers.report.style import Palette
+
+MOST_CLASSES = 30
+"""With more, a matrix cannot be read."""
+_LONGEST_NAME = 18
+
+Confusion = Int[np.ndarray, "classes classes"]
+"""Images by truth (rows) and guess (columns)."""
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Images of one class that were taken for another."""
+
+    truth: str
+    guess: str
+    count: int
+    share: float
+    """Of the images of the true class."""
+
+
+def most_confused(confusion: Confusion, classes: Sequence[str], most: int) -> list[ConfusedPair]:
+    """The pairs of truth and guess with the most mistakes, the most frequent first."""
+    mistakes = confusion.copy()
+    np.fill_diagonal(mistakes, 0)
+    support = confusion.sum(axis=1)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(place), len(classes)) for place in order]
+    return [
+        ConfusedPair(classes[row], classes[column], int(count), float(count / support[row]))
+        for row, column in pairs
+        if (count := mistakes[row, column])
+    ]
+
+
+def confusion_figure(
+    confusion: Confusion, classes: Sequence[str], normalised: bool, palette: Palette
+) -> Figure:
+    """A matrix of truth by guess, in counts or as shares of each true class."""
+    count = len(classes)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    size = max(4.2, 0.42 * count + 1.6)
+    figure = Figure(figsize=(size, size), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    axes.grid(visible=False)
+    axes.imshow(shares, cmap=palette.ramp, vmin=0, vmax=1)
+    names = [_short(name) for name in classes]
+    axes.set_xticks(range(count), names, rotation=90 if max(map(len, names)) > 2 else 0)
+    axes.set_yticks(range(count), names)
+    axes.set_xlabel("guess")
+    axes.set_ylabel("truth")
+    axes.set_title("share of the true class, %" if normalised else "images")
+    ramp = palette.ramp
+    for row, column in np.argwhere(confusion > 0):
+        share = shares[row, column]
+        text = f"{100 * share:.0f}" if normalised else str(confusion[row, column])
+        if text == "0":
+            text = "<1"
+        red, green, blue, _ = ramp(share)
+        ink = "#111111" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "#f4f4f4"
+        axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+    return figure
+
+
+def _short(name: str) -> str:
+    """A name on one line that fits beside a matrix; `$` is no formula."""
+    plain = name.encode(errors="backslashreplace").decode()
+    line = "".join(letter if letter.isprintable() else "·" for letter in plain)
+    return (line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "…").replace("$", r"\$")
