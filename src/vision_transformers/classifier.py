@@ -116,6 +116,11 @@ class Classifier:
         """How a picture becomes the model's input."""
         return self.description.preprocessing
 
+    @property
+    def feature_dimension(self) -> int:
+        """Length of the vector that the classification head reads."""
+        return self._features_of_nothing().shape[1]
+
     def predict(
         self, images: Pictures, top: int = 5, batch_size: int = BATCH_SIZE, workers: int = 0
     ) -> list[Prediction]:

@@ -51,6 +51,15 @@ def from_json(kind: type[Config], data: Any, where: str = "") -> Config:
         raise UsageFailure(f"{where or kind.__name__}: {error}") from error
 
 
+def flat(config: Any, where: str = "") -> dict[str, Any]:
+    """A config, with those it holds, as one dict with dotted names."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), _place(where, field.name)
+        values |= flat(value, name) if dataclasses.is_dataclass(value) else {name: value}
+    return values
+
+
 def differences(first: Any, second: Any, where: str = "") -> list[tuple[str, Any, Any]]:
     """Lists every field whose value differs between two configs: its dotted name and both values."""
     if dataclasses.is_dataclass(first) and type(first) is type(second):

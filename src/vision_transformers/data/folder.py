@@ -13,9 +13,8 @@ from vision_transformers.data.headers import check_headers
 from vision_transformers.data.images import DataSets, ImageFiles
 from vision_transformers.data.source import DataSource
 from vision_transformers.data.splitting import hold_out
+from vision_transformers.data.walking import EXTENSIONS, is_hidden, is_picture, walk_files
 from vision_transformers.errors import DataFailure, UsageFailure
-
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo"})
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _read_part(folder: Path) -> _Part:
     others = 0
     for class_folder in class_folders:
         files = _files(class_folder)
-        found = tuple(file for file in files if file.suffix.lower() in EXTENSIONS)
+        found = tuple(file for file in files if is_picture(file))
         if not found:
             raise DataFailure(
                 f"the class folder {class_folder} has no images ({', '.join(sorted(EXTENSIONS))}): "
@@ -132,32 +131,16 @@ def _read_part(folder: Path) -> _Part:
 
 def _folders(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
     except OSError as error:
         _cannot_list(error)
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files below a folder, sorted; links are followed, but no folder is entered twice."""
-    files: list[Path] = []
-    entered: set[tuple[int, int]] = set()
     try:
-        for where, folders, names in os.walk(folder, followlinks=True, onerror=_cannot_list):
-            status = os.stat(where)
-            if (status.st_dev, status.st_ino) in entered:
-                folders.clear()
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            folders[:] = sorted(name for name in folders if not _is_hidden(name))
-            paths = (Path(where, name) for name in names if not _is_hidden(name))
-            files += [path for path in paths if path.is_file()]
+        return list(walk_files(folder))
     except OSError as error:
         _cannot_list(error)
-    return sorted(files)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "Thumbs.db"
 
 
 def _cannot_list(error: OSError) -> NoReturn:

@@ -3,12 +3,11 @@
 import resource
 import sys
 import time
-from dataclasses import fields, is_dataclass
 from types import TracebackType
-from typing import Any
 
 import torch
 
+from vision_transformers.config import flat
 from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.report.metrics import MetricsLog, Row, RowLog
 from vision_transformers.report.tensorboard import TensorBoard
@@ -91,16 +90,6 @@ class Pace:
             self._warm = now
             return images / max(now - self.began, 1e-9)
         return (step - self.first_step - 1) * images / max(now - self._warm, 1e-9)
-
-
-def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """A dataclass, with those it holds, as one dict with dotted names."""
-    values: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        name = f"{prefix}{field.name}"
-        values |= flat(value, f"{name}.") if is_dataclass(value) else {name: value}
-    return values
 
 
 def _peak_memory(device: torch.device) -> float:

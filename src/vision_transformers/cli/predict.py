@@ -1,0 +1,150 @@
+"""`vit predict MODEL IMAGE|FOLDER|- ... [OPTIONS]`: say what pictures show."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import fill_file
+
+if TYPE_CHECKING:
+    from vision_transformers.classifier import Classifier, Outcome
+    from vision_transformers.report.predictions import PredictionRow
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """A model, pictures, and what to write about them."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """A run or a model folder."""
+    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Files, folders with all below, globs such as "photos/**/*.jpg", or - for a list on standard input."""
+    top_k: int = 3
+    """How many classes to name for each picture."""
+    format: Literal["table", "csv", "jsonl", "parquet"] = "table"
+    """A table for people; csv, jsonl (a JSON object a line) or parquet for programs."""
+    output: Path | None = None
+    """File to write, which appears whole or not at all; standard output if not given."""
+    features: Path | None = None
+    """An .npz file to write, with the vector of each picture that the classification head reads."""
+    allow_errors: bool = False
+    """End with exit code 0, not 3, though some pictures could not be read."""
+    null: bool = False
+    """The list on standard input is separated by zero bytes, as `find -print0` writes."""
+    batch_size: int = 64
+    """Pictures that are computed together."""
+    workers: int = 2
+    """Processes that decode; 0 decodes between the batches."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, mps."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the matrix products."""
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise ValueError("name pictures: files, folders, or - for a list on standard input")
+        for name, least in (("top_k", 1), ("batch_size", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}: expected {least} or more"
+                )
+        if self.features is not None and self.features.suffix != ".npz":
+            raise ValueError(f"--features is {self.features}: its ending should be .npz")
+        if self.format == "parquet" and self.output is None:
+            raise ValueError("parquet is no text: give a file with --output")
+
+
+def main(arguments: list[str]) -> int:
+    """Predicts as the arguments say; returns the exit code."""
+    options = _parse(arguments)
+    for path in (options.output, options.features):
+        if path is not None and not path.parent.is_dir():
+            raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
+    counts = Counts()
+    if options.output is None:
+        _predict(options, sys.stdout.buffer, counts)
+    else:
+        fill_file(options.output, lambda temporary: _predict_into(options, temporary, counts))
+    return _conclude(options, counts)
+
+
+@dataclass
+class Counts:
+    """How it went."""
+
+    pictures: int = 0
+    failures: int = 0
+
+
+def _parse(arguments: list[str]) -> PredictOptions:
+    description = "Say what pictures show."
+    try:
+        return tyro.cli(PredictOptions, prog="vit predict", description=description, args=arguments)
+    except ValueError as error:
+        raise UsageFailure(str(error)) from error
+
+
+def _predict_into(options: PredictOptions, path: Path, counts: Counts) -> None:
+    with open(path, "wb") as stream:
+        _predict(options, stream, counts)
+
+
+def _predict(options: PredictOptions, stream: IO[bytes], counts: Counts) -> None:
+    """Writes a row for each picture, and its features, as they come."""
+    from vision_transformers.classifier import load
+    from vision_transformers.report.feature_file import FeatureFile
+    from vision_transformers.report.predictions import prediction_writer
+
+    classifier = load(options.model, device=options.device, precision=options.precision)
+    if not classifier.classes and options.features is None:
+        raise UsageFailure(f"{options.model} has no classification head: ask for --features FILE.npz")
+    top = min(options.top_k, max(len(classifier.classes), 1))
+    with ExitStack() as stack:
+        outcomes = _outcomes(options, classifier)
+        rows = stack.enter_context(prediction_writer(options.format, stream, classifier.classes, top))
+        features = None
+        if options.features is not None:
+            features = stack.enter_context(FeatureFile(options.features, classifier.feature_dimension))
+        for outcome in outcomes:
+            counts.pictures += 1
+            counts.failures += outcome.failure is not None
+            rows.write(_row(outcome))
+            if features is not None and outcome.features is not None:
+                features.write(str(outcome.source), outcome.features.numpy())
+
+
+def _outcomes(options: PredictOptions, classifier: "Classifier") -> "Iterator[Outcome]":
+    from vision_transformers.data.listing import find_pictures
+
+    separator = b"\0" if options.null else b"\n"
+    pictures = find_pictures(options.images, sys.stdin.buffer, separator)
+    return classifier.outcomes(pictures, options.top_k, options.batch_size, options.workers)
+
+
+def _row(outcome: "Outcome") -> "PredictionRow":
+    from vision_transformers.report.predictions import PredictedClass, PredictionRow
+
+    guesses = outcome.prediction.top if outcome.prediction is not None else ()
+    top = tuple(PredictedClass(guess.label, guess.index, guess.probability) for guess in guesses)
+    error = str(outcome.failure) if outcome.failure is not None else None
+    return PredictionRow(str(outcome.source), top, error)
+
+
+def _conclude(options: PredictOptions, counts: Counts) -> int:
+    """Says on standard error what the rows do not."""
+    if not counts.pictures:
+        raise DataFailure("standard input named no pictures")
+    if counts.failures:
+        print(
+            f"vit: {counts.failures:,} of {counts.pictures:,} pictures could not be read; their rows say why",
+            file=sys.stderr,
+        )
+        if not options.allow_errors:
+            return DataFailure.exit_code
+    return 0

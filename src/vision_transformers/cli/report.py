@@ -1,0 +1,112 @@
+"""`vit report RUN... [OPTIONS]`: compare runs by what differs between their recipes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from vision_transformers.config import flat
+from vision_transformers.errors import UsageFailure
+from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT
+from vision_transformers.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from vision_transformers.report.comparison import ComparedRun, Comparison
+
+MOST_DIFFERING = 5
+"""How many fields a terminal shows."""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Runs, and where to write."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders, or folders that hold runs."""
+    output: Path = Path("report")
+    """Folder for the page, the picture and the table."""
+
+
+def main(arguments: list[str]) -> int:
+    """Compares as the arguments say; returns the exit code."""
+    from vision_transformers.report.comparison import Comparison, write_comparison
+
+    options = _parse(arguments)
+    folders = _run_folders(options.runs)
+    _check_output(options.output)
+    comparison = Comparison.of([_compared(folder) for folder in folders])
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_comparison(options.output, comparison)
+    _print(comparison)
+    print(f"page           {options.output / 'index.html'}")
+    return 0
+
+
+def _parse(arguments: list[str]) -> ReportOptions:
+    description = "Compare runs: a table of what differs and what came of it, and curves."
+    options = tyro.cli(ReportOptions, prog="vit report", description=description, args=arguments)
+    if not options.runs:
+        raise UsageFailure("name runs to compare, or a folder that holds some, such as runs")
+    return options
+
+
+def _run_folders(paths: Sequence[Path]) -> list[RunFolder]:
+    """The runs that are named or lie below what is named, each once.
+
+    Raises:
+        UsageFailure: a path holds no run.
+    """
+    found: dict[Path, RunFolder] = {}
+    for path in paths:
+        below = sorted(file.parent for file in path.glob("**/recipe.json"))
+        if not below:
+            raise UsageFailure(f"{path} is no run and holds none: give folders with a recipe.json")
+        found |= {folder.resolve(): RunFolder(folder) for folder in below}
+    return list(found.values())
+
+
+def _check_output(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageFailure(f"{folder} is a file: choose another --output")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "table.csv").exists():
+        raise UsageFailure(f"{folder} holds other files and no report: choose another --output")
+
+
+def _compared(folder: RunFolder) -> "ComparedRun":
+    from vision_transformers.report.comparison import ComparedRun
+    from vision_transformers.report.metrics import read_metrics
+
+    recipe = folder.record().recipe
+    rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
+    timing = read_metrics(folder.timing) if folder.timing.exists() else []
+    fields = {name: value for name, value in flat(recipe).items() if name not in CANNOT_CHANGE_THE_RESULT}
+    state = "finished"
+    if not folder.is_finished:
+        reached = f"{rows[-1]['epoch']:.2f}" if rows else "0"
+        state = f"stopped at epoch {reached} of {recipe.epochs}" if recipe.steps is None else "stopped"
+    seconds = timing[-1]["seconds"] if timing else None
+    return ComparedRun(str(folder.path), fields, rows, seconds, state)
+
+
+def _print(comparison: "Comparison") -> None:
+    """The table, on lines as long as they need to be; what many recipes differ in is left to the page."""
+    from vision_transformers.report.comparison import readable
+
+    many = len(comparison.differing) > MOST_DIFFERING
+    hidden = comparison.differing if many else ()
+    columns = [column for column in comparison.columns if column not in hidden]
+    cells = [comparison.cells(run) for run in comparison.runs]
+    rows = [[readable(column, row[column]) for column in columns] for row in cells]
+    rows.insert(0, [column.replace("_", " ") for column in columns])
+    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if many:
+        print(f"Their recipes differ in {len(hidden)} fields, which the page has.")
+    for group in comparison.groups:
+        print(
+            f"{group.count} seeds, mean {group.measured.replace('_', ' ')} {group.mean:.2%} "
+            f"({group.least:.2%} to {group.most:.2%}): {group.name}"
+        )

@@ -1,0 +1,80 @@
+"""The pictures that a person names: files, folders, globs, and lists on standard input."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from vision_transformers.data.walking import is_picture, walk_files
+from vision_transformers.errors import DataFailure
+
+STANDARD_INPUT = "-"
+
+
+def find_pictures(
+    arguments: Sequence[str], standard_input: BinaryIO, separator: bytes = b"\n"
+) -> Iterator[Path]:
+    """The pictures in the order of the arguments; inside a folder, and of a glob, sorted.
+
+    Args:
+        arguments: a file, whatever it is called; a folder, for the pictures anywhere below it; a glob, with
+            `**` for any folders; or `-` for a list on standard input.
+        standard_input: paths of files and folders, each ended by the separator; bytes as the system has them.
+        separator: a newline, or the zero byte that `find -print0` writes.
+
+    Returns:
+        The paths as they come: nothing is held but the names in one folder. One that does not exist is among
+        them, since reading it says so.
+
+    Raises:
+        DataFailure: a folder or a glob has no pictures; known before the first path is asked for.
+    """
+    for argument in arguments:
+        if argument != STANDARD_INPUT:
+            _check_that_there_are_some(argument)
+    lines = (_listed(standard_input, separator) if each == STANDARD_INPUT else [each] for each in arguments)
+    return (path for name in chain.from_iterable(lines) for path in _pictures(name))
+
+
+def _check_that_there_are_some(argument: str) -> None:
+    """Looks for one picture; a path that does not exist is met when it is read."""
+    if next(_pictures(argument), None) is None:
+        kind = "the folder" if os.path.isdir(argument) else "the pattern"
+        raise DataFailure(f"{kind} {argument} has no pictures: check the path")
+
+
+def _pictures(name: str) -> Iterator[Path]:
+    path = Path(name)
+    if path.is_dir():
+        yield from _below(path)
+    elif not os.path.lexists(path) and glob.has_magic(name):
+        for found in sorted(Path(match) for match in glob.iglob(name, recursive=True)):
+            if is_picture(found) and found.is_file():
+                yield found
+    else:
+        yield path
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    try:
+        yield from filter(is_picture, walk_files(folder))
+    except OSError as error:
+        raise DataFailure(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+
+def _listed(standard_input: BinaryIO, separator: bytes) -> Iterator[str]:
+    """Names as they arrive; an empty one is no name."""
+    return (os.fsdecode(name) for name in _parts(standard_input, separator) if name)
+
+
+def _parts(stream: BinaryIO, separator: bytes) -> Iterable[bytes]:
+    if separator == b"\n":
+        yield from (line.removesuffix(b"\n") for line in stream)
+        return
+    rest = b""
+    while block := stream.read(1 << 16):
+        *whole, rest = (rest + block).split(separator)
+        yield from whole
+    yield rest

@@ -1,0 +1,44 @@
+"""The files below a folder, in one order everywhere."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo"})
+"""Of files that are taken for pictures, in lower case."""
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """All files below a folder as they come, sorted by the parts of their paths; hidden ones are left out.
+
+    Links are followed, but no folder is entered twice. Only the names of the folders on the way are held.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    return _walk(folder, set())
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file's name says that it is a picture."""
+    return path.suffix.lower() in EXTENSIONS
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a person does not mean a file or folder of this name."""
+    return name.startswith(".") or name == "Thumbs.db"
+
+
+def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
+    status = os.stat(folder)
+    if (status.st_dev, status.st_ino) in entered:
+        return
+    entered.add((status.st_dev, status.st_ino))
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if is_hidden(name):
+            continue
+        if path.is_dir():
+            yield from _walk(path, entered)
+        elif path.is_file():
+            yield path

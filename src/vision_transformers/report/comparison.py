@@ -1,0 +1,177 @@
+"""Several runs side by side: a table of what differs and what came of it, and their curves in one picture."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from vision_transformers.files import write_file
+from vision_transformers.report.metrics import Row
+from vision_transformers.report.page import fill_template, inline_drawing
+from vision_transformers.report.style import LIGHT, Palette, render
+
+MEASURED = ("validation_accuracy", "test_accuracy", "validation_loss", "test_loss")
+_DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run, for a comparison."""
+
+    name: str
+    fields: Mapping[str, Any]
+    """Of its recipe, by dotted name."""
+    rows: Sequence[Row]
+    """Of its metrics.jsonl."""
+    seconds: float | None
+    """Of training, where they were measured."""
+    state: str
+    """`finished`, or where it stopped."""
+
+    def last(self, measurement: str) -> float | None:
+        """The last value of a measurement, if there is one."""
+        values = [row[measurement] for row in self.rows if measurement in row]
+        return values[-1] if values else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed."""
+
+    name: str
+    """Their names."""
+    count: int
+    mean: float
+    """Of their test accuracies, or of those of validation where there is no test."""
+    least: float
+    most: float
+    measured: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is printed and drawn about runs."""
+
+    runs: tuple[ComparedRun, ...]
+    differing: tuple[str, ...]
+    """The fields in which their recipes differ."""
+    groups: tuple[Group, ...]
+    """Of two runs or more."""
+
+    @classmethod
+    def of(cls, runs: Sequence[ComparedRun]) -> "Comparison":
+        """Finds what differs, and which runs differ by their seed alone."""
+        names = dict.fromkeys(name for run in runs for name in run.fields)
+        differing = tuple(name for name in names if len({repr(run.fields.get(name)) for run in runs}) > 1)
+        return cls(tuple(runs), differing, _groups(runs))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Headers of the table: the run, what came of it, what differs."""
+        measured = [name for name in MEASURED if any(run.last(name) is not None for run in self.runs)]
+        return ("run", *measured, "reached epoch", "seconds", "state", *self.differing)
+
+    def cells(self, run: ComparedRun) -> dict[str, Any]:
+        """The values of one run's row; None where there is none."""
+        measured = {name: run.last(name) for name in MEASURED}
+        fields = {name: run.fields.get(name) for name in self.differing}
+        epochs = run.last("epoch")
+        return {
+            "run": run.name,
+            **fields,
+            **measured,
+            "reached epoch": epochs,
+            "seconds": run.seconds,
+            "state": run.state,
+        }
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> None:
+    """Writes `index.html`, `curves.png` and `table.csv` into a folder that is there.
+
+    Raises:
+        Failure: a file cannot be written.
+    """
+    draw = partial(comparison_figure, comparison.runs)
+    write_file(folder / "curves.png", render(draw, LIGHT, "png"))
+    write_file(folder / "table.csv", _csv(comparison))
+    drawing = inline_drawing(draw, "Loss and accuracy of the runs by epoch; the table has their last values.")
+    page = fill_template("comparison.html", comparison=comparison, drawing=drawing, readable=readable)
+    write_file(folder / "index.html", page)
+
+
+def comparison_figure(runs: Sequence[ComparedRun], palette: Palette) -> Figure:
+    """Loss and accuracy by epoch: of validation, else of training; a diamond is the test."""
+    figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, measurement in zip(panels, ("loss", "accuracy"), strict=True):
+        for place, run in enumerate(runs):
+            _draw_run(axes, run, place, measurement, palette)
+        axes.set_title(measurement.capitalize())
+        axes.set_xlabel("epoch")
+    panels[1].yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    return figure
+
+
+def readable(column: str, value: Any) -> str:
+    """A cell as text: shares in percent, seconds and losses with the digits that tell something."""
+    if value is None:
+        return ""
+    if column.endswith("accuracy"):
+        return f"{value:.2%}"
+    if column.endswith("loss"):
+        return f"{value:.4f}"
+    if column == "seconds":
+        return f"{value:,.0f}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _groups(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
+    alike: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        key = repr({name: value for name, value in run.fields.items() if name != "seed"})
+        alike.setdefault(key, []).append(run)
+    return tuple(group for several in alike.values() if (group := _group(several)) is not None)
+
+
+def _group(runs: Sequence[ComparedRun]) -> Group | None:
+    for measured in ("test_accuracy", "validation_accuracy"):
+        values = [value for run in runs if (value := run.last(measured)) is not None]
+        if len(values) == len(runs) > 1:
+            names = ", ".join(run.name for run in runs)
+            return Group(names, len(values), fmean(values), min(values), max(values), measured)
+    return None
+
+
+def _draw_run(axes: Axes, run: ComparedRun, place: int, measurement: str, palette: Palette) -> None:
+    color = palette.series[place % len(palette.series)]
+    dashes = _DASHES[place // len(palette.series) % len(_DASHES)]
+    part = "validation" if run.last("validation_loss") is not None else "train"
+    axes.plot(
+        *_series(run, f"{part}_{measurement}"), color=color, linestyle=dashes, label=f"{run.name} ({part})"
+    )
+    epochs, values = _series(run, f"test_{measurement}")
+    axes.plot(epochs[-1:], values[-1:], "D", color=color, markersize=7)
+
+
+def _series(run: ComparedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
+    points = [(row["epoch"], row[key]) for row in run.rows if key in row and np.isfinite(row[key])]
+    return tuple(np.array(points, dtype=float).reshape(-1, 2).T)  # type: ignore[return-value]
+
+
+def _csv(comparison: Comparison) -> bytes:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, comparison.columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(comparison.cells(run) for run in comparison.runs)
+    return table.getvalue().encode(errors="backslashreplace")
