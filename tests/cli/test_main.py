@@ -22,7 +22,18 @@ sys.exit(f"imported {heavy}" if heavy else 0)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "mnist", "--help"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["train", "mnist", "--help"],
+        ["evaluate", "--help"],
+        ["predict", "--help"],
+        ["report", "--help"],
+        [],
+    ],
+)
 def test_help_is_instant(arguments: list[str]) -> None:
     """It imports no torch, which takes seconds."""
     finished = subprocess.run(

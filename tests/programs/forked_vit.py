@@ -30,6 +30,10 @@ from vision_transformers.cli.main import main
 
 IMPORTED = (
     "vision_transformers.cli.train",
+    "vision_transformers.cli.evaluate",
+    "vision_transformers.cli.predict",
+    "vision_transformers.cli.report",
+    "vision_transformers.report.evaluation_page",
     "vision_transformers.cli.terminal",
     "vision_transformers.training.train",
     "matplotlib.backends.backend_agg",

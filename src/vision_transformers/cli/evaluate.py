@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from vision_transformers.cli.checks import check_least
 from vision_transformers.config import to_json
 from vision_transformers.errors import UsageFailure
 from vision_transformers.training.record import Record
@@ -26,9 +27,9 @@ WORST_CLASSES = 3
 class EvaluateOptions:
     """A model, what to judge it by, and how."""
 
-    model: Annotated[Path, tyro.conf.Positional]
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run or a model folder."""
-    data: Annotated[str, tyro.conf.Positional]
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """digits, mnist, fashion-mnist, cifar10, cifar100, or a folder: PATH/<class>/* or PATH/test/<class>/*."""
     split: Split | None = None
     """Which part; test if not given, or all of a folder without parts. The run's data is split as it was."""
@@ -47,12 +48,6 @@ class EvaluateOptions:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products."""
 
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"--batch-size is {self.batch_size}: expected 1 or more")
-        if self.workers < 0:
-            raise ValueError(f"--workers is {self.workers}: expected 0 or more")
-
 
 def main(arguments: list[str]) -> int:
     """Evaluates as the arguments say; returns the exit code."""
@@ -64,10 +59,9 @@ def main(arguments: list[str]) -> int:
 
 def _parse(arguments: list[str]) -> EvaluateOptions:
     description = "Measure a model on a data set: numbers, and a page with the pictures it fails on."
-    try:
-        return tyro.cli(EvaluateOptions, prog="vit evaluate", description=description, args=arguments)
-    except ValueError as error:
-        raise UsageFailure(str(error)) from error
+    options = tyro.cli(EvaluateOptions, prog="vit evaluate", description=description, args=arguments)
+    check_least(options, batch_size=1, workers=0)
+    return options
 
 
 def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:

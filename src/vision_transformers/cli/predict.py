@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from vision_transformers.cli.checks import check_least
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.files import fill_file
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 class PredictOptions:
     """A model, pictures, and what to write about them."""
 
-    model: Annotated[Path, tyro.conf.Positional]
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run or a model folder."""
-    images: Annotated[tuple[str, ...], tyro.conf.Positional]
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE|FOLDER|- ...")]
     """Files, folders with all below, globs such as "photos/**/*.jpg", or - for a list on standard input."""
     top_k: int = 3
     """How many classes to name for each picture."""
@@ -46,26 +47,10 @@ class PredictOptions:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products."""
 
-    def __post_init__(self) -> None:
-        if not self.images:
-            raise ValueError("name pictures: files, folders, or - for a list on standard input")
-        for name, least in (("top_k", 1), ("batch_size", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}: expected {least} or more"
-                )
-        if self.features is not None and self.features.suffix != ".npz":
-            raise ValueError(f"--features is {self.features}: its ending should be .npz")
-        if self.format == "parquet" and self.output is None:
-            raise ValueError("parquet is no text: give a file with --output")
-
 
 def main(arguments: list[str]) -> int:
     """Predicts as the arguments say; returns the exit code."""
     options = _parse(arguments)
-    for path in (options.output, options.features):
-        if path is not None and not path.parent.is_dir():
-            raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
     counts = Counts()
     if options.output is None:
         _predict(options, sys.stdout.buffer, counts)
@@ -84,10 +69,27 @@ class Counts:
 
 def _parse(arguments: list[str]) -> PredictOptions:
     description = "Say what pictures show."
-    try:
-        return tyro.cli(PredictOptions, prog="vit predict", description=description, args=arguments)
-    except ValueError as error:
-        raise UsageFailure(str(error)) from error
+    options = tyro.cli(PredictOptions, prog="vit predict", description=description, args=arguments)
+    _check(options)
+    return options
+
+
+def _check(options: PredictOptions) -> None:
+    """Meets what makes no sense before anything is read.
+
+    Raises:
+        UsageFailure: names the option.
+    """
+    if not options.images:
+        raise UsageFailure("name pictures: files, folders, or - for a list on standard input")
+    check_least(options, top_k=1, batch_size=1, workers=0)
+    if options.features is not None and options.features.suffix != ".npz":
+        raise UsageFailure(f"--features is {options.features}: its ending should be .npz")
+    if options.format == "parquet" and options.output is None:
+        raise UsageFailure("parquet is no text: give a file with --output")
+    for path in (options.output, options.features):
+        if path is not None and not path.parent.is_dir():
+            raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
 
 
 def _predict_into(options: PredictOptions, path: Path, counts: Counts) -> None:

@@ -23,7 +23,7 @@ MOST_DIFFERING = 5
 class ReportOptions:
     """Runs, and where to write."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
     """Run folders, or folders that hold runs."""
     output: Path = Path("report")
     """Folder for the page, the picture and the table."""
@@ -31,9 +31,9 @@ class ReportOptions:
 
 def main(arguments: list[str]) -> int:
     """Compares as the arguments say; returns the exit code."""
+    options = _parse(arguments)
     from vision_transformers.report.comparison import Comparison, write_comparison
 
-    options = _parse(arguments)
     folders = _run_folders(options.runs)
     _check_output(options.output)
     comparison = Comparison.of([_compared(folder) for folder in folders])

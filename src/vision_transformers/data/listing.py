@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol, runtime_checkable
 
 from vision_transformers.data.walking import is_picture, walk_files
 from vision_transformers.errors import DataFailure
@@ -13,8 +13,17 @@ from vision_transformers.errors import DataFailure
 STANDARD_INPUT = "-"
 
 
+@runtime_checkable
+class ByteStream(Protocol):
+    """What names are read from, such as standard input."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
 def find_pictures(
-    arguments: Sequence[str], standard_input: BinaryIO, separator: bytes = b"\n"
+    arguments: Sequence[str], standard_input: ByteStream, separator: bytes = b"\n"
 ) -> Iterator[Path]:
     """The pictures in the order of the arguments; inside a folder, and of a glob, sorted.
 
@@ -64,12 +73,12 @@ def _below(folder: Path) -> Iterator[Path]:
         raise DataFailure(f"{error.filename} cannot be listed: {error.strerror}") from error
 
 
-def _listed(standard_input: BinaryIO, separator: bytes) -> Iterator[str]:
+def _listed(standard_input: ByteStream, separator: bytes) -> Iterator[str]:
     """Names as they arrive; an empty one is no name."""
     return (os.fsdecode(name) for name in _parts(standard_input, separator) if name)
 
 
-def _parts(stream: BinaryIO, separator: bytes) -> Iterable[bytes]:
+def _parts(stream: ByteStream, separator: bytes) -> Iterable[bytes]:
     if separator == b"\n":
         yield from (line.removesuffix(b"\n") for line in stream)
         return

@@ -67,7 +67,7 @@ def _calibration(sums: EvaluationSums, temperature: float | None) -> dict[str, A
     return result
 
 
-def _reliability(sums: CalibrationSums) -> list[dict[str, float]]:
+def _reliability(sums: CalibrationSums) -> list[dict[str, int | float]]:
     """For each bin: its images, and the means of their confidence and correctness; 0 where it is empty."""
     counts = sums.images.clamp(min=1)
     columns = (sums.images, sums.confidence / counts, sums.correct / counts)

@@ -4,7 +4,6 @@ import json
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float32
@@ -28,7 +27,7 @@ class FeatureFile:
         self.count = 0
         self.longest = 1
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FeatureFile":
         self.scratch = tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}features-", dir=self.path.parent)
         self.rows = open(Path(self.scratch.name) / "rows", "wb")
         self.names = open(Path(self.scratch.name) / "names", "wb")

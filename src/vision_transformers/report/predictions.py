@@ -7,10 +7,11 @@ line, whatever the name; in csv a name with a newline stands in quotes, as RFC 4
 import csv
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from vision_transformers.errors import UsageFailure
 
@@ -39,21 +40,31 @@ class PredictionRow:
     error: str | None = None
 
 
-class PredictionWriter(Protocol):
+@runtime_checkable
+class ByteSink(Protocol):
+    """Where rows go: a file, or standard output."""
+
+    def write(self, content: bytes, /) -> object: ...
+
+    def flush(self) -> None: ...
+
+
+class PredictionWriter(ABC):
     """Takes rows one at a time; used as a context, whose end writes what is left."""
 
+    @abstractmethod
     def write(self, row: PredictionRow) -> None: ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> "PredictionWriter":
+        return self
 
+    @abstractmethod
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
 
-def prediction_writer(
-    format: Format, stream: IO[bytes], classes: Sequence[str], top: int
-) -> PredictionWriter:
+def prediction_writer(format: Format, stream: ByteSink, classes: Sequence[str], top: int) -> PredictionWriter:
     """The writer of a format.
 
     Args:
@@ -76,30 +87,29 @@ def prediction_writer(
             return _Parquet(stream, top)
 
 
-class _Lines:
+class _Lines(PredictionWriter):
     """Text that is written a line at a time, so that whoever reads along sees it at once."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: ByteSink) -> None:
         self.stream = stream
 
     def line(self, text: str) -> None:
         self.stream.write(text.encode(errors="backslashreplace"))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stream.flush()
 
 
 class _Table(_Lines):
     """Aligned columns; the path comes last, since nobody knows how long it is."""
 
-    def __init__(self, stream: IO[bytes], classes: Sequence[str]) -> None:
+    def __init__(self, stream: ByteSink, classes: Sequence[str]) -> None:
         super().__init__(stream)
         self.width = min(max((len(name) for name in classes), default=5), _WIDEST_LABEL)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PredictionWriter":
         self.line(f"{'label':<{self.width}}  probability  picture\n")
         return self
 
@@ -118,11 +128,11 @@ class _Table(_Lines):
 class _Csv(_Lines):
     """Columns path, label, index, probability, then label_2, index_2, probability_2, ..., last error."""
 
-    def __init__(self, stream: IO[bytes], top: int) -> None:
+    def __init__(self, stream: ByteSink, top: int) -> None:
         super().__init__(stream)
         self.top = top
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PredictionWriter":
         self._record(list(_columns(self.top)))
         return self
 
@@ -132,8 +142,8 @@ class _Csv(_Lines):
 
     def _record(self, values: list[Any]) -> None:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(values)
-        self.line(text.getvalue())
+        csv.writer(text).writerow(values)  # it quotes a carriage return only if lines end with one
+        self.line(text.getvalue().removesuffix("\r\n") + "\n")
 
 
 class _JsonLines(_Lines):
@@ -146,10 +156,10 @@ class _JsonLines(_Lines):
         self.line(json.dumps(content) + "\n")
 
 
-class _Parquet:
+class _Parquet(PredictionWriter):
     """The columns of csv with their types, some thousand rows at a time."""
 
-    def __init__(self, stream: IO[bytes], top: int) -> None:
+    def __init__(self, stream: ByteSink, top: int) -> None:
         try:
             import pyarrow
             import pyarrow.parquet
@@ -166,16 +176,15 @@ class _Parquet:
         self.top = top
         self.rows: list[list[Any]] = []
 
-    def __enter__(self) -> Self:
-        return self
-
     def write(self, row: PredictionRow) -> None:
         """Keeps the row until there are enough to write."""
         self.rows.append([_valid(value) for value in _values(row, self.top)])
         if len(self.rows) >= _ROWS_AT_ONCE:
             self._write_rows()
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self._write_rows()
         self.file.close()

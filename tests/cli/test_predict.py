@@ -1,0 +1,185 @@
+"""`vit predict` gives a row for every picture, the same numbers as the library, and never half a file."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.classifiers import random_classifier, save_random_model
+from tests.commands import Vit
+from tests.photographs import save_photographs, save_readable, save_unreadable
+
+from vision_transformers.classifier import Classifier
+
+VIT = str(Path(sys.executable).parent / "vit")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_model(tmp_path_factory.mktemp("model") / "model", temperature=1.5)
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return random_classifier(temperature=1.5)
+
+
+def predict(vit: Vit, folder: Path, model: Path, arguments: Sequence[str], code: int = 0) -> str:
+    finished = vit.run(folder, ["predict", str(model), "--device", "cpu", "--workers", "0", *arguments])
+    assert finished.code == code, finished.errors
+    assert "Traceback" not in finished.errors
+    return finished.output
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_the_numbers_are_those_of_the_library_to_the_bit(
+    vit: Vit, model: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    paths = save_photographs(tmp_path / "pictures", 30)
+    found = rows(predict(vit, tmp_path, model, ["pictures", "--format", "csv", "--batch-size", "8"]))
+    expected = classifier.predict(paths, batch_size=8)
+    assert [row["path"] for row in found] == [str(path.relative_to(tmp_path)) for path in paths]
+    for row, one in zip(found, expected, strict=True):
+        for place, guess in enumerate(one.top[:3], start=1):
+            end = "" if place == 1 else f"_{place}"
+            assert row[f"label{end}"].lstrip("'") == guess.label
+            assert int(row[f"index{end}"]) == guess.index
+            assert float(row[f"probability{end}"]) == guess.probability
+
+
+def test_workers_and_formats_change_no_number(vit: Vit, model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "pictures", 20)
+    command = ["predict", str(model), "pictures", "--device", "cpu", "--batch-size", "8", "--format", "jsonl"]
+    alone, together = (vit.run(tmp_path, [*command, "--workers", number]).output for number in ("0", "2"))
+    assert alone == together
+    lines = [json.loads(line) for line in alone.splitlines()]
+    found = rows(predict(vit, tmp_path, model, ["pictures", "--format", "csv", "--batch-size", "8"]))
+    assert [line["probability"] for line in lines] == [float(row["probability"]) for row in found]
+
+
+def test_a_picture_that_cannot_be_read_is_a_row_and_an_exit_code(
+    vit: Vit, model: Path, tmp_path: Path
+) -> None:
+    good, bad = save_readable(tmp_path / "good"), save_unreadable(tmp_path / "bad")
+    arguments = ["good", "bad", "missing.jpg", "--format", "csv"]
+    finished = vit.run(tmp_path, ["predict", str(model), *arguments])
+    assert finished.code == 3
+    assert "5 of 11 pictures could not be read" in finished.errors
+    found = rows(finished.output)
+    assert [bool(row["error"]) for row in found] == [False] * len(good) + [True] * (len(bad) + 1)
+    assert predict(vit, tmp_path, model, [*arguments, "--allow-errors"]) == finished.output
+
+
+def test_odd_names_are_pictures_too(vit: Vit, model: Path, tmp_path: Path) -> None:
+    (source,) = save_photographs(tmp_path / "source", 1, ".png")
+    names = [b"with space.png", "größe.png".encode(), b"two\nlines.png", b"=1+1.png", b"not\xffutf8.png"]
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(source.read_bytes())
+    lines = predict(vit, tmp_path, model, ["odd", "--format", "jsonl"]).splitlines()
+    found = [json.loads(line) for line in lines]
+    assert {os.fsencode(Path(row["path"]).name) for row in found} == set(names)
+    assert len({row["probability"] for row in found}) == 1
+    assert len(predict(vit, tmp_path, model, ["odd"]).splitlines()) == 1 + len(names)
+
+
+def test_a_list_on_standard_input(model: Path, tmp_path: Path) -> None:
+    paths = save_photographs(tmp_path, 3)
+    command = [VIT, "predict", str(model), "-", "--format", "jsonl", "--workers", "0", "--device", "cpu"]
+    for separator, more in ((b"\n", []), (b"\0", ["--null"])):
+        listed = separator.join(os.fsencode(path) for path in reversed(paths))
+        finished = subprocess.run([*command, *more], input=listed, capture_output=True, check=True)
+        found = [json.loads(line)["path"] for line in finished.stdout.splitlines()]
+        assert found == [str(path) for path in reversed(paths)]
+    nothing = subprocess.run(command, input=b"", capture_output=True, check=False)
+    assert nothing.returncode == 3
+    assert b"named no pictures" in nothing.stderr
+
+
+def test_features_are_those_of_the_library_to_the_bit(
+    vit: Vit, model: Path, classifier: Classifier, tmp_path: Path
+) -> None:
+    paths = save_photographs(tmp_path / "pictures", 10)
+    (tmp_path / "pictures" / "005.jpg").write_bytes(b"broken")
+    predict(vit, tmp_path, model, ["pictures", "--features", "f.npz", "--allow-errors"])
+    readable = [path for path in paths if path.name != "005.jpg"]
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as loaded:
+        assert loaded["paths"].tolist() == [str(path.relative_to(tmp_path)) for path in readable]
+        np.testing.assert_array_equal(loaded["features"], classifier.features(readable).numpy())
+
+
+def test_an_output_is_replaced_by_a_whole_one_only(vit: Vit, model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "pictures", 200)
+    (tmp_path / "out.csv").write_text("before")
+    command = [
+        "predict",
+        str(model),
+        "pictures",
+        "--format",
+        "csv",
+        "--output",
+        "out.csv",
+        "--batch-size",
+        "4",
+    ]
+    killed = vit.start(tmp_path, command)
+    assert killed.until(lambda: any(tmp_path.glob(".temporary-*")))
+    killed.kill()
+    assert (tmp_path / "out.csv").read_text() == "before"
+    assert vit.run(tmp_path, command).code == 0
+    assert len(rows((tmp_path / "out.csv").read_text())) == 200
+
+
+def test_an_interrupted_one_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "pictures", 2)
+    command = [VIT, "predict", str(model), "pictures", "-", "--output", "out.csv", "--format", "csv"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not any(tmp_path.glob(".temporary-*")):
+            assert process.poll() is None
+        process.send_signal(2)
+        assert process.wait() == 130
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "name pictures"),
+        (["pictures", "--top-k", "0"], 2, "--top-k is 0"),
+        (["pictures", "--format", "parquet"], 2, "--output"),
+        (["pictures", "--output", "no/where.csv"], 2, "there is no folder no"),
+        (["pictures", "--features", "f.csv"], 2, ".npz"),
+        (["empty"], 3, "has no pictures"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_message(
+    vit: Vit, model: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    save_photographs(tmp_path / "pictures", 1)
+    (tmp_path / "empty").mkdir()
+    finished = vit.run(tmp_path, ["predict", str(model), *arguments])
+    assert finished.code == code
+    assert finished.errors.startswith("vit: ")
+    assert message in finished.errors
+    assert "Traceback" not in finished.errors
+    assert not list(tmp_path.glob("*.npz")) + list(tmp_path.glob(".temporary-*"))
+
+
+def test_a_model_that_is_none_is_told(vit: Vit, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "pictures", 1)
+    finished = vit.run(tmp_path, ["predict", "nothing", "pictures"])
+    assert (finished.code, finished.errors.count("\n")) == (2, 1)
+    assert "there is no model nothing" in finished.errors

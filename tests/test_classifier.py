@@ -1,0 +1,196 @@
+"""A loaded model gives the same numbers for a picture wherever it stands and whatever it is given as."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.classifiers import CLASSES, random_classifier, save_random_model
+from tests.photographs import noise, save_photographs, save_readable, save_unreadable
+
+import vision_transformers
+from vision_transformers.classifier import Classifier, Prediction
+from vision_transformers.errors import DataFailure, Failure, UsageFailure
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return random_classifier(temperature=1.3)
+
+
+def numbers(predictions: list[Prediction]) -> list[tuple[tuple[int, float], ...]]:
+    return [tuple((guess.index, guess.probability) for guess in one.top) for one in predictions]
+
+
+def test_a_prediction_is_the_same_to_the_bit_in_any_place_of_a_batch(classifier: Classifier) -> None:
+    pictures = [noise(seed) for seed in range(20)]
+    expected = numbers(classifier.predict(pictures, batch_size=8))
+    for shift in (1, 5, 13):
+        turned = pictures[shift:] + pictures[:shift]
+        found = numbers(classifier.predict(turned, batch_size=8))
+        assert found[-shift:] + found[:-shift] == expected
+    assert numbers(classifier.predict(pictures[3:5], batch_size=8)) == expected[3:5]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_alone_or_in_other_batches_it_is_nearly_the_same(classifier: Classifier, batch_size: int) -> None:
+    pictures = [noise(seed) for seed in range(20)]
+    expected, found = (classifier.predict(pictures, top=7, batch_size=size) for size in (20, batch_size))
+    for mine, theirs in zip(found, expected, strict=True):
+        mine_by_class, theirs_by_class = ({g.index: g.probability for g in one.top} for one in (mine, theirs))
+        assert mine_by_class == pytest.approx(theirs_by_class, abs=1e-5)
+
+
+def test_a_path_a_picture_an_array_and_a_tensor_are_the_same_picture(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    path = tmp_path / "picture.png"
+    Image.fromarray(noise(1)).save(path)
+    array = noise(1)
+    forms = [str(path), path, Image.open(path), array, torch.from_numpy(array.copy()).permute(2, 0, 1)]
+    found = [numbers(classifier.predict(form)) for form in forms]
+    assert found == [found[0]] * len(forms)
+    assert len(found[0]) == 1
+
+
+def test_arrays_and_tensors_of_many_pictures_are_many(classifier: Classifier) -> None:
+    arrays = np.stack([noise(seed) for seed in range(3)])
+    expected = numbers(classifier.predict(list(arrays)))
+    assert numbers(classifier.predict(arrays)) == expected
+    assert numbers(classifier.predict(torch.from_numpy(arrays).permute(0, 3, 1, 2))) == expected
+
+
+def test_probabilities_are_those_of_the_model_at_its_temperature(classifier: Classifier) -> None:
+    picture = noise(4, 16, 16)
+    images = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    mean, std = (
+        torch.tensor(values)[:, None, None]
+        for values in (classifier.preprocessing.mean, classifier.preprocessing.std)
+    )
+    with torch.no_grad():
+        expected = (classifier.model((images - mean) / std)[0] / 1.3).softmax(dim=0)
+    (found,) = classifier.predict(picture, top=7)
+    assert found.label == CLASSES[int(expected.argmax())]
+    assert [guess.probability for guess in found.top] == pytest.approx(
+        expected.sort(descending=True).values.tolist(), abs=1e-6
+    )
+    assert sum(guess.probability for guess in found.top) == pytest.approx(1)
+
+
+def test_features_are_what_the_head_reads(classifier: Classifier) -> None:
+    pictures = [noise(seed) for seed in range(5)]
+    features = classifier.features(pictures)
+    assert features.shape == (5, classifier.feature_dimension) == (5, 32)
+    logits = classifier.model.head.classifier(features).detach()
+    top = [one.index for one in classifier.predict(pictures)]
+    assert logits.argmax(dim=1).tolist() == top
+    assert classifier.features([]).shape == (0, 32)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pictures_are_asked_for_as_they_are_needed(
+    classifier: Classifier, tmp_path: Path, workers: int
+) -> None:
+    """Memory holds some batches, however many pictures there are."""
+    paths = save_photographs(tmp_path, 4)
+    asked = 0
+
+    def endless() -> Iterator[Path]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield paths[asked % len(paths)]
+
+    outcomes = classifier.outcomes(endless(), batch_size=4, workers=workers)
+    for _ in range(12):
+        assert next(outcomes).prediction is not None
+    assert asked <= 12 + 4 * (2 + 2 * workers)
+    del outcomes
+
+
+def test_workers_change_nothing(classifier: Classifier, tmp_path: Path) -> None:
+    paths = save_photographs(tmp_path, 21)
+    alone, together = (
+        numbers(classifier.predict(paths, batch_size=4, workers=workers)) for workers in (0, 2)
+    )
+    assert alone == together
+
+
+def test_every_kind_of_picture_is_read_and_every_bad_file_is_a_failure_in_its_place(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    good, bad = save_readable(tmp_path / "good"), save_unreadable(tmp_path / "bad")
+    mixed = [path for pair in zip(good, bad, strict=False) for path in pair]
+    outcomes = list(classifier.outcomes(mixed, batch_size=4))
+    assert [outcome.source for outcome in outcomes] == mixed
+    for outcome in outcomes:
+        assert (outcome.failure is None) == (outcome.source in good)
+        assert (outcome.prediction is not None) == (outcome.source in good)
+    with pytest.raises(DataFailure, match=r"bomb\.png"):
+        classifier.predict(mixed)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_judged_as_it_is_seen(
+    classifier: Classifier, tmp_path: Path, orientation: int
+) -> None:
+    """The eight ways in which a camera may have been held (EXIF)."""
+    undone = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    upright = Image.fromarray(noise(1))
+    stored = upright if orientation == 1 else upright.transpose(undone[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "turned.png", exif=exif)
+    upright.save(tmp_path / "upright.png")
+    turned, straight = classifier.predict([tmp_path / "turned.png", tmp_path / "upright.png"])
+    assert numbers([turned]) == numbers([straight])
+
+
+def test_what_was_saved_is_loaded_and_gives_the_same_bits(classifier: Classifier, tmp_path: Path) -> None:
+    pictures = [noise(seed) for seed in range(5)]
+    classifier.save(tmp_path / "model")
+    loaded = vision_transformers.load(tmp_path / "model", device="cpu")
+    assert loaded.description == classifier.description
+    assert numbers(loaded.predict(pictures)) == numbers(classifier.predict(pictures))
+    with pytest.raises(UsageFailure, match="is there already"):
+        classifier.save(tmp_path / "model")
+
+
+def test_float_pixels_are_refused_with_what_to_give(classifier: Classifier) -> None:
+    with pytest.raises(DataFailure, match="give 8 bits, 0 to 255"):
+        classifier.predict(torch.rand(3, 16, 16))
+
+
+def test_a_model_without_a_head_gives_features_only() -> None:
+    classifier = random_classifier(classes=())
+    with pytest.raises(UsageFailure, match="features only"):
+        classifier.predict(noise(1))
+    assert classifier.features(noise(1)).shape == (1, 32)
+
+
+def test_another_number_of_names_than_classes_is_told(tmp_path: Path) -> None:
+    folder = save_random_model(tmp_path / "model")
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"emu"', '"emu", "elk"'))
+    with pytest.raises(Failure, match="7 classes, but 8 class names"):
+        vision_transformers.load(folder)
+
+
+def test_what_is_no_model_is_told_with_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match="there is no model"):
+        vision_transformers.load(tmp_path / "nothing")
+    with pytest.raises(UsageFailure, match="neither a run nor a model folder"):
+        vision_transformers.load(tmp_path)
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(UsageFailure, match="is not finished"):
+        vision_transformers.load(tmp_path)
