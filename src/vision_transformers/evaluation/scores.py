@@ -70,7 +70,7 @@ def _calibration(sums: EvaluationSums, temperature: float | None) -> dict[str, A
 def _reliability(sums: CalibrationSums) -> list[dict[str, int | float]]:
     """For each bin: its images, and the means of their confidence and correctness; 0 where it is empty."""
     counts = sums.images.clamp(min=1)
-    columns = (sums.images, sums.confidence / counts, sums.correct / counts)
+    columns = (sums.images, sums.confidence / counts, sums.correct.double() / counts)
     return [
         {"count": count, "confidence": confidence, "accuracy": accuracy}
         for count, confidence, accuracy in zip(*(column.tolist() for column in columns), strict=True)

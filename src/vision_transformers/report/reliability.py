@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from vision_transformers.report.style import Palette
 
-Bins = Sequence[Mapping[str, float]]
+Bins = Sequence[Mapping[str, int | float]]
 """For each interval of confidence, `count`, and the means `confidence` and `accuracy` of its images."""
 
 

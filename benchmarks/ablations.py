@@ -1,0 +1,128 @@
+"""What each choice in the model is worth: MNIST, one change at a time, judged on held-out training images.
+
+    python benchmarks/ablations.py [--epochs N] [--seeds N] [--threads N] [--only NAME ...]
+
+Everything but the change is the recipe `mnist`, for fewer epochs. What a run says of the test set is not read.
+Writes the table under benchmarks/results, as Markdown and JSON, after each row.
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.presets import preset
+from vision_transformers.model.vit import ViT
+from vision_transformers.recipes.table import find_recipe
+from vision_transformers.report.metrics import read_metrics
+from vision_transformers.training.train import train
+
+RESULTS = Path(__file__).parent / "results"
+BASE = preset("MNIST")
+CHANGES: dict[str, dict[str, Any]] = {
+    "the recipe": {},
+    "patches of 14 x 14 (4 tokens)": {"patch_shape": (14, 14)},
+    "patches of 4 x 4 (49 tokens)": {"patch_shape": (4, 4)},
+    "class token, not mean": {"pool": "class"},
+    "learnable positions": {"positions": "learnable"},
+    "no positions": {"positions": "none"},
+    "1 layer": {"number_of_layers": 1},
+    "2 layers": {"number_of_layers": 2},
+    "8 layers": {"number_of_layers": 8},
+    "1 head": {"number_of_heads": 1},
+}
+
+
+def main() -> None:
+    """Trains all and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="*", choices=list(CHANGES), default=list(CHANGES))
+    options = parser.parse_args()
+    rows = []
+    for name in options.only:
+        rows.append(
+            measure(name, replace(BASE, **CHANGES[name]), options.epochs, options.seeds, options.threads)
+        )
+        write(rows, options)
+        print(line(rows[-1]), flush=True)
+
+
+def measure(name: str, model: ViTConfig, epochs: int, seeds: int, threads: int) -> dict[str, Any]:
+    """Validation accuracies of some seeds, and seconds of training."""
+    base = find_recipe("mnist")
+    # Every other seed has other held-out images too.
+    recipes = [
+        replace(
+            base,
+            model=model,
+            epochs=epochs,
+            seed=seed,
+            threads=threads,
+            data=replace(base.data, split_seed=seed),
+        )
+        for seed in range(seeds)
+    ]
+    accuracies, seconds = [], []
+    for recipe in recipes:
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.monotonic()
+            result = train(recipe, Path(folder) / "run")
+            seconds.append(time.monotonic() - began)
+            accuracies.append(read_metrics(result.folder / "metrics.jsonl")[-1]["validation_accuracy"])
+    with torch.device("meta"):
+        parameters = sum(value.numel() for value in ViT.from_config(model).parameters())
+    return {"change": name, "accuracies": accuracies, "parameters": parameters, "seconds": seconds}
+
+
+def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Writes what there is so far."""
+    today = date.today().isoformat()
+    conditions = {
+        "date": today,
+        "epochs": options.epochs,
+        "seeds": options.seeds,
+        "threads": options.threads,
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "torch": torch.__version__,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"ablations-{today}.json").write_text(
+        json.dumps({**conditions, "rows": rows}, indent=2) + "\n"
+    )
+    head = (
+        f"MNIST, {options.epochs} epochs of the recipe `mnist`, {options.seeds} seeds; threads "
+        f"{options.threads}, {conditions['machine']}, torch {torch.__version__}, {today}. "
+        "Accuracy on held-out training images.\n\n"
+        "| change | mean accuracy | each seed | parameters | seconds |\n| --- | --- | --- | --- | --- |\n"
+    )
+    table = head + "\n".join(line(row) for row in rows) + "\n"
+    (RESULTS / f"ablations-{today}.md").write_text(table)
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    each = ", ".join(f"{accuracy:.2%}" for accuracy in row["accuracies"])
+    cells = (
+        row["change"],
+        f"{fmean(row['accuracies']):.2%}",
+        each,
+        f"{row['parameters']:,}",
+        f"{fmean(row['seconds']):.0f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

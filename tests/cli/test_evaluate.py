@@ -1,0 +1,129 @@
+"""`vit evaluate` says what the run said of itself, and what `vit predict` says of each picture."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.classifiers import random_classifier
+from tests.commands import Finished, Vit
+from tests.photographs import noise
+
+from vision_transformers.classifier import load
+from vision_transformers.data.labelled import in_order_of, load_labelled
+from vision_transformers.evaluation.judgement import judge
+
+TINY = [
+    *("--model.patch-shape", "4", "4", "--model.model-dimension", "16", "--model.number-of-layers", "1"),
+    *("--model.number-of-heads", "2", "--model.hidden-dimension", "16", "--threads", "1", "--device", "cpu"),
+]
+
+
+@pytest.fixture(scope="module")
+def run(vit: Vit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run on the digits."""
+    folder = tmp_path_factory.mktemp("runs")
+    trained = vit.run(folder, ["train", "digits", *TINY, "--epochs", "3", "--run-folder", "run"])
+    assert trained.code == 0, trained.errors
+    return folder / "run"
+
+
+def evaluate(vit: Vit, folder: Path, *arguments: str) -> Finished:
+    return vit.run(folder, ["evaluate", *arguments, "--device", "cpu", "--workers", "0"])
+
+
+def metrics(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((path / "metrics.json").read_text())
+    return content
+
+
+def last_row(run: Path) -> dict[str, float]:
+    row: dict[str, float] = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    return row
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_it_measures_what_the_run_measured(vit: Vit, run: Path, split: str) -> None:
+    finished = evaluate(vit, run.parent, "run", "digits", "--split", split)
+    assert finished.code == 0, finished.errors
+    found, expected = metrics(run / "evaluation" / f"digits-{split}"), last_row(run)
+    assert found["top_1"]["accuracy"] == pytest.approx(expected[f"{split}_accuracy"])
+    assert found["loss"] == pytest.approx(expected[f"{split}_loss"], abs=1e-5)
+    assert f"top-1          {expected[f'{split}_accuracy']:.2%}" in finished.output
+    assert (run / "evaluation" / f"digits-{split}" / "index.html").exists()
+
+
+def test_a_finished_run_has_a_temperature_that_calibrates_its_validation_images(vit: Vit, run: Path) -> None:
+    temperature = json.loads((run / "model" / "config.json").read_text())["temperature"]
+    assert 0.05 < temperature < 20
+    evaluate(vit, run.parent, "run/model", "digits", "--split", "validation", "--output", "elsewhere")
+    calibration = metrics(run.parent / "elsewhere")["calibration"]
+    assert calibration["temperature"] == temperature
+    assert calibration["error_after"] < calibration["error"]
+
+
+def test_images_of_the_training_part_are_warned_of(vit: Vit, run: Path) -> None:
+    finished = evaluate(vit, run.parent, "run", "digits", "--split", "all")
+    assert "trained on some of these" in finished.output
+    assert metrics(run / "evaluation" / "digits-all")["samples"] == 1797
+
+
+def test_probes_judge_the_features(vit: Vit, run: Path) -> None:
+    finished = evaluate(vit, run.parent, "run", "digits", "--probe", "knn", "linear")
+    assert finished.code == 0, finished.errors
+    probe = metrics(run / "evaluation" / "digits-test")["probe"]
+    assert set(probe) == {"knn", "linear"}
+    for accuracies in probe.values():
+        assert set(accuracies) == {"class", "mean", "class-mean"}
+        assert min(accuracies.values()) > 0.5
+
+
+def test_it_agrees_with_predict_to_the_last_image_and_the_last_bit(vit: Vit, tmp_path: Path) -> None:
+    classifier = random_classifier(temperature=0.8)
+    classifier.save(tmp_path / "model")
+    classes = ("owl", "cat", "dog")
+    for place, name in enumerate(classes):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(15):
+            pixels = noise(100 * place + number, 30, 40)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number:02}.jpg")
+    assert evaluate(vit, tmp_path, "model", "pictures").code == 0
+    found = metrics(tmp_path / "evaluation-model")
+    predicted = vit.run(tmp_path, ["predict", "model", "pictures", "--format", "jsonl", "--device", "cpu"])
+    rows = [json.loads(line) for line in predicted.output.splitlines()]
+    names = found["classes"]
+    confusion = [[0] * len(names) for _ in names]
+    for row in rows:
+        confusion[names.index(Path(row["path"]).parent.name)][row["index"]] += 1
+    assert found["confusion"] == confusion
+    labelled = load_labelled(str(tmp_path / "pictures"), classifier.preprocessing, None, None, None)
+    images = in_order_of(labelled, labelled.split("all"), classifier.classes)
+    judgement = judge(load(tmp_path / "model", device="cpu"), images)
+    confidence = judgement.probabilities.max(dim=1).values.tolist()
+    assert confidence == [row["probability"] for row in rows]
+    page = (tmp_path / "evaluation-model" / "index.html").read_text()
+    assert "top-5 accuracy" in page
+
+
+def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, run: Path, tmp_path: Path) -> None:
+    random_classifier().save(tmp_path / "model")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "letter.txt").write_text("dear")
+    (tmp_path / "broken" / "cat").mkdir(parents=True)
+    (tmp_path / "broken" / "cat" / "1.jpg").write_bytes(b"no picture")
+    cases = [
+        (["model", "digits"], 3, "the model does not know '0'"),
+        (["nothing", "digits"], 2, "there is no model"),
+        (["model", "nowhere"], 2, "there is no folder nowhere"),
+        (["model", "broken"], 3, "1.jpg"),
+        ([str(run), "digits", "--output", "taken"], 2, "holds other files"),
+        ([str(run), "digits", "--batch-size", "0"], 2, "--batch-size is 0"),
+    ]
+    before = sorted(tmp_path.rglob("*"))
+    for arguments, code, message in cases:
+        finished = evaluate(vit, tmp_path, *arguments)
+        assert (finished.code, message in finished.errors) == (code, True), finished.errors
+        assert "Traceback" not in finished.errors
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "taken" / "letter.txt").read_text() == "dear"

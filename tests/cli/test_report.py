@@ -1,0 +1,66 @@
+"""`vit report` puts runs side by side by what differs between them."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from tests.cli.test_evaluate import TINY, last_row
+from tests.commands import Vit
+
+
+@pytest.fixture(scope="module")
+def runs(vit: Vit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of one recipe, another recipe, and a run that was killed."""
+    folder = tmp_path_factory.mktemp("report")
+    options = {
+        "one": ["--seed", "1"],
+        "two": ["--seed", "2"],
+        "other": ["--seed", "1", "--optimizer.learning-rate", "1e-4"],
+    }
+    for name, more in options.items():
+        command = ["train", "digits", *TINY, "--epochs", "1", *more, "--run-folder", f"runs/{name}"]
+        assert vit.run(folder, command).code == 0
+    killed = vit.start(folder, ["train", "digits", *TINY, "--epochs", "1000", "--run-folder", "runs/killed"])
+    assert killed.until((folder / "runs" / "killed" / "recipe.json").exists)
+    killed.kill()
+    return folder
+
+
+def test_a_folder_of_runs_is_compared(vit: Vit, runs: Path) -> None:
+    finished = vit.run(runs, ["report", "runs"])
+    assert finished.code == 0, finished.errors
+    with open(runs / "report" / "table.csv", newline="") as file:
+        table = {row["run"]: row for row in csv.DictReader(file)}
+    assert set(table) == {"runs/one", "runs/two", "runs/other", "runs/killed"}
+    for name in ("one", "two", "other"):
+        accuracy = last_row(runs / "runs" / name)["test_accuracy"]
+        assert float(table[f"runs/{name}"]["test_accuracy"]) == accuracy
+        assert f"{accuracy:.2%}" in finished.output
+    assert table["runs/other"]["optimizer.learning_rate"] == "0.0001"
+    assert table["runs/killed"]["state"].startswith("stopped at epoch")
+    assert {"seed", "epochs", "optimizer.learning_rate"} <= set(table["runs/one"])
+    assert "batch_size" not in table["runs/one"]
+
+
+def test_seeds_of_one_recipe_are_averaged(vit: Vit, runs: Path) -> None:
+    finished = vit.run(runs, ["report", "runs/one", "runs/two", "runs/other", "--output", "seeds"])
+    accuracies = [last_row(runs / "runs" / name)["test_accuracy"] for name in ("one", "two")]
+    mean, spread = sum(accuracies) / 2, f"({min(accuracies):.2%} to {max(accuracies):.2%})"
+    assert f"2 seeds, mean test accuracy {mean:.2%} {spread}" in finished.output
+    page = (runs / "seeds" / "index.html").read_text()
+    assert "runs/one, runs/two" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert (runs / "seeds" / "curves.png").stat().st_size > 10_000
+
+
+def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
+    (runs / "taken").mkdir(exist_ok=True)
+    (runs / "taken" / "letter.txt").write_text("dear")
+    for arguments, message in (
+        ([], "name runs to compare"),
+        (["taken"], "is no run and holds none"),
+        (["runs", "--output", "taken"], "holds other files"),
+    ):
+        finished = vit.run(runs, ["report", *arguments])
+        assert (finished.code, message in finished.errors) == (2, True), finished.errors
+    assert [path.name for path in (runs / "taken").iterdir()] == ["letter.txt"]

@@ -1,0 +1,97 @@
+"""A model is judged by the images that a person means, with labels that mean what the model means."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.runs import make_images
+
+from vision_transformers.data.images import ImageFiles
+from vision_transformers.data.labelled import Labelled, in_order_of, load_labelled
+from vision_transformers.data.loading import load_data
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.source import DataSource
+from vision_transformers.errors import DataFailure, UsageFailure
+
+SMALL = Preprocessing(size=(8, 8), channels=1)
+
+
+def load(data: Path | str, of_run: DataSource | None = None, listing: str | None = None) -> Labelled:
+    return load_labelled(str(data), SMALL, None, of_run, listing)
+
+
+def paths(labelled: Labelled, split: str) -> set[Path]:
+    images = labelled.split(split)
+    assert isinstance(images, ImageFiles)
+    return set(images.paths)
+
+
+def test_the_runs_own_data_is_split_as_it_was() -> None:
+    source = DataSource(name="digits", validation_fraction=0.3, split_seed=5)
+    expected = load_data(source, SMALL)
+    found = load("digits", source)
+    assert found.is_of_run
+    assert found.splits == ("test", "validation", "train", "all")
+    for split in ("test", "validation", "train"):
+        assert torch.equal(found.split(split).labels, getattr(expected, split).labels)
+    assert len(found.split("all")) == 1797
+    assert not load("digits", DataSource(name="mnist")).is_of_run
+
+
+def test_the_runs_own_folder_is_split_as_it_was_and_another_is_taken_whole(tmp_path: Path) -> None:
+    make_images(tmp_path / "own", count=10)
+    make_images(tmp_path / "other", count=10)
+    source = DataSource(name="folder", path="where it was", test_fraction=0.3)
+    sets = load_data(replace(source, path=str(tmp_path / "own")), SMALL)
+    own = load(tmp_path / "own", source, sets.listing)
+    assert own.is_of_run
+    assert isinstance(sets.test, ImageFiles)
+    assert paths(own, "test") == set(sets.test.paths)
+    assert load(tmp_path / "other", source, sets.listing).splits == ("test", "validation", "train", "all")
+    (tmp_path / "other" / "class-0" / "0.png").unlink()
+    other = load(tmp_path / "other", source, sets.listing)
+    assert (other.is_of_run, other.splits) == (False, ("all",))
+    assert len(other.split("all")) == 29
+    with pytest.raises(UsageFailure, match="no split 'test': choose --split from all"):
+        other.split("test")
+
+
+def test_parts_may_stand_alone_and_lack_classes(tmp_path: Path) -> None:
+    make_images(tmp_path / "test", classes=3)
+    make_images(tmp_path / "val", classes=2)
+    found = load(tmp_path)
+    assert found.splits == ("test", "validation", "all")
+    assert found.classes == ("class-0", "class-1", "class-2")
+    assert len(found.split("validation")) == 24
+    assert len(found.split("all")) == 60
+
+
+def test_one_class_alone_can_be_judged(tmp_path: Path) -> None:
+    make_images(tmp_path, classes=1)
+    assert load(tmp_path).classes == ("class-0",)
+
+
+def test_classes_are_matched_by_name_in_any_order(tmp_path: Path) -> None:
+    make_images(tmp_path, classes=2, count=2)
+    found = load(tmp_path)
+    ours = in_order_of(found, found.split("all"), ("class-1", "other", "class-0"))
+    assert ours.labels.tolist() == [2, 2, 0, 0]
+
+
+def test_a_class_that_the_model_does_not_know_is_refused_with_both_lists(tmp_path: Path) -> None:
+    make_images(tmp_path, classes=2, count=2)
+    found = load(tmp_path)
+    with pytest.raises(DataFailure) as caught:
+        in_order_of(found, found.split("all"), ("class-0", "klass-1"))
+    message = str(caught.value)
+    assert "does not know 'class-1'" in message
+    assert "'class-0', 'class-1'" in message
+    assert "'class-0', 'klass-1'" in message
+
+
+def test_what_is_neither_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match=r"no folder .*known are digits, mnist"):
+        load(tmp_path / "nothing")
+    with pytest.raises(DataFailure, match="no folders in it"):
+        load(tmp_path)
