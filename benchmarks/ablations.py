@@ -2,8 +2,8 @@
 
     python benchmarks/ablations.py [--epochs N] [--seeds N] [--threads N] [--only NAME ...]
 
-Everything but the change is the recipe `mnist`, for fewer epochs. What a run says of the test set is not read.
-Writes the table under benchmarks/results, as Markdown and JSON, after each row.
+Everything but the change is the recipe `mnist`, for fewer epochs. What a run says of the test set is not
+read. Writes the table under benchmarks/results, as Markdown and JSON, after each row.
 """
 
 import argparse

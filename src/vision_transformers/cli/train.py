@@ -1,5 +1,6 @@
 """`vit train [RECIPE] [OPTIONS]`: parse, train, say where things are."""
 
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -109,8 +110,15 @@ def _print_result(result: "Result") -> None:
     print(f"run folder     {result.folder}")
     print(f"model folder   {result.folder / 'model'}")
     print(f"curves         {result.folder / 'plots' / 'curves.png'}")
-    print(f"next           {_typed('tensorboard')} --logdir {result.folder.parent}")
+    print(f"next           {_typed('vit')} evaluate {shlex.quote(str(result.folder))} {_data(result.folder)}")
+    print(f"               {_typed('tensorboard')} --logdir {shlex.quote(str(result.folder.parent))}")
     print(f"               {_typed('vit')} train --help")
+
+
+def _data(folder: Path) -> str:
+    """What a run was trained on, as `vit evaluate` asks for it."""
+    data = RunFolder(folder).record().recipe.data
+    return data.name if data.path is None else shlex.quote(data.path)
 
 
 def _typed(command: str) -> str:
