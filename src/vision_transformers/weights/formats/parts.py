@@ -1,8 +1,37 @@
-"""Rules that several formats share."""
+"""What several formats share."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.rules import Rule, rule
 from vision_transformers.weights.transformations import SAME, Transformation, convolution_as_linear
+
+CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
+"""Under which names training scripts keep the weights beside other things; the first that is there."""
+_WRAPPERS = ("module.", "_orig_mod.", "_checkpoint_wrapped_module.")
+
+
+def stripped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors out of a training script's container, without the prefixes of its wrappers."""
+    for container in CONTAINERS:
+        inside = {
+            name.removeprefix(f"{container}."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"{container}.")
+        }
+        if inside:
+            tensors = inside
+            break
+    plain = {}
+    for name, tensor in tensors.items():
+        for wrapper in _WRAPPERS:
+            name = name.replace(wrapper, "")  # noqa: PLW2901
+        plain[name] = tensor
+    return plain
 
 
 def patch_kernel(config: ViTConfig) -> Transformation:
@@ -17,3 +46,16 @@ def patches(theirs: str, config: ViTConfig) -> list[Rule]:
     kernel = rule(f"{theirs}.weight", "patches.projector.weight", patch_kernel(config))
     bias = [rule(f"{theirs}.bias", "patches.projector.bias")]
     return [kernel, *(bias if config.patch_bias else [])]
+
+
+def refuse(format: str, config: ViTConfig, **possible: tuple[Any, ...]) -> None:
+    """Compares options with those that a format can express.
+
+    Raises:
+        UsageFailure: names the first that it cannot.
+    """
+    for name, values in possible.items():
+        value = getattr(config, name)
+        if value not in values:
+            allowed = ", ".join(repr(each) for each in values)
+            raise UsageFailure(f"{format} cannot express {name}={value!r}: it has {allowed}")

@@ -1,15 +1,47 @@
-"""timm's names: `VisionTransformer`, of which DeiT's and DINOv2's are the same."""
+"""timm's `VisionTransformer`: the names of its tensors, of which DeiT's and DINOv2's are the same."""
 
 from vision_transformers.model.config import ViTConfig
-from vision_transformers.weights.formats.parts import patches
+from vision_transformers.weights.format import Format
+from vision_transformers.weights.formats import timm_folder
+from vision_transformers.weights.formats.parts import patches, refuse, stripped
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 
 _LAYER, _OURS = "blocks.{layer}", "transformer.layers.{layer}"
+_ATTENTION_POOL = {
+    "q": "query",
+    "kv": "key_value",
+    "proj": "projection",
+    "norm": "normalization",
+    "mlp.fc1": "feed_forward.input_layer",
+    "mlp.fc2": "feed_forward.output_layer",
+}
 
 
 def rules(config: ViTConfig) -> list[Rule]:
     """The table for an architecture."""
     return [*patches("patch_embed.proj", config), *_tokens(config), *_encoders(config), *_head(config)]
+
+
+def check(config: ViTConfig) -> None:
+    """Raises UsageFailure, with the option's name, if timm cannot express the architecture."""
+    refuse(
+        "timm",
+        config,
+        positions=("learnable", "none"),
+        patch_normalization=(False,),
+        attention_dimension=(None, config.model_dimension),
+        attention_projection=(True,),
+        pre_logits_dimension=(None,),
+        pool=("class", "mean", "mean-all", "attention"),
+        normalization_epsilon=tuple(timm_folder.ARCHITECTURES),
+        query_bias=(config.value_bias,),
+        key_bias=(config.value_bias,),
+        prefix_positions=("all", "none"),
+    )
+    if not config.patch_bias and not config.normalization_before_blocks:
+        refuse("timm", config, patch_bias=(True,))
+    if config.patch_bias and config.normalization_before_blocks:
+        refuse("timm", config, normalization_before_blocks=(False,))
 
 
 def _tokens(config: ViTConfig) -> list[Rule]:
@@ -32,7 +64,9 @@ def _encoders(config: ViTConfig) -> list[Rule]:
     table = [
         *weight_and_bias(f"{_LAYER}.norm1", f"{_OURS}.attention_normalization"),
         *weight_and_bias(f"{_LAYER}.attn.qkv", f"{_OURS}.attention.query_key_value", bias=config.query_bias),
-        *weight_and_bias(f"{_LAYER}.attn.proj", f"{_OURS}.attention.projection"),
+        *weight_and_bias(
+            f"{_LAYER}.attn.proj", f"{_OURS}.attention.projection", bias=config.attention_projection_bias
+        ),
         *weight_and_bias(f"{_LAYER}.norm2", f"{_OURS}.feed_forward_normalization"),
         *weight_and_bias(f"{_LAYER}.mlp.fc1", f"{_OURS}.feed_forward.{first_layer}"),
         *weight_and_bias(f"{_LAYER}.mlp.fc2", f"{_OURS}.feed_forward.output_layer"),
@@ -62,11 +96,14 @@ def _head(config: ViTConfig) -> list[Rule]:
     return table
 
 
-_ATTENTION_POOL = {
-    "q": "query",
-    "kv": "key_value",
-    "proj": "projection",
-    "norm": "normalization",
-    "mlp.fc1": "feed_forward.input_layer",
-    "mlp.fc2": "feed_forward.output_layer",
-}
+TIMM = Format(
+    name="timm",
+    recognises=lambda tensors: "blocks.0.norm1.weight" in stripped(tensors),
+    canonical=stripped,
+    describe=timm_folder.describe,
+    rules=rules,
+    aside=("mask_token", r"decoder.*"),
+    check=check,
+    write=timm_folder.write,
+    reference=timm_folder.reference,
+)

@@ -1,0 +1,294 @@
+"""timm's folder: what its `config.json` says, and how it is written (`save_for_hf`, `local-dir:`)."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import write_json
+from vision_transformers.model.config import Activation, Pool, ViTConfig
+from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.model_folder import ModelDescription, write_tensors
+from vision_transformers.weights.report import Report
+
+ARCHITECTURES = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch16_clip_224"}
+"""By the epsilon of its LayerNorms, which no argument changes: what we build upon; arguments say the rest."""
+_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "so400m": 16}
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_tanh": "gelu-tanh",
+    "quick_gelu": "quick-gelu",
+    "silu": "swiglu",
+}
+_TANH = re.compile(
+    r"vit_(base_patch32|large_patch16)_siglip.*512.*|vit_base_patch32_siglip.*|vit_so400m_patch16_siglip.*|vit_giantopt.*"
+)
+_POOLS: dict[str, Pool] = {"token": "class", "avg": "mean", "map": "attention"}
+_CROPS: dict[str, Literal["squash", "center"]] = {"squash": "squash", "center": "center"}
+
+
+def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
+    """Architecture, preprocessing and class names, from `config.json` and the tensors' shapes.
+
+    Raises:
+        UsageFailure: neither tells the number of heads, the epsilon, the activation or the image's size.
+    """
+    config = dict(foreign.config or {})
+    pretrained = dict(config.get("pretrained_cfg") or config)
+    name, arguments = str(config.get("architecture", "")), dict(config.get("model_args") or {})
+    if not name:
+        report.notes.append("no config.json lies beside the weights: what shapes cannot tell is as given")
+    model = _architecture(foreign.tensors, name, arguments, config, pretrained, given)
+    classes = given.classes or _classes(config, pretrained)
+    return ModelDescription(model, _preprocessing(pretrained, model, report), classes)
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes `config.json` and `model.safetensors`, as `timm.create_model("local-dir:...")` reads them."""
+    model, preprocessing = description.model, description.preprocessing
+    write_tensors(folder / "model.safetensors", tensors)
+    pool = {ours: theirs for theirs, ours in _POOLS.items()} | {"mean-all": "avg"}
+    mean, std = (_each(values, preprocessing.channels) for values in (preprocessing.mean, preprocessing.std))
+    content: dict[str, Any] = {
+        "architecture": _architecture_name(model),
+        "num_classes": model.number_of_classes,
+        "num_features": model.model_dimension,
+        "global_pool": pool[model.pool],
+        "label_names": list(description.classes),
+        # Without num_classes: transformers would give it twice.
+        "model_args": _arguments(model) | {"global_pool": pool[model.pool]},
+        "pretrained_cfg": {
+            "tag": "vision_transformers",
+            "custom_load": False,
+            "input_size": [preprocessing.channels, *preprocessing.size],
+            "fixed_input_size": True,
+            "interpolation": preprocessing.interpolation,
+            "crop_pct": preprocessing.crop_fraction,
+            "crop_mode": preprocessing.crop,
+            "mean": mean,
+            "std": std,
+            "num_classes": model.number_of_classes,
+            "pool_size": None,
+            "first_conv": "patch_embed.proj",
+            "classifier": ["head", "head_dist"] if model.distillation_token else "head",
+        },
+    }
+    if not description.classes:
+        del content["label_names"]
+    write_json(folder / "config.json", content)
+
+
+def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
+    """The model as timm builds it from a folder.
+
+    Raises:
+        UsageFailure: timm is not installed.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise UsageFailure("--verify needs timm: pip install timm") from error
+    model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
+    del description
+    return lambda images: torch.as_tensor(model(images))
+
+
+def _architecture(
+    tensors: Mapping[str, Tensor],
+    name: str,
+    arguments: dict[str, Any],
+    config: dict[str, Any],
+    pretrained: dict[str, Any],
+    given: Given,
+) -> ViTConfig:
+    """From shapes where they tell; from the name and its arguments where they do not."""
+    try:
+        kernel = tensors["patch_embed.proj.weight"]
+        hidden, inner = tensors["blocks.0.mlp.fc1.weight"], tensors["blocks.0.mlp.fc2.weight"]
+    except KeyError as error:
+        raise Failure(
+            f"there is no tensor {error}: these are not the weights of a timm VisionTransformer"
+        ) from error
+    packed = hidden.shape[0] == 2 * inner.shape[1]
+    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
+    prefix = ("cls_token" in tensors) + ("dist_token" in tensors) + registers
+    size = _image_shape(arguments, pretrained, given)
+    patch = (kernel.shape[2], kernel.shape[3])
+    return ViTConfig(
+        patch_shape=patch,
+        model_dimension=kernel.shape[0],
+        number_of_layers=len({key.split(".")[1] for key in tensors if key.startswith("blocks.")}),
+        number_of_heads=_heads(name, arguments, given),
+        hidden_dimension=inner.shape[1],
+        number_of_channels=kernel.shape[1],
+        number_of_classes=tensors["head.weight"].shape[0] if "head.weight" in tensors else 0,
+        max_image_shape=size,
+        patch_bias="patch_embed.proj.bias" in tensors,
+        class_token="cls_token" in tensors,
+        distillation_token="dist_token" in tensors,
+        number_of_register_tokens=registers,
+        positions="learnable" if "pos_embed" in tensors else "none",
+        prefix_positions=_prefix_positions(tensors, prefix, (size[0] // patch[0]) * (size[1] // patch[1])),
+        normalization_epsilon=given.normalization_epsilon or (1e-5 if "_clip_" in name else 1e-6),
+        normalization_before_blocks="norm_pre.weight" in tensors,
+        activation="swiglu" if packed else _activation(name, arguments, given),
+        query_bias="blocks.0.attn.qkv.bias" in tensors,
+        key_bias="blocks.0.attn.qkv.bias" in tensors,
+        value_bias="blocks.0.attn.qkv.bias" in tensors,
+        attention_projection_bias="blocks.0.attn.proj.bias" in tensors,
+        query_key_normalization="blocks.0.attn.q_norm.weight" in tensors,
+        layer_scale=1e-5 if "blocks.0.ls1.gamma" in tensors else None,
+        pool=_pool(tensors, config, arguments, given),
+        final_normalization="after-pool" if "fc_norm.weight" in tensors else "before-pool",
+    )
+
+
+def _heads(name: str, arguments: dict[str, Any], given: Given) -> int:
+    """Attention heads: given, an argument, or what an architecture of that name has."""
+    if given.number_of_heads or "num_heads" in arguments:
+        return int(given.number_of_heads or arguments["num_heads"])
+    word = re.match(r"(?:vit|deit3?)_([a-z0-9]+)_", name)
+    if re.match(r"vit_giant_.*dinov2", name):
+        return 24
+    if name.startswith("vit_base_patch16_gap"):
+        return 16
+    if word is None or word[1] not in _HEADS:
+        raise UsageFailure(
+            "neither the shapes nor the config tell the number of attention heads: give --number-of-heads"
+        )
+    return _HEADS[word[1]]
+
+
+def _activation(name: str, arguments: dict[str, Any], given: Given) -> Activation:
+    if given.activation is not None:
+        return given.activation
+    if "act_layer" in arguments:
+        return _ACTIVATIONS[str(arguments["act_layer"])]
+    if "quickgelu" in name:
+        return "quick-gelu"
+    return "gelu-tanh" if _TANH.fullmatch(name) else "gelu"
+
+
+def _image_shape(arguments: dict[str, Any], pretrained: dict[str, Any], given: Given) -> tuple[int, int]:
+    if given.max_image_shape is not None:
+        return given.max_image_shape
+    size = arguments.get("img_size")
+    if size is None and "input_size" in pretrained:
+        size = pretrained["input_size"][1:]
+    if size is None:
+        raise UsageFailure("nothing tells the size of the images: give --max-image-shape")
+    rows, columns = (size, size) if isinstance(size, int) else size
+    return int(rows), int(columns)
+
+
+def _prefix_positions(
+    tensors: Mapping[str, Tensor], prefix: int, patches: int
+) -> Literal["none", "class", "all"]:
+    """Which prefix tokens have a position, by how many more positions than patches there are."""
+    if "pos_embed" not in tensors or not prefix:
+        return "all"
+    more = tensors["pos_embed"].shape[1] - patches
+    if more == prefix:
+        return "all"
+    if more == 0:
+        return "none"
+    raise Failure(
+        f"there are {tensors['pos_embed'].shape[1]} positions for {patches} patches and {prefix} prefix "
+        "tokens: give the size of the images that they are made for with --max-image-shape"
+    )
+
+
+def _pool(
+    tensors: Mapping[str, Tensor], config: dict[str, Any], arguments: dict[str, Any], given: Given
+) -> Pool:
+    if given.pool is not None:
+        return given.pool
+    if arguments.get("pool_include_prefix"):
+        return "mean-all"
+    named = config.get("global_pool") or arguments.get("global_pool")
+    if named is None:
+        return "attention" if "attn_pool.latent" in tensors else "class" if "cls_token" in tensors else "mean"
+    if named not in _POOLS:
+        raise UsageFailure(f"global_pool is {named!r}: {', '.join(_POOLS)} are known here")
+    return _POOLS[named]
+
+
+def _classes(config: dict[str, Any], pretrained: dict[str, Any]) -> tuple[str, ...]:
+    names = config.get("label_names") or config.get("labels") or pretrained.get("label_names") or ()
+    if isinstance(names, Mapping):
+        return tuple(str(names[key]) for key in sorted(names, key=int))
+    return tuple(str(name) for name in names)
+
+
+def _preprocessing(pretrained: dict[str, Any], model: ViTConfig, report: Report) -> Preprocessing:
+    if "mean" not in pretrained:
+        report.notes.append("no preprocessing lies beside the weights: mean and std 0.5, squashed, bicubic")
+    channels: Any = model.number_of_channels
+    size = pretrained.get("input_size", (channels, *model.max_image_shape))[1:]
+    crop = pretrained.get("crop_mode", "center") if "mean" in pretrained else "squash"
+    if crop not in _CROPS:
+        raise UsageFailure(f"crop_mode is {crop!r}: {', '.join(_CROPS)} are known here")
+    return Preprocessing(
+        size=(int(size[0]), int(size[1])),
+        channels=channels,
+        crop=_CROPS[crop],
+        crop_fraction=float(pretrained.get("crop_pct", 1.0)),
+        interpolation=pretrained.get("interpolation", "bicubic"),
+        mean=tuple(pretrained.get("mean", (0.5,))),
+        std=tuple(pretrained.get("std", (0.5,))),
+    )
+
+
+def _architecture_name(model: ViTConfig) -> str:
+    if model.distillation_token:
+        return "deit_base_distilled_patch16_224"
+    if model.activation == "swiglu":
+        return "vit_giant_patch14_dinov2"
+    return ARCHITECTURES[model.normalization_epsilon]
+
+
+def _arguments(model: ViTConfig) -> dict[str, Any]:
+    """The constructor's arguments by which the architecture differs from the named one, or may."""
+    packed = model.activation == "swiglu"
+    inner = model.hidden_dimension * (2 if packed else 1)
+    arguments: dict[str, Any] = {
+        "img_size": list(model.max_image_shape),
+        "patch_size": list(model.patch_shape),
+        "in_chans": model.number_of_channels,
+        "embed_dim": model.model_dimension,
+        "depth": model.number_of_layers,
+        "num_heads": model.number_of_heads,
+        "mlp_ratio": _ratio(inner, model.model_dimension),
+        "qkv_bias": model.value_bias,
+        "qk_norm": model.query_key_normalization,
+        "proj_bias": model.attention_projection_bias,
+        "init_values": model.layer_scale,
+        "class_token": model.class_token,
+        "reg_tokens": model.number_of_register_tokens,
+        "no_embed_class": model.prefix_positions == "none",
+        "pos_embed": "learn" if model.positions == "learnable" else "",
+        "pre_norm": model.normalization_before_blocks,
+        "fc_norm": model.final_normalization == "after-pool",
+        "pool_include_prefix": model.pool == "mean-all",
+    }
+    if not packed:
+        theirs = {ours: name for name, ours in _ACTIVATIONS.items()}
+        arguments["act_layer"] = theirs[model.activation]
+    return arguments
+
+
+def _ratio(hidden: int, dimension: int) -> float:
+    """The ratio of which timm's int(dimension * ratio) gives the width back."""
+    ratio = hidden / dimension
+    return ratio if int(dimension * ratio) == hidden else math.nextafter(ratio, math.inf)
+
+
+def _each(values: tuple[float, ...], channels: int) -> list[float]:
+    return list(values) * (channels if len(values) == 1 else 1)

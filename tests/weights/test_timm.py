@@ -1,0 +1,158 @@
+"""Weights come from timm and go to it, unchanged, and timm computes the same with them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.parity.weights import assert_same_outputs, randomise
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import UsageFailure
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.vit import ViT
+from vision_transformers.weights.conversion import (
+    PortableModel,
+    export_model,
+    import_model,
+    read_native,
+    write_native,
+)
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.timm import TIMM
+from vision_transformers.weights.model_folder import ModelDescription
+from vision_transformers.weights.report import Report
+
+timm = pytest.importorskip("timm", reason="timm is not installed")
+
+CLIP: dict[str, Any] = {
+    "normalization_before_blocks": True,
+    "patch_bias": False,
+    "activation": "quick-gelu",
+    "normalization_epsilon": 1e-5,
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "the paper's": {},
+    "registers with positions": {"number_of_register_tokens": 3},
+    "DINOv2 with registers": {
+        "number_of_register_tokens": 4,
+        "prefix_positions": "none",
+        "layer_scale": 1e-5,
+    },
+    "DeiT": {"distillation_token": True},
+    "DeiT III": {"prefix_positions": "none", "layer_scale": 1e-5},
+    "SigLIP": {"class_token": False, "pool": "attention", "activation": "gelu-tanh"},
+    "CLIP": CLIP,
+    "mean of patches, then norm": {"pool": "mean", "final_normalization": "after-pool"},
+    "norm, then mean of patches": {"pool": "mean"},
+    "mean of all tokens": {"pool": "mean-all", "number_of_register_tokens": 1},
+    "SwiGLU": {"activation": "swiglu"},
+    "normalised queries and keys": {"query_key_normalization": True},
+    "no biases in attention": {"query_bias": False, "key_bias": False, "value_bias": False},
+    "no positions": {"positions": "none"},
+    "no head": {"number_of_classes": 0},
+    "oblong": {"max_image_shape": (32, 48), "patch_shape": (8, 16)},
+    "grey": {"number_of_channels": 1},
+    "convolutional": {"patch_extractor": "convolutional", "dropout": 0.1},
+}
+
+
+def portable(**options: Any) -> PortableModel:
+    sizes: dict[str, Any] = {
+        "patch_shape": (8, 8),
+        "model_dimension": 32,
+        "number_of_layers": 2,
+        "number_of_heads": 4,
+        "hidden_dimension": 43,
+        "number_of_channels": 3,
+        "number_of_classes": 5,
+        "max_image_shape": (32, 32),
+    }
+    config = ViTConfig(**(sizes | options))
+    model = ViT.from_config(config)
+    randomise(model)
+    preprocessing = Preprocessing(
+        size=config.max_image_shape,
+        channels=config.number_of_channels,  # type: ignore[arg-type]
+        crop="center",
+        crop_fraction=0.875,
+        interpolation="bicubic",
+        mean=(0.4,) * config.number_of_channels,
+        std=(0.2,) * config.number_of_channels,
+    )
+    classes = ("cat", "dog", "owl", "größe", "emu")[: config.number_of_classes]
+    return PortableModel(model.state_dict(), ModelDescription(config, preprocessing, classes))
+
+
+def outputs(model: PortableModel) -> tuple[torch.Tensor, torch.Tensor]:
+    config = model.description.model
+    shape = (3, config.number_of_channels, *config.max_image_shape)
+    images = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    ours = ViT.from_config(config).eval()
+    ours.load_state_dict(model.weights)
+    with torch.no_grad():
+        return images, ours(images)
+
+
+@pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
+def test_timm_computes_the_same_from_what_was_written(options: dict[str, Any], tmp_path: Path) -> None:
+    model = portable(**options)
+    export_model(tmp_path / "timm", model, TIMM, Report())
+    images, expected = outputs(model)
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    with torch.no_grad():
+        assert_same_outputs(expected, theirs(images))
+
+
+@pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
+def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
+    model = portable(**options)
+    export_model(tmp_path / "timm", model, TIMM, Report())
+    report = Report()
+    found = import_model(tmp_path / "timm", TIMM, Given(), report)
+    assert found.description == model.description
+    assert found.weights.keys() == model.weights.keys()
+    assert all(torch.equal(found.weights[name], value) for name, value in model.weights.items())
+    assert report.left_out == report.newly_made == []
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_224", "deit3_small_patch16_224", "vit_small_patch14_reg4_dinov2"]
+)
+def test_what_timm_saves_is_read_and_written_back_with_the_same_bytes(name: str, tmp_path: Path) -> None:
+    from timm.models._hub import save_for_hf
+
+    sizes = {"img_size": 28, "patch_size": 14, "depth": 2, "num_classes": 3}
+    theirs = timm.create_model(name, **sizes)
+    randomise(theirs)
+    labels = {"label_names": ["a", "b", "c"]}
+    save_for_hf(theirs, tmp_path / "hub", model_config=labels, model_args=sizes, safe_serialization=True)
+    found = import_model(tmp_path / "hub", TIMM, Given(), Report())
+    assert found.description.classes == ("a", "b", "c")
+    assert found.description.preprocessing.mean == tuple(theirs.pretrained_cfg["mean"])
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images))
+    write_native(tmp_path / "native", found)
+    export_model(tmp_path / "back", read_native(tmp_path / "native"), TIMM, Report())
+    state = timm.create_model(f"local-dir:{tmp_path / 'back'}", pretrained=True).state_dict()
+    assert state.keys() == theirs.state_dict().keys()
+    assert all(torch.equal(state[key], value) for key, value in theirs.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"positions": "rotary"}, "positions='rotary'"),
+        ({"pool": "class-mean"}, "pool='class-mean'"),
+        ({"key_bias": False}, "key_bias=False"),
+        ({"patch_bias": False}, "patch_bias=False"),
+        ({"normalization_epsilon": 1e-3}, "normalization_epsilon=0.001"),
+    ],
+)
+def test_what_timm_cannot_express_is_refused_by_name(
+    options: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageFailure, match=f"timm cannot express {named}"):
+        export_model(tmp_path / "timm", portable(**options), TIMM, Report())
+    assert not (tmp_path / "timm").exists()
