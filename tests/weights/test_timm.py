@@ -6,21 +6,12 @@ from typing import Any
 import pytest
 import torch
 from tests.parity.weights import assert_same_outputs, randomise
+from tests.weights.portable import check_reference, check_round_trip, outputs, portable
 
-from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
-from vision_transformers.model.config import ViTConfig
-from vision_transformers.model.vit import ViT
-from vision_transformers.weights.conversion import (
-    PortableModel,
-    export_model,
-    import_model,
-    read_native,
-    write_native,
-)
+from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.timm import TIMM
-from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
@@ -57,63 +48,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def portable(**options: Any) -> PortableModel:
-    sizes: dict[str, Any] = {
-        "patch_shape": (8, 8),
-        "model_dimension": 32,
-        "number_of_layers": 2,
-        "number_of_heads": 4,
-        "hidden_dimension": 43,
-        "number_of_channels": 3,
-        "number_of_classes": 5,
-        "max_image_shape": (32, 32),
-    }
-    config = ViTConfig(**(sizes | options))
-    model = ViT.from_config(config)
-    randomise(model)
-    preprocessing = Preprocessing(
-        size=config.max_image_shape,
-        channels=config.number_of_channels,  # type: ignore[arg-type]
-        crop="center",
-        crop_fraction=0.875,
-        interpolation="bicubic",
-        mean=(0.4,) * config.number_of_channels,
-        std=(0.2,) * config.number_of_channels,
-    )
-    classes = ("cat", "dog", "owl", "größe", "emu")[: config.number_of_classes]
-    return PortableModel(model.state_dict(), ModelDescription(config, preprocessing, classes))
-
-
-def outputs(model: PortableModel) -> tuple[torch.Tensor, torch.Tensor]:
-    config = model.description.model
-    shape = (3, config.number_of_channels, *config.max_image_shape)
-    images = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    ours = ViT.from_config(config).eval()
-    ours.load_state_dict(model.weights)
-    with torch.no_grad():
-        return images, ours(images)
-
-
 @pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
 def test_timm_computes_the_same_from_what_was_written(options: dict[str, Any], tmp_path: Path) -> None:
-    model = portable(**options)
-    export_model(tmp_path / "timm", model, TIMM, Report())
-    images, expected = outputs(model)
-    theirs = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
-    with torch.no_grad():
-        assert_same_outputs(expected, theirs(images))
+    check_reference(portable(**options), TIMM, tmp_path / "timm")
 
 
 @pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
 def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
-    model = portable(**options)
-    export_model(tmp_path / "timm", model, TIMM, Report())
-    report = Report()
-    found = import_model(tmp_path / "timm", TIMM, Given(), report)
-    assert found.description == model.description
-    assert found.weights.keys() == model.weights.keys()
-    assert all(torch.equal(found.weights[name], value) for name, value in model.weights.items())
-    assert report.left_out == report.newly_made == []
+    check_round_trip(portable(**options), TIMM, tmp_path / "timm")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,204 @@
+"""Hugging Face transformers: ViT, DeiT, ViTMAE's encoder, DINOv2 with and without registers, DINOv3.
+
+Tensors carry the names of files, which releases 4 and 5 both write; release 5's names in memory are read too.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.format import Format
+from vision_transformers.weights.formats import huggingface_folder
+from vision_transformers.weights.formats.huggingface_folder import PREFIXES, family
+from vision_transformers.weights.formats.parts import patches, refuse, stripped
+from vision_transformers.weights.rules import Rule, rule, weight_and_bias
+from vision_transformers.weights.transformations import joined
+
+_OURS = "transformer.layers.{layer}"
+_OF_RELEASE_5 = (
+    # ViT, DeiT, ViTMAE, and then DINOv2, in the memory of release 5: pattern, name in files.
+    (r"layers\.(\d+)\.mlp\.fc1\.(\w+)", r"encoder.layer.\1.intermediate.dense.\2"),
+    (r"layers\.(\d+)\.mlp\.fc2\.(\w+)", r"encoder.layer.\1.output.dense.\2"),
+    (r"layers\.(\d+)\.(.*)", r"encoder.layer.\1.\2"),
+    (r"encoder\.layer\.(\d+)\.attention\.(q|k|v)_proj\.(\w+)", r"encoder.layer.\1.attention.attention.\2.\3"),
+    (r"encoder\.layer\.(\d+)\.attention\.o_proj\.(\w+)", r"encoder.layer.\1.attention.output.dense.\2"),
+)
+_LETTERS = {"q": "query", "k": "key", "v": "value"}
+
+
+def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names of files, without the prefix of a model with a head."""
+    return {_name(name): tensor for name, tensor in stripped(tensors).items()}
+
+
+def rules(config: ViTConfig) -> list[Rule]:
+    """The table for an architecture."""
+    match family(config):
+        case "vit" | "deit":
+            table = [*_embeddings(config), *_layers_of_vit(config)]
+        case "dinov2" | "dinov2_with_registers":
+            table = [*_embeddings(config), *_layers_of_dinov2(config)]
+        case "dinov3_vit":
+            table = [*_embeddings(config, "embeddings.patch_embeddings"), *_layers_of_dinov3(config)]
+    final = "norm" if family(config) == "dinov3_vit" else "layernorm"
+    return [*table, *weight_and_bias(final, "transformer.normalization"), *_head(config)]
+
+
+def check(config: ViTConfig) -> None:
+    """Raises UsageFailure, with the option's name, if transformers cannot express the architecture."""
+    kind = family(config)
+    refuse(
+        f"huggingface ({kind})",
+        config,
+        patch_bias=(True,),
+        patch_normalization=(False,),
+        class_token=(True,),
+        normalization_before_blocks=(False,),
+        attention_dimension=(None, config.model_dimension),
+        attention_projection=(True,),
+        query_key_normalization=(False,),
+        pre_logits_dimension=(None,),
+        final_normalization=("before-pool",),
+        positions=("rotary",) if kind == "dinov3_vit" else ("learnable",),
+        layer_scale=(None,) if kind in ("vit", "deit") else (config.layer_scale,),
+    )
+    dinov2 = kind.startswith("dinov2")
+    refuse(
+        f"huggingface ({kind})",
+        config,
+        pool=("class-mean",) if dinov2 and config.number_of_classes else ("class",),
+        activation=tuple(huggingface_folder.ACTIVATIONS) if kind in ("vit", "deit") else ("gelu", "swiglu"),
+        prefix_positions=("class",)
+        if config.number_of_register_tokens and dinov2
+        else (config.prefix_positions,),
+        number_of_register_tokens=(0,)
+        if kind in ("vit", "deit", "dinov2")
+        else (config.number_of_register_tokens,),
+        number_of_classes=(0,) if kind == "dinov3_vit" else (config.number_of_classes,),
+        attention_projection_bias=(True,) if kind != "dinov3_vit" else (config.attention_projection_bias,),
+    )
+    if kind != "dinov3_vit":
+        refuse("huggingface", config, query_bias=(config.value_bias,), key_bias=(config.value_bias,))
+    huggingface_folder.check_hidden_dimension(config)
+
+
+def _name(name: str) -> str:
+    for prefix in PREFIXES:
+        if name.startswith(f"{prefix}."):
+            name = name.removeprefix(f"{prefix}.")
+            break
+    for pattern, file_name in _OF_RELEASE_5:
+        if match := re.fullmatch(pattern, name):
+            name = match.expand(file_name)
+    return re.sub(r"(\.attention\.attention)\.(q|k|v)\.", lambda m: f"{m[1]}.{_LETTERS[m[2]]}.", name)
+
+
+def _embeddings(config: ViTConfig, patch: str = "embeddings.patch_embeddings.projection") -> list[Rule]:
+    table = [*patches(patch, config), rule("embeddings.cls_token", "prefix_tokens.class_token.tokens")]
+    if config.distillation_token:
+        table.append(rule("embeddings.distillation_token", "prefix_tokens.distillation_token.tokens"))
+    if config.number_of_register_tokens:
+        table.append(rule("embeddings.register_tokens", "prefix_tokens.registers.tokens"))
+    if config.positions == "learnable":
+        table.append(rule("embeddings.position_embeddings", "positions.position_embeddings"))
+    return table
+
+
+def _layers_of_vit(config: ViTConfig) -> list[Rule]:
+    layer = "encoder.layer.{layer}"
+    return [
+        *weight_and_bias(f"{layer}.layernorm_before", f"{_OURS}.attention_normalization"),
+        *_attention(f"{layer}.attention.attention", ("query", "key", "value"), config),
+        *weight_and_bias(f"{layer}.attention.output.dense", f"{_OURS}.attention.projection"),
+        *weight_and_bias(f"{layer}.layernorm_after", f"{_OURS}.feed_forward_normalization"),
+        *weight_and_bias(f"{layer}.intermediate.dense", f"{_OURS}.feed_forward.input_layer"),
+        *weight_and_bias(f"{layer}.output.dense", f"{_OURS}.feed_forward.output_layer"),
+    ]
+
+
+def _layers_of_dinov2(config: ViTConfig) -> list[Rule]:
+    layer = "encoder.layer.{layer}"
+    gated = config.activation == "swiglu"
+    first, second = ("weights_in", "weights_out") if gated else ("fc1", "fc2")
+    our_first = "gate_up_layer" if gated else "input_layer"
+    return [
+        *_residual(layer),
+        *_attention(f"{layer}.attention.attention", ("query", "key", "value"), config),
+        *weight_and_bias(f"{layer}.attention.output.dense", f"{_OURS}.attention.projection"),
+        *weight_and_bias(f"{layer}.mlp.{first}", f"{_OURS}.feed_forward.{our_first}"),
+        *weight_and_bias(f"{layer}.mlp.{second}", f"{_OURS}.feed_forward.output_layer"),
+    ]
+
+
+def _layers_of_dinov3(config: ViTConfig) -> list[Rule]:
+    layer, network = "layer.{layer}", f"{_OURS}.feed_forward"
+    first: list[Rule]
+    if config.activation == "swiglu":
+        gate_and_up = (f"{layer}.mlp.gate_proj", f"{layer}.mlp.up_proj")
+        first = weight_and_bias(gate_and_up, f"{network}.gate_up_layer", joined(2))
+    else:
+        first = weight_and_bias(f"{layer}.mlp.up_proj", f"{network}.input_layer")
+    return [
+        *_residual(layer),
+        *_attention(f"{layer}.attention", ("q_proj", "k_proj", "v_proj"), config),
+        *weight_and_bias(
+            f"{layer}.attention.o_proj",
+            f"{_OURS}.attention.projection",
+            bias=config.attention_projection_bias,
+        ),
+        *first,
+        *weight_and_bias(f"{layer}.mlp.down_proj", f"{network}.output_layer"),
+    ]
+
+
+def _residual(layer: str) -> list[Rule]:
+    """The norms and scales of DINOv2 and DINOv3."""
+    return [
+        *weight_and_bias(f"{layer}.norm1", f"{_OURS}.attention_normalization"),
+        *weight_and_bias(f"{layer}.norm2", f"{_OURS}.feed_forward_normalization"),
+        rule(f"{layer}.layer_scale1.lambda1", f"{_OURS}.attention_scale.scale"),
+        rule(f"{layer}.layer_scale2.lambda1", f"{_OURS}.feed_forward_scale.scale"),
+    ]
+
+
+def _attention(place: str, names: tuple[str, str, str], config: ViTConfig) -> list[Rule]:
+    """Queries, keys and values, which are three layers there; biases that are not there are in none."""
+    ours = f"{_OURS}.attention.query_key_value"
+    table = [rule(tuple(f"{place}.{name}.weight" for name in names), f"{ours}.weight", joined(3))]
+    has_bias = (config.query_bias, config.key_bias, config.value_bias)
+    biased = tuple(f"{place}.{name}.bias" for name, has in zip(names, has_bias, strict=True) if has)
+    return [*table, *([rule(biased, f"{ours}.bias", joined(len(biased)))] if biased else [])]
+
+
+def _head(config: ViTConfig) -> list[Rule]:
+    if not config.number_of_classes:
+        return []
+    if not config.distillation_token:
+        return weight_and_bias("classifier", "head.classifier")
+    return [
+        *weight_and_bias("cls_classifier", "head.classifier"),
+        *weight_and_bias("distillation_classifier", "head.distillation_classifier"),
+    ]
+
+
+def _recognises(tensors: Mapping[str, Tensor]) -> bool:
+    names = canonical(tensors)
+    kernels: tuple[Literal["weight", "projection.weight"], ...] = ("weight", "projection.weight")
+    return any(f"embeddings.patch_embeddings.{name}" in names for name in kernels)
+
+
+HUGGINGFACE = Format(
+    name="huggingface",
+    recognises=_recognises,
+    canonical=canonical,
+    describe=huggingface_folder.describe,
+    rules=rules,
+    aside=(r"embeddings\.mask_token", r"pooler\..*", r"decoder\..*"),
+    check=check,
+    write=huggingface_folder.write,
+    reference=huggingface_folder.reference,
+    silent=huggingface_folder.SILENT,
+)

@@ -1,0 +1,301 @@
+"""The folder of a transformers model: `config.json`, `preprocessor_config.json`, `model.safetensors`."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Interpolation, Preprocessing
+from vision_transformers.errors import UsageFailure
+from vision_transformers.files import write_json
+from vision_transformers.model.config import Activation, ViTConfig
+from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.format import SILENT as OF_MOST
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.model_folder import ModelDescription, write_tensors
+from vision_transformers.weights.report import Report
+
+Family = Literal["vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit"]
+PREFIXES = ("vit", "deit", "dinov2_with_registers", "dinov2", "model")
+"""Of the encoder's names in a model that has a head."""
+ACTIVATIONS: dict[Activation, str] = {
+    "gelu": "gelu",
+    "gelu-tanh": "gelu_pytorch_tanh",
+    "quick-gelu": "quick_gelu",
+}
+SILENT = (*OF_MOST, "prefix_positions")
+_HEADS = {
+    "vit": "ViTForImageClassification",
+    "deit": "DeiTForImageClassificationWithTeacher",
+    "dinov2": "Dinov2ForImageClassification",
+    "dinov2_with_registers": "Dinov2WithRegistersForImageClassification",
+}
+_BODIES = {
+    "vit": "ViTModel",
+    "deit": "DeiTModel",
+    "dinov2": "Dinov2Model",
+    "dinov2_with_registers": "Dinov2WithRegistersModel",
+    "dinov3_vit": "DINOv3ViTModel",
+}
+_PROCESSORS = {"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor"}
+_RESAMPLE: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic")
+"""By Pillow's number."""
+
+
+def family(config: ViTConfig) -> Family:
+    """Which of transformers' models an architecture is."""
+    if config.positions == "rotary":
+        return "dinov3_vit"
+    if config.layer_scale is not None:
+        return "dinov2_with_registers" if config.number_of_register_tokens else "dinov2"
+    return "deit" if config.distillation_token else "vit"
+
+
+def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
+    """Architecture, preprocessing and class names, from `config.json` and the tensors' names and shapes.
+
+    Raises:
+        UsageFailure: there is no `config.json`, or it is of another model.
+    """
+    config = foreign.config
+    if config is None:
+        raise UsageFailure(
+            f"{foreign.path} has no config.json beside its weights, which transformers always writes: "
+            "copy it there, or say another --from"
+        )
+    kind = config.get("model_type")
+    if kind not in (*get_args(Family), "vit_mae"):
+        known = ", ".join((*get_args(Family), "vit_mae"))
+        raise UsageFailure(f"the config is of a model {kind!r}: known here are {known}")
+    model = _architecture(foreign.tensors, config, str(kind), given)
+    names = config.get("id2label") or {}
+    classes = given.classes or tuple(str(names[key]) for key in sorted(names, key=int))
+    if not model.number_of_classes:
+        classes = ()
+    return ModelDescription(model, _preprocessing(foreign.preprocessor, model, report), classes)
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes what `AutoModelForImageClassification.from_pretrained` reads, or `AutoModel` without a head."""
+    model = description.model
+    kind = family(model)
+    if model.number_of_classes:
+        prefix = f"{kind}."
+        tensors = {
+            name if "classifier." in name else f"{prefix}{name}": tensor for name, tensor in tensors.items()
+        }
+    write_tensors(folder / "model.safetensors", tensors)
+    write_json(folder / "config.json", _config(description, kind))
+    write_json(folder / "preprocessor_config.json", _processor(description.preprocessing, kind))
+
+
+def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
+    """The model as transformers builds it from a folder.
+
+    Raises:
+        UsageFailure: transformers is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise UsageFailure("--verify needs transformers: pip install transformers") from error
+    if description.model.number_of_classes:
+        heads = {"deit": "DeiTForImageClassificationWithTeacher"}
+        name = heads.get(family(description.model), "AutoModelForImageClassification")
+        model = getattr(transformers, name).from_pretrained(path).eval()
+        return lambda images: torch.as_tensor(model(images).logits)
+    body = transformers.AutoModel.from_pretrained(path).eval()
+    class_mean = description.model.pool == "class-mean"
+
+    def features(images: Tensor) -> Tensor:
+        tokens = torch.as_tensor(body(images).last_hidden_state)
+        patches = tokens[:, description.model.number_of_prefix_tokens :]
+        return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1) if class_mean else tokens[:, 0]
+
+    return features
+
+
+def check_hidden_dimension(config: ViTConfig) -> None:
+    """DINOv2 stores a whole ratio, and not the width.
+
+    Raises:
+        UsageFailure: no ratio gives the hidden dimension.
+    """
+    if family(config).startswith("dinov2") and _of_ratio(config, _ratio(config)) != config.hidden_dimension:
+        raise UsageFailure(
+            f"huggingface ({family(config)}) cannot express hidden_dimension={config.hidden_dimension}: "
+            f"the nearest is {_of_ratio(config, _ratio(config))}"
+        )
+
+
+def _architecture(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], kind: str, given: Given
+) -> ViTConfig:
+    width = int(config["hidden_size"])
+    gated = bool(config.get("use_swiglu_ffn") or config.get("use_gated_mlp"))
+    registers = (
+        tensors["embeddings.register_tokens"].shape[1] if "embeddings.register_tokens" in tensors else 0
+    )
+    classifier = next(
+        (tensors[name] for name in ("classifier.weight", "cls_classifier.weight") if name in tensors), None
+    )
+    dinov3 = kind == "dinov3_vit"
+    first = "layer.0.attention" if dinov3 else "encoder.layer.0.attention.attention"
+    names = ("q_proj", "k_proj", "v_proj") if dinov3 else ("query", "key", "value")
+    query, key, value = (f"{first}.{name}.bias" in tensors for name in names)
+    dinov2 = kind.startswith("dinov2")
+    return ViTConfig(
+        patch_shape=_pair(config["patch_size"]),
+        model_dimension=width,
+        number_of_layers=int(config["num_hidden_layers"]),
+        number_of_heads=given.number_of_heads or int(config["num_attention_heads"]),
+        hidden_dimension=_hidden(tensors, kind, gated),
+        number_of_channels=int(config.get("num_channels", 3)),
+        number_of_classes=0 if classifier is None else classifier.shape[0],
+        max_image_shape=given.max_image_shape or _pair(config["image_size"]),
+        distillation_token="embeddings.distillation_token" in tensors,
+        number_of_register_tokens=registers,
+        positions="rotary" if dinov3 else "learnable",
+        prefix_positions="class" if dinov2 and registers else "all",
+        position_resize="bicubic-antialias" if registers and dinov2 else "bicubic",
+        rotary_base=float(config.get("rope_theta", 100.0)),
+        normalization_epsilon=given.normalization_epsilon or float(config.get("layer_norm_eps", 1e-12)),
+        activation="swiglu" if gated else _activation(config, given),
+        query_bias=query,
+        key_bias=key,
+        value_bias=value,
+        attention_projection_bias=not dinov3 or f"{first}.o_proj.bias" in tensors,
+        layer_scale=float(config.get("layerscale_value", 1.0)) if dinov2 or dinov3 else None,
+        pool=given.pool or ("class-mean" if dinov2 and classifier is not None else "class"),
+    )
+
+
+def _hidden(tensors: Mapping[str, Tensor], kind: str, gated: bool) -> int:
+    """The width inside the feed-forward networks, from the second layer's weight."""
+    place = {
+        "dinov3_vit": "layer.0.mlp.down_proj",
+        "vit": "encoder.layer.0.output.dense",
+        "deit": "encoder.layer.0.output.dense",
+        "vit_mae": "encoder.layer.0.output.dense",
+    }.get(kind, f"encoder.layer.0.mlp.{'weights_out' if gated else 'fc2'}")
+    if f"{place}.weight" not in tensors:
+        raise UsageFailure(f"there is no tensor {place}.weight, which a model {kind!r} has: check the files")
+    return tensors[f"{place}.weight"].shape[1]
+
+
+def _activation(config: Mapping[str, Any], given: Given) -> Activation:
+    if given.activation is not None:
+        return given.activation
+    named = {theirs: ours for ours, theirs in ACTIVATIONS.items()} | {"gelu_new": "gelu-tanh"}
+    asked = str(config.get("hidden_act", "gelu"))
+    if asked not in named:
+        raise UsageFailure(f"hidden_act is {asked!r}: {', '.join(named)} are known here")
+    return named[asked]
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    rows, columns = (size, size) if isinstance(size, int) else size
+    return int(rows), int(columns)
+
+
+def _preprocessing(processor: Mapping[str, Any] | None, model: ViTConfig, report: Report) -> Preprocessing:
+    channels: Any = model.number_of_channels
+    if processor is None:
+        report.notes.append("no preprocessor_config.json lies there: mean and std 0.5, squashed, bilinear")
+        return Preprocessing(model.max_image_shape, channels)
+    size = processor.get("size", {})
+    size = {"height": size, "width": size} if isinstance(size, int) else size
+    resample = _RESAMPLE[int(processor.get("resample", 2))]
+    normalised = processor.get("do_normalize", True)
+    mean = tuple(processor.get("image_mean", (0.5,))) if normalised else (0.0,)
+    std = tuple(processor.get("image_std", (0.5,))) if normalised else (1.0,)
+    if not processor.get("do_center_crop"):
+        shape = (size["height"], size["width"]) if "height" in size else _pair(size["shortest_edge"])
+        return Preprocessing(shape, channels, "squash", 1.0, resample, mean, std)
+    crop = processor.get("crop_size", size)
+    shape = _pair(crop) if isinstance(crop, int) else (crop["height"], crop["width"])
+    edge = int(size["shortest_edge"] if "shortest_edge" in size else size["height"])
+    return Preprocessing(shape, channels, "center", min(shape) / edge, resample, mean, std)
+
+
+def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:
+    rows, columns = preprocessing.size
+    mean, std = (
+        list(values) * (preprocessing.channels if len(values) == 1 else 1)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    crops = preprocessing.crop == "center"
+    edge = round(min(rows, columns) / preprocessing.crop_fraction)
+    return {
+        "image_processor_type": "BitImageProcessor" if crops else _PROCESSORS.get(kind, "ViTImageProcessor"),
+        "do_resize": True,
+        "size": {"shortest_edge": edge} if crops else {"height": rows, "width": columns},
+        "resample": _RESAMPLE.index(preprocessing.interpolation),
+        "do_center_crop": crops,
+        "crop_size": {"height": rows, "width": columns},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": mean,
+        "image_std": std,
+    }
+
+
+def _config(description: ModelDescription, kind: Family) -> dict[str, Any]:
+    model = description.model
+    rows, columns = model.max_image_shape
+    patch_rows, patch_columns = model.patch_shape
+    content: dict[str, Any] = {
+        "architectures": [_HEADS[kind] if model.number_of_classes else _BODIES[kind]],
+        "model_type": kind,
+        "hidden_size": model.model_dimension,
+        "num_hidden_layers": model.number_of_layers,
+        "num_attention_heads": model.number_of_heads,
+        "intermediate_size": model.hidden_dimension,
+        "hidden_act": ACTIVATIONS.get(model.activation, "silu" if kind == "dinov3_vit" else "gelu"),
+        "layer_norm_eps": model.normalization_epsilon,
+        "image_size": rows if rows == columns else [rows, columns],
+        "patch_size": patch_rows if patch_rows == patch_columns else [patch_rows, patch_columns],
+        "num_channels": model.number_of_channels,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+    if kind == "dinov3_vit":
+        content |= {
+            "query_bias": model.query_bias,
+            "key_bias": model.key_bias,
+            "value_bias": model.value_bias,
+            "proj_bias": model.attention_projection_bias,
+            "use_gated_mlp": model.activation == "swiglu",
+            "num_register_tokens": model.number_of_register_tokens,
+            "rope_theta": model.rotary_base,
+            "layerscale_value": model.layer_scale,
+        }
+    else:
+        content["qkv_bias"] = model.value_bias
+    if kind.startswith("dinov2"):
+        del content["intermediate_size"]
+        content |= {
+            "mlp_ratio": _ratio(model),
+            "use_swiglu_ffn": model.activation == "swiglu",
+            "layerscale_value": model.layer_scale,
+        }
+        if model.number_of_register_tokens:
+            content["num_register_tokens"] = model.number_of_register_tokens
+    if description.classes:
+        content["id2label"] = {str(place): name for place, name in enumerate(description.classes)}
+        content["label2id"] = {name: place for place, name in enumerate(description.classes)}
+    return content
+
+
+def _ratio(model: ViTConfig) -> int:
+    """DINOv2's ratio, a whole number, of whose product with the width a gated network keeps two thirds."""
+    ratio = model.hidden_dimension / model.model_dimension
+    return max(1, round(ratio * 3 / 2 if model.activation == "swiglu" else ratio))
+
+
+def _of_ratio(model: ViTConfig, ratio: int) -> int:
+    hidden = model.model_dimension * ratio
+    return (int(hidden * 2 / 3) + 7) // 8 * 8 if model.activation == "swiglu" else hidden

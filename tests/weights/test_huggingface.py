@@ -1,0 +1,162 @@
+"""Weights come from transformers and go to it, unchanged, and transformers computes the same with them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.parity.weights import assert_same_outputs, randomise
+from tests.photographs import noise
+from tests.weights.portable import check_reference, check_round_trip, outputs, portable
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.huggingface import HUGGINGFACE
+from vision_transformers.weights.report import Report
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+DINOV2: dict[str, Any] = {"layer_scale": 1.0, "pool": "class-mean", "hidden_dimension": 128}
+DINOV3: dict[str, Any] = {
+    "positions": "rotary",
+    "number_of_register_tokens": 4,
+    "layer_scale": 1.0,
+    "normalization_epsilon": 1e-5,
+    "number_of_classes": 0,
+    "key_bias": False,
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ViT": {},
+    "ViT without biases of queries, keys and values": {
+        "query_bias": False,
+        "key_bias": False,
+        "value_bias": False,
+    },
+    "ViT with tanh GELU": {"activation": "gelu-tanh", "normalization_epsilon": 1e-12},
+    "ViT without a head": {"number_of_classes": 0},
+    "ViT for grey oblong images": {
+        "number_of_channels": 1,
+        "max_image_shape": (32, 48),
+        "patch_shape": (8, 16),
+    },
+    "DeiT with teacher": {"distillation_token": True},
+    "DINOv2": DINOV2,
+    "DINOv2 without a head": DINOV2 | {"number_of_classes": 0, "pool": "class"},
+    "DINOv2 with SwiGLU": DINOV2 | {"activation": "swiglu", "hidden_dimension": 88},
+    "DINOv2 with registers": DINOV2 | {"number_of_register_tokens": 4, "prefix_positions": "class"},
+    "DINOv3": DINOV3,
+    "DINOv3 with SwiGLU": DINOV3 | {"activation": "swiglu", "query_bias": False, "value_bias": False},
+    "convolutional": {"patch_extractor": "convolutional", "position_resize": "bicubic", "dropout": 0.1},
+}
+
+
+@pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
+def test_transformers_computes_the_same_from_what_was_written(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    check_reference(portable(**options), HUGGINGFACE, tmp_path / "hub")
+
+
+@pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
+def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
+    check_round_trip(portable(**options), HUGGINGFACE, tmp_path / "hub")
+
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "image_size": 32,
+    "patch_size": 8,
+}
+RATIO = {name: size for name, size in SIZES.items() if name != "intermediate_size"} | {"mlp_ratio": 4}
+LABELS = {"id2label": {0: "cat", 1: "dog", 2: "owl"}, "label2id": {"cat": 0, "dog": 1, "owl": 2}}
+
+
+def saved_models() -> dict[str, Any]:
+    """One of each family, as transformers makes it."""
+    return {
+        "ViTForImageClassification": transformers.ViTConfig(**SIZES, **LABELS),
+        "ViTModel": transformers.ViTConfig(**SIZES),
+        "DeiTForImageClassificationWithTeacher": transformers.DeiTConfig(**SIZES, **LABELS),
+        "Dinov2ForImageClassification": transformers.Dinov2Config(**RATIO, **LABELS),
+        "Dinov2Model": transformers.Dinov2Config(**RATIO, use_swiglu_ffn=True),
+        "Dinov2WithRegistersModel": transformers.Dinov2WithRegistersConfig(**RATIO, num_register_tokens=4),
+        "DINOv3ViTModel": transformers.DINOv3ViTConfig(**SIZES, num_register_tokens=4),
+    }
+
+
+@pytest.mark.parametrize("name", list(saved_models()))
+def test_what_transformers_saves_is_read_and_written_back_with_the_same_bytes(
+    name: str, tmp_path: Path
+) -> None:
+    theirs = getattr(transformers, name)(saved_models()[name])
+    randomise(theirs)
+    theirs.save_pretrained(tmp_path / "hub")
+    report = Report()
+    found = import_model(tmp_path / "hub", HUGGINGFACE, Given(), report)
+    assert report.left_out == []
+    images, ours = outputs(found)
+    with torch.no_grad():
+        result = theirs.eval()(images)
+    assert_same_outputs(ours, result.logits if "logits" in result else result.last_hidden_state[:, 0])
+    assert found.description.classes == (("cat", "dog", "owl") if "logits" in result else ())
+    write_native(tmp_path / "native", found)
+    export_model(tmp_path / "back", read_native(tmp_path / "native"), HUGGINGFACE, Report())
+    back = getattr(transformers, name).from_pretrained(tmp_path / "back").state_dict()
+    assert back.keys() == theirs.state_dict().keys()
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(back[key], value), key
+
+
+def test_names_of_release_5_in_memory_are_read(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    theirs = transformers.ViTForImageClassification(transformers.ViTConfig(**SIZES, **LABELS))
+    randomise(theirs)
+    theirs.save_pretrained(tmp_path)
+    expected = import_model(tmp_path, HUGGINGFACE, Given(), Report()).weights
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    found = import_model(tmp_path, HUGGINGFACE, Given(), Report()).weights
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("crop", ["squash", "center"])
+def test_its_processor_sees_nearly_the_same_pixels(crop: str, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from vision_transformers.data.batches import normalise
+    from vision_transformers.data.resizing import resize, to_pixels
+
+    model = portable()
+    preprocessing = replace(model.description.preprocessing, crop=crop)
+    model = replace(model, description=replace(model.description, preprocessing=preprocessing))
+    export_model(tmp_path / "hub", model, HUGGINGFACE, Report())
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "hub")
+    picture = Image.fromarray(noise(1, 64, 64))
+    theirs = processor(picture, return_tensors="pt")["pixel_values"]
+    ours = normalise(to_pixels(resize(picture, preprocessing))[None], preprocessing)
+    assert np.abs((ours - theirs).numpy()).max() <= 2 / 255 / 0.2
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"pool": "mean"}, "pool='mean'"),
+        ({"class_token": False, "pool": "mean"}, "class_token=False"),
+        ({"positions": "none"}, "positions='none'"),
+        ({"number_of_register_tokens": 2}, "number_of_register_tokens=2"),
+        ({"key_bias": False}, "key_bias=False"),
+        (DINOV2 | {"activation": "swiglu", "hidden_dimension": 43}, "hidden_dimension=43"),
+    ],
+)
+def test_what_transformers_cannot_express_is_refused_by_name(
+    options: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageFailure, match=f"cannot express {named}"):
+        export_model(tmp_path / "hub", portable(**options), HUGGINGFACE, Report())
+    assert not (tmp_path / "hub").exists()
