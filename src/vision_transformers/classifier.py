@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,12 +18,16 @@ from vision_transformers.files import write_folder
 from vision_transformers.model.vit import ViT
 from vision_transformers.runtime.device import resolve_device
 from vision_transformers.runtime.precision import ResolvedPrecision, autocast
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.table import NATIVE, read_any
 from vision_transformers.weights.model_folder import (
     ModelDescription,
     find_model_folder,
     read_model,
     write_model,
 )
+from vision_transformers.weights.places import local_path
+from vision_transformers.weights.report import Report
 
 BATCH_SIZE = 64
 
@@ -250,22 +253,29 @@ def _is_batch(images: object) -> bool:
 
 def load(
     path: Path | str,
-    format: Literal["native"] = "native",
+    format: str = NATIVE,
     device: str = "auto",
     precision: ResolvedPrecision = "float32",
 ) -> Classifier:
     """Reads a model and what belongs to it.
 
     Args:
-        path: a run folder or a model folder.
-        format: whose files they are; `native` is this project's model folder.
+        path: a run folder or a model folder; of other formats, a file of weights or a folder with one, or
+            `hf:OWNER/NAME@REVISION`.
+        format: whose files they are: `native` is this project's model folder; else as of `vit convert`.
         device: where the model computes: `auto`, `cpu`, `cuda`, ...
         precision: of its matrix products.
 
     Raises:
-        UsageFailure: there is no model at that path, or its format is not known.
-        Failure: its files are damaged.
+        UsageFailure: there is no model at that path, its format is not known, or it is of another.
+        Failure: its files are damaged, or hold tensors that nobody knows.
     """
-    if format != "native":
-        raise UsageFailure(f"format {format!r} is not known: this release reads 'native'")
-    return Classifier(*read_model(find_model_folder(Path(path))), device=device, precision=precision)
+    if format == NATIVE:
+        return Classifier(*read_model(find_model_folder(Path(path))), device=device, precision=precision)
+    report = Report()
+    read = read_any(local_path(str(path)), format, Given(), report)
+    report.check(())
+    with torch.device("meta"):
+        model = ViT.from_config(read.description.model)
+    model.load_state_dict({name: value.float() for name, value in read.weights.items()}, assign=True)
+    return Classifier(model, read.description, device, precision)

@@ -13,7 +13,7 @@ from unittest.mock import patch
 from vision_transformers.cli.main import main
 
 FROZEN = Path(__file__).parent / "options.txt"
-COMMANDS = ("train", "evaluate", "predict", "report")
+COMMANDS = ("train", "evaluate", "predict", "convert", "report")
 
 
 def options_of(command: str) -> list[str]:

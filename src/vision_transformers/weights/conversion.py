@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import write_folder, write_json
 from vision_transformers.model.vit import ViT
 from vision_transformers.weights.foreign_files import ForeignModel, open_foreign
@@ -22,12 +22,21 @@ from vision_transformers.weights.model_folder import (
     write_model,
     write_tensors,
 )
-from vision_transformers.weights.report import Report, Row
-from vision_transformers.weights.rules import NAMED, names_of, read_by, write_by
+from vision_transformers.weights.report import NAMED, Report, Row
+from vision_transformers.weights.rules import names_of, read_by, write_by
 
 SIDECAR = "vision_transformers.json"
 """Beside exported weights: what their format cannot say."""
 ASIDE = re.compile(r"kept-aside\.(?P<format>[a-z-]+)\.safetensors")
+
+
+class NotThisFormat(UsageFailure):
+    """The file is not what it is said to be."""
+
+    def __init__(self, path: Path, format: str, tensors: Mapping[str, Tensor]) -> None:
+        names = ", ".join(list(tensors)[:NAMED])
+        super().__init__(f"{path} is not of the format {format}: its tensors are called {names}, ...")
+        self.tensors = tensors
 
 
 @dataclass(frozen=True)
@@ -54,13 +63,13 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     whether that is allowed is the caller's to judge.
 
     Raises:
-        UsageFailure: there is no such file, or the architecture is not told.
+        UsageFailure: there is no such file, it is of another format, or the architecture is not told.
         Failure: the file is damaged, or its tensors do not fit the architecture.
     """
     opened = open_foreign(path)
+    if not format.recognises(opened.tensors):
+        raise NotThisFormat(path, format.name, opened.tensors)
     foreign = replace(opened, tensors=format.canonical(opened.tensors))
-    if not foreign.tensors:
-        raise Failure(f"{path} holds no tensors of a model in the format {format.name}")
     description = _with_sidecar(format.describe(foreign, given, report), foreign, format, report)
     rules, layers = format.rules(description.model), description.model.number_of_layers
     weights = read_by(rules, layers, foreign.tensors, report)

@@ -6,7 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
+from vision_transformers.errors import Failure
 from vision_transformers.weights.transformations import Transformation
+
+KINDS = ("matched", "renamed", "transformed", "resized", "newly_made", "kept_aside", "left_out")
+NAMED = 5
+"""How many tensors an error names."""
 
 Named = tuple[str, tuple[int, ...]]
 """A tensor's name and shape."""
@@ -73,24 +78,51 @@ class Report:
         """Enters tensors under `resized`, `newly_made`, `kept_aside` or `left_out`."""
         getattr(self, kind).append(Change(before, after, how))
 
+    def check(self, allowed: Sequence[str]) -> None:
+        """Compares what was left out or newly made with what is allowed.
+
+        Args:
+            allowed: names of tensors, or their beginnings up to a dot, such as `head`.
+
+        Raises:
+            Failure: names what is not allowed.
+        """
+        for kind, row_of in (("left_out", "before"), ("newly_made", "after")):
+            changes: list[Change] = getattr(self, kind)
+            names = [name for change in changes for name, _ in getattr(change, row_of).tensors]
+            wrong = [name for name in names if not any(_is_below(name, place) for place in allowed)]
+            if wrong:
+                what = "left out" if kind == "left_out" else "newly made"
+                listed = "\n  ".join(wrong[:NAMED])
+                more = f"\n  and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+                raise Failure(
+                    f"{len(wrong)} tensors would be {what}:\n  {listed}{more}\n"
+                    "Where that is meant, name them or what they begin with: --allow NAME ..."
+                )
+
+    def summary(self) -> str:
+        """A line for each kind that there is, and the notes."""
+        lines = []
+        for kind in KINDS:
+            changes = getattr(self, kind)
+            if changes:
+                count = sum(len(change.before.tensors or change.after.tensors) for change in changes)
+                lines.append(f"{kind.replace('_', ' '):<12} {count:>5} tensors")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: for each kind, the tensors before and after."""
-        kinds = (
-            "matched",
-            "renamed",
-            "transformed",
-            "resized",
-            "newly_made",
-            "kept_aside",
-            "left_out",
-        )
         return {
             kind: [
                 {"before": _named(change.before), "after": _named(change.after), "how": change.how}
                 for change in getattr(self, kind)
             ]
-            for kind in kinds
+            for kind in KINDS
         } | {"notes": self.notes}
+
+
+def _is_below(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}.")
 
 
 def _named(row: Row) -> list[dict[str, Any]]:

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vision_transformers.errors import Failure
-from vision_transformers.weights.report import Report, Row
+from vision_transformers.weights.report import NAMED, Report, Row
 from vision_transformers.weights.transformations import SAME, Transformation
-
-NAMED = 5
-"""How many tensors an error names."""
 
 
 @dataclass(frozen=True)

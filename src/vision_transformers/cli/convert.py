@@ -1,0 +1,138 @@
+"""`vit convert SOURCE TARGET --from FORMAT --to FORMAT`: from anybody's files to anybody's."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from vision_transformers.weights.conversion import PortableModel
+    from vision_transformers.weights.report import Report
+
+FormatName = Literal["native", "timm", "huggingface", "torchvision"]
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """A model, and what it is to become."""
+
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """A file of weights, a folder with one, a run, or hf:OWNER/NAME@REVISION."""
+    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
+    """The folder to make."""
+    source_format: Annotated[FormatName, tyro.conf.arg(name="from")]
+    """Whose files the source is; native is this project's model folder."""
+    target_format: Annotated[FormatName, tyro.conf.arg(name="to")]
+    """Whose files to write."""
+    verify: bool = False
+    """Let the other library compute too, and print the largest difference; more than 1e-5 is a failure."""
+    report: Path | None = None
+    """File for what became of every tensor, as JSON."""
+    allow: tuple[str, ...] = ()
+    """Tensors that may be left out or newly made: names, or what they begin with, such as head."""
+    classes: Path | None = None
+    """File with a class name on each line, or a JSON list, where the source has no names."""
+    preset: str | None = None
+    """A named architecture, such as ViT-B/16, for what the files do not tell."""
+    number_of_heads: int | None = None
+    """Attention heads of each encoder, where the files do not tell."""
+    normalization_epsilon: float | None = None
+    """Epsilon of every LayerNorm, where the files do not tell."""
+    activation: Literal["gelu", "gelu-tanh", "quick-gelu", "swiglu"] | None = None
+    """Between the layers of the feed-forward networks, where the files do not tell."""
+    pool: Literal["class", "mean", "mean-all", "class-mean", "attention"] | None = None
+    """What the head reads, where the files do not tell."""
+    max_image_shape: tuple[int, int] | None = None
+    """Rows and columns of pixels that the positions are made for, where the files do not tell."""
+
+
+def main(arguments: list[str]) -> int:
+    """Converts as the arguments say; returns the exit code."""
+    description = "From anybody's files to anybody's, with a report of every tensor."
+    options = tyro.cli(ConvertOptions, prog="vit convert", description=description, args=arguments)
+    if options.target.exists() and not (options.target.is_dir() and not any(options.target.iterdir())):
+        raise UsageFailure(f"{options.target} is there already: choose another target, or remove it first")
+    if options.source_format == options.target_format:
+        raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
+    _convert(options)
+    print(f"written        {options.target}")
+    return 0
+
+
+def _convert(options: ConvertOptions) -> None:
+    from vision_transformers.weights.conversion import export_model, write_native
+    from vision_transformers.weights.formats.table import FORMATS, NATIVE, read_any
+    from vision_transformers.weights.places import local_path
+    from vision_transformers.weights.report import Report
+
+    reading, writing = Report(), Report()
+    source = local_path(options.source)
+    model = read_any(source, options.source_format, _given(options), reading)
+    reading.check(options.allow)
+    if options.verify and options.source_format != NATIVE:
+        _verify(model, options.source_format, source)
+
+    def further(written: Path) -> None:
+        writing.check(options.allow)
+        if options.verify and options.target_format != NATIVE:
+            _verify(model, options.target_format, written)
+
+    if options.target_format == NATIVE:
+        _check_classes(model)
+        write_native(options.target, model, further)
+    else:
+        export_model(options.target, model, FORMATS[options.target_format], writing, further)
+    _print("read", reading)
+    _print("written", writing)
+    if options.report is not None:
+        write_json(options.report, {"read": reading.to_json(), "written": writing.to_json()})
+
+
+def _given(options: ConvertOptions) -> Any:
+    from vision_transformers.weights.format import Given
+
+    names = ("preset", "number_of_heads", "normalization_epsilon", "activation", "pool", "max_image_shape")
+    given = Given(**{name: getattr(options, name) for name in names})
+    return given if options.classes is None else replace(given, classes=_read_classes(options.classes))
+
+
+def _read_classes(file: Path) -> tuple[str, ...]:
+    if not file.exists():
+        raise UsageFailure(f"there is no file {file}: --classes names one with a class name on each line")
+    if file.suffix == ".json":
+        return tuple(str(name) for name in read_json(file))
+    return tuple(file.read_text(encoding="utf-8").splitlines())
+
+
+def _check_classes(model: "PortableModel") -> None:
+    logits, names = model.description.model.number_of_classes, len(model.description.classes)
+    if logits != names:
+        raise UsageFailure(
+            f"the model has {logits} classes and {names} class names: "
+            "give them with --classes FILE, one on each line"
+        )
+
+
+def _verify(model: "PortableModel", format: str, path: Path) -> None:
+    from vision_transformers.weights.formats.table import FORMATS
+    from vision_transformers.weights.verification import compare
+
+    reference = FORMATS[format].reference
+    if reference is None:
+        raise UsageFailure(f"no library can be installed to verify {format} with: leave --verify out")
+    difference = compare(model, reference(path, model.description))
+    print(
+        f"verified       {format} computes the same: largest difference {difference.largest:.1e} "
+        f"where outputs reach {difference.largest_output:.2f}"
+    )
+    if not difference.is_small:
+        raise Failure(f"{format} computes something else from {path}: nothing was written")
+
+
+def _print(what: str, report: "Report") -> None:
+    for line in report.summary().splitlines():
+        print(f"{what:<14} {line}")

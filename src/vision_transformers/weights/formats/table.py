@@ -1,0 +1,36 @@
+"""All foreign formats, by name."""
+
+from pathlib import Path
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.weights.conversion import NotThisFormat, PortableModel, import_model, read_native
+from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.formats.huggingface import HUGGINGFACE
+from vision_transformers.weights.formats.timm import TIMM
+from vision_transformers.weights.formats.torchvision import TORCHVISION
+from vision_transformers.weights.model_folder import find_model_folder
+from vision_transformers.weights.report import Report
+
+NATIVE = "native"
+FORMATS: dict[str, Format] = {format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION)}
+
+
+def read_any(path: Path, format: str, given: Given, report: Report) -> PortableModel:
+    """Reads a model of any format, this project's own among them.
+
+    Raises:
+        UsageFailure: the format is not known, or the files are of another, which is then named.
+        Failure: as `import_model`.
+    """
+    if format == NATIVE:
+        return read_native(find_model_folder(path))
+    if format not in FORMATS:
+        raise UsageFailure(f"format {format!r} is not known: known are {', '.join((NATIVE, *FORMATS))}")
+    try:
+        return import_model(path, FORMATS[format], given, report)
+    except NotThisFormat as failure:
+        likely = [each.name for each in FORMATS.values() if each.recognises(failure.tensors)]
+        if (path / "config.json").exists() and "patches.projector.weight" in failure.tensors:
+            likely = [NATIVE]
+        hint = f" They look like {' or '.join(likely)}: say so with the format" if likely else ""
+        raise UsageFailure(f"{failure}.{hint}") from failure

@@ -1,0 +1,160 @@
+"""torchvision's `VisionTransformer` (`vit_b_16` and its kin)."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import UsageFailure
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.formats import weights_alone
+from vision_transformers.weights.formats.parts import patches, refuse, stripped
+from vision_transformers.weights.model_folder import ModelDescription, read_tensors
+from vision_transformers.weights.report import Report
+from vision_transformers.weights.rules import Rule, rule, weight_and_bias
+
+_LAYER, _OURS = "encoder.layers.encoder_layer_{layer}", "transformer.layers.{layer}"
+_HEADS = {768: 12, 1024: 16, 1280: 16}
+
+
+def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published files call the network's layers `linear_1` and `linear_2`; newer ones `0` and `3`."""
+    return {
+        re.sub(r"mlp\.linear_([12])\.", lambda match: f"mlp.{3 * int(match[1]) - 3}.", name): tensor
+        for name, tensor in stripped(tensors).items()
+    }
+
+
+def rules(config: ViTConfig) -> list[Rule]:
+    """The table for an architecture."""
+    attention, ours = f"{_LAYER}.self_attention", f"{_OURS}.attention"
+    table = [
+        *patches("conv_proj", config),
+        rule("class_token", "prefix_tokens.class_token.tokens"),
+        rule("encoder.pos_embedding", "positions.position_embeddings"),
+        *weight_and_bias(f"{_LAYER}.ln_1", f"{_OURS}.attention_normalization"),
+        rule(f"{attention}.in_proj_weight", f"{ours}.query_key_value.weight"),
+        rule(f"{attention}.in_proj_bias", f"{ours}.query_key_value.bias"),
+        *weight_and_bias(f"{attention}.out_proj", f"{ours}.projection"),
+        *weight_and_bias(f"{_LAYER}.ln_2", f"{_OURS}.feed_forward_normalization"),
+        *weight_and_bias(f"{_LAYER}.mlp.0", f"{_OURS}.feed_forward.input_layer"),
+        *weight_and_bias(f"{_LAYER}.mlp.3", f"{_OURS}.feed_forward.output_layer"),
+        *weight_and_bias("encoder.ln", "transformer.normalization"),
+    ]
+    if config.pre_logits_dimension is not None:
+        table += weight_and_bias("heads.pre_logits", "head.pre_logits.0")
+    if config.number_of_classes:
+        table += weight_and_bias("heads.head", "head.classifier")
+    return table
+
+
+def check(config: ViTConfig) -> None:
+    """Raises UsageFailure, with the option's name, if torchvision cannot express the architecture."""
+    refuse(
+        "torchvision",
+        config,
+        number_of_channels=(3,),
+        max_image_shape=((config.max_image_shape[0],) * 2,),
+        patch_shape=((config.patch_shape[0],) * 2,),
+        patch_bias=(True,),
+        patch_normalization=(False,),
+        class_token=(True,),
+        distillation_token=(False,),
+        number_of_register_tokens=(0,),
+        positions=("learnable",),
+        prefix_positions=("all", "class"),
+        normalization_epsilon=(1e-6,),
+        normalization_before_blocks=(False,),
+        activation=("gelu",),
+        query_bias=(True,),
+        key_bias=(True,),
+        value_bias=(True,),
+        attention_dimension=(None, config.model_dimension),
+        attention_projection=(True,),
+        attention_projection_bias=(True,),
+        query_key_normalization=(False,),
+        layer_scale=(None,),
+        pool=("class",),
+        final_normalization=("before-pool",),
+    )
+
+
+def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
+    """From shapes, and what the published models have."""
+    return weights_alone.describe(foreign, given, report, _architecture, _preprocessing)
+
+
+def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
+    """The model as torchvision builds it, with the weights of a folder."""
+    from torchvision.models import VisionTransformer
+
+    model = description.model
+    if not model.number_of_classes:
+        raise UsageFailure("torchvision always has a head: there is nothing to verify features against")
+    theirs = VisionTransformer(
+        model.max_image_shape[0],
+        model.patch_shape[0],
+        model.number_of_layers,
+        model.number_of_heads,
+        model.model_dimension,
+        model.hidden_dimension,
+        num_classes=model.number_of_classes,
+        representation_size=model.pre_logits_dimension,
+    )
+    weights = (
+        read_tensors(path / "model.safetensors") if path.is_dir() else torch.load(path, weights_only=True)
+    )
+    theirs.load_state_dict(weights)
+    theirs.eval()
+    return lambda images: torch.as_tensor(theirs(images))
+
+
+def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
+    kernel = tensors["conv_proj.weight"]
+    patch = (kernel.shape[2], kernel.shape[3])
+    number_of_patches = tensors["encoder.pos_embedding"].shape[1] - 1
+    pre_logits = tensors.get("heads.pre_logits.weight")
+    head = tensors.get("heads.head.weight")
+    return ViTConfig(
+        patch_shape=patch,
+        model_dimension=kernel.shape[0],
+        number_of_layers=weights_alone.layers(tensors, "encoder.layers."),
+        number_of_heads=weights_alone.heads(kernel.shape[0], _HEADS, given, report),
+        hidden_dimension=tensors["encoder.layers.encoder_layer_0.mlp.0.weight"].shape[0],
+        number_of_channels=kernel.shape[1],
+        number_of_classes=0 if head is None else head.shape[0],
+        max_image_shape=weights_alone.image_shape(number_of_patches, patch, given),
+        position_resize="bicubic-aligned-corners",
+        pre_logits_dimension=None if pre_logits is None else pre_logits.shape[0],
+    )
+
+
+def _preprocessing(model: ViTConfig) -> Preprocessing:
+    """Of IMAGENET1K_V1; at 384 pixels and more, of the SWAG weights."""
+    is_swag = model.max_image_shape[0] >= 384
+    return Preprocessing(
+        size=model.max_image_shape,
+        crop="center",
+        crop_fraction=1.0 if is_swag else 224 / 256,
+        interpolation="bicubic" if is_swag else "bilinear",
+        mean=weights_alone.IMAGENET_MEAN,
+        std=weights_alone.IMAGENET_STD,
+    )
+
+
+TORCHVISION = Format(
+    name="torchvision",
+    recognises=lambda tensors: "conv_proj.weight" in stripped(tensors),
+    canonical=canonical,
+    describe=describe,
+    rules=rules,
+    aside=(),
+    check=check,
+    write=weights_alone.write,
+    reference=reference,
+)

@@ -1,0 +1,88 @@
+"""What formats share that are a file of weights and nothing beside it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.presets import preset
+from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.model_folder import (
+    ModelDescription,
+    description_from_json,
+    write_tensors,
+)
+from vision_transformers.weights.report import Report
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def describe(
+    foreign: ForeignModel,
+    given: Given,
+    report: Report,
+    architecture: Callable[[Mapping[str, Tensor], Given, Report], ViTConfig],
+    preprocessing: Callable[[ViTConfig], Preprocessing],
+) -> ModelDescription:
+    """What our own file beside the weights says, if we wrote them; else from shapes and what is given.
+
+    Raises:
+        UsageFailure: shapes do not tell the number of heads or the image's aspect, and nobody gives them.
+        Failure: the tensors are not of this format.
+    """
+    if foreign.sidecar is not None:
+        return description_from_json(foreign.sidecar, foreign.path / "vision_transformers.json")
+    try:
+        model = architecture(foreign.tensors, given, report)
+    except KeyError as error:
+        raise Failure(f"{foreign.path} has no tensor {error}, which this format has: check --from") from error
+    report.notes.append("preprocessing is what the project uses for its published weights")
+    return ModelDescription(model, preprocessing(model), given.classes or ())
+
+
+def heads(width: int, published: Mapping[int, int], given: Given, report: Report) -> int:
+    """Attention heads: given, of the preset, or what the project's published models of that width have.
+
+    Raises:
+        UsageFailure: none of these tells.
+    """
+    if given.number_of_heads is not None:
+        return given.number_of_heads
+    if given.preset is not None:
+        return preset(given.preset).number_of_heads
+    if width not in published:
+        raise UsageFailure(
+            f"shapes do not tell the number of attention heads, and no published model is {width} wide: "
+            "give --number-of-heads or --preset"
+        )
+    report.notes.append(f"{published[width]} attention heads, as the published models of width {width} have")
+    return published[width]
+
+
+def image_shape(patches: int, patch_shape: tuple[int, int], given: Given) -> tuple[int, int]:
+    """Rows and columns of pixels: given, or of a square grid with that many patches.
+
+    Raises:
+        UsageFailure: no square has that many patches.
+    """
+    if given.max_image_shape is not None:
+        return given.max_image_shape
+    side = round(patches**0.5)
+    if side * side != patches:
+        raise UsageFailure(f"{patches} patches are no square: give --max-image-shape ROWS COLUMNS")
+    return side * patch_shape[0], side * patch_shape[1]
+
+
+def layers(tensors: Mapping[str, Tensor], prefix: str) -> int:
+    """How many different names follow a prefix, up to the next dot."""
+    return len({name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)})
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes `model.safetensors`: `load_state_dict(safetensors.torch.load_file(...))` takes it."""
+    del description
+    write_tensors(folder / "model.safetensors", tensors)

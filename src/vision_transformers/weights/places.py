@@ -1,0 +1,36 @@
+"""Where somebody's files lie: on the disk, or on the Hugging Face Hub. A place, never a format."""
+
+import re
+from pathlib import Path
+
+from vision_transformers.errors import Failure, UsageFailure
+
+HUB = "hf:"
+_FILES = ("*.json", "*.safetensors", "*.npz", "*.bin", "*.pth")
+
+
+def local_path(place: str) -> Path:
+    """The path of a place, after `hf:OWNER/NAME@REVISION` was downloaded; the revision may be left out.
+
+    Raises:
+        UsageFailure: the place is no such name, or huggingface_hub, an extra, is not installed.
+        Failure: it cannot be downloaded.
+    """
+    if not place.startswith(HUB):
+        return Path(place).expanduser()
+    match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", place)
+    if match is None:
+        raise UsageFailure(
+            f"{place} is no place on the Hub: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise UsageFailure(
+            'hf: needs huggingface_hub: install it with `pip install "vision_transformers[hub]"`'
+        ) from error
+    try:
+        return Path(snapshot_download(match[1], revision=match[2], allow_patterns=list(_FILES)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise Failure(f"{place} cannot be downloaded: {error}") from error

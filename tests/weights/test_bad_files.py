@@ -1,0 +1,129 @@
+"""A file that is damaged, dangerous or of another kind is one message, and nothing is written."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.weights.portable import portable
+
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.weights.conversion import export_model, import_model
+from vision_transformers.weights.foreign_files import open_foreign, read_weights
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.table import read_any
+from vision_transformers.weights.formats.timm import TIMM
+from vision_transformers.weights.formats.torchvision import TORCHVISION
+from vision_transformers.weights.report import Report
+
+TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.ones(2, dtype=torch.bfloat16)}
+
+
+class Dangerous:
+    """What a pickle may make Python call."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("it ran",)
+
+
+def test_every_kind_of_file_gives_its_tensors(tmp_path: Path) -> None:
+    save_file(TENSORS, tmp_path / "a.safetensors")
+    torch.save(TENSORS, tmp_path / "a.pth")
+    torch.save({"model": TENSORS, "epoch": 3}, tmp_path / "b.pth")
+    torch.save(TENSORS, tmp_path / "c.bin", _use_new_zipfile_serialization=False)
+    np.savez(tmp_path / "a.npz", **{"a": TENSORS["a"].numpy(), "b/c": np.ones(2, np.float16)})
+    for name in ("a.safetensors", "a.pth", "c.bin"):
+        found = read_weights(tmp_path / name)
+        assert found.keys() == TENSORS.keys()
+        assert all(torch.equal(found[key], value) for key, value in TENSORS.items())
+    assert set(read_weights(tmp_path / "b.pth")) == {"model.a", "model.b.c"}
+    assert read_weights(tmp_path / "a.npz")["b/c"].dtype == torch.float16
+
+
+def test_a_model_in_several_files_is_one(tmp_path: Path) -> None:
+    save_file({"a": TENSORS["a"]}, tmp_path / "model-00001-of-00002.safetensors")
+    save_file({"b.c": TENSORS["b.c"]}, tmp_path / "model-00002-of-00002.safetensors")
+    places = '{"a": "model-00001-of-00002.safetensors", "b.c": "model-00002-of-00002.safetensors"}'
+    (tmp_path / "model.safetensors.index.json").write_text(f'{{"weight_map": {places}}}')
+    found = open_foreign(tmp_path).tensors
+    assert all(torch.equal(found[key], value) for key, value in TENSORS.items())
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(Failure, match=r"model-00002-of-00002\.safetensors, which .* names, is missing"):
+        open_foreign(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "a.npz"])
+def test_a_file_that_is_cut_short_is_named(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    match path.suffix:
+        case ".safetensors":
+            save_file(TENSORS, path)
+        case ".pth":
+            torch.save(TENSORS, path)
+        case _:
+            np.savez(path, a=np.arange(1000))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(Failure, match=f"{name} is not a whole"):
+        read_weights(path)
+
+
+def test_a_wrong_header_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes((1 << 62).to_bytes(8, "little") + b"{}")
+    with pytest.raises(Failure, match=r"a\.safetensors is not a whole safetensors file"):
+        read_weights(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_pickle_does_not_run(
+    zipped: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if zipped:
+        torch.save({"model": TENSORS, "more": Dangerous()}, tmp_path / "a.pth")
+    else:
+        (tmp_path / "a.pth").write_bytes(pickle.dumps(Dangerous()))
+    with pytest.raises(Failure, match=r"holds more than weights.*weights_only=False") as caught:
+        read_weights(tmp_path / "a.pth")
+    assert "safetensors" in str(caught.value)
+    assert "it ran" not in capsys.readouterr().out
+
+
+def test_a_torchscript_archive_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "a.pt")
+    with pytest.raises(Failure, match=r"TorchScript archive.*state_dict\(\)"):
+        read_weights(tmp_path / "a.pt")
+
+
+def test_a_file_of_another_format_is_refused_with_the_likely_one(tmp_path: Path) -> None:
+    export_model(tmp_path / "timm", portable(), TIMM, Report())
+    with pytest.raises(UsageFailure, match=r"not of the format torchvision.*They look like timm"):
+        read_any(tmp_path / "timm", "torchvision", Given(), Report())
+    with pytest.raises(UsageFailure, match="'tim' is not known: known are native, timm"):
+        read_any(tmp_path / "timm", "tim", Given(), Report())
+
+
+def test_shapes_that_do_not_fit_are_named_with_both(tmp_path: Path) -> None:
+    export_model(tmp_path / "timm", portable(), TIMM, Report())
+    file = tmp_path / "timm" / "model.safetensors"
+    tensors = read_weights(file)
+    tensors["blocks.1.attn.proj.weight"] = torch.zeros(32, 16)
+    save_file(tensors, file)
+    with pytest.raises(Failure, match=r"attention\.projection\.weight is \[32, 16\] .* \[32, 32\]"):
+        import_model(tmp_path / "timm", TIMM, Given(), Report())
+
+
+def test_a_missing_tensor_and_one_too_many_are_named(tmp_path: Path) -> None:
+    export_model(tmp_path / "model", portable(), TORCHVISION, Report())
+    file = tmp_path / "model" / "model.safetensors"
+    tensors = read_weights(file)
+    save_file(tensors | {"extra.weight": torch.ones(2)}, file)
+    report = Report()
+    import_model(tmp_path / "model", TORCHVISION, Given(), report)
+    with pytest.raises(Failure, match=r"1 tensors would be left out:\n  extra\.weight\n.*--allow"):
+        report.check(())
+    report.check(("extra",))
+    del tensors["encoder.ln.bias"]
+    save_file(tensors, file)
+    with pytest.raises(Failure, match=r"are missing: encoder\.ln\.bias"):
+        import_model(tmp_path / "model", TORCHVISION, Given(), Report())

@@ -1,0 +1,73 @@
+"""Weights come from torchvision and go to it, unchanged, and torchvision computes the same with them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.parity.weights import assert_same_outputs, randomise
+from tests.weights.portable import check_reference, check_round_trip, outputs, portable
+from torchvision.models import VisionTransformer
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.weights.conversion import export_model, import_model
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.torchvision import TORCHVISION
+from vision_transformers.weights.report import Report
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "the paper's": {},
+    "with a pre-logits layer": {"pre_logits_dimension": 12},
+    "convolutional": {"patch_extractor": "convolutional", "dropout": 0.1},
+}
+
+
+@pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
+def test_torchvision_computes_the_same_from_what_was_written(options: dict[str, Any], tmp_path: Path) -> None:
+    check_reference(portable(**options), TORCHVISION, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "options", [*OPTIONS.values(), {"number_of_classes": 0}], ids=[*OPTIONS, "without a head"]
+)
+def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
+    check_round_trip(portable(**options), TORCHVISION, tmp_path / "model")
+
+
+@pytest.mark.parametrize("published_names", [False, True])
+def test_a_file_of_torch_save_is_read(published_names: bool, tmp_path: Path) -> None:
+    theirs = VisionTransformer(32, 8, 2, 4, 32, 48, num_classes=5)
+    randomise(theirs)
+    state = theirs.state_dict()
+    if published_names:
+        state = {
+            name.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."): value
+            for name, value in state.items()
+        }
+    torch.save(state, tmp_path / "vit.pth")
+    report = Report()
+    found = import_model(tmp_path / "vit.pth", TORCHVISION, Given(number_of_heads=4), report)
+    assert found.description.preprocessing.crop_fraction == 0.875
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images))
+    export_model(tmp_path / "back", found, TORCHVISION, Report())
+    again = import_model(tmp_path / "back", TORCHVISION, Given(), Report())
+    assert all(torch.equal(again.weights[name], value) for name, value in found.weights.items())
+
+
+def test_heads_are_not_guessed(tmp_path: Path) -> None:
+    torch.save(VisionTransformer(32, 8, 2, 4, 32, 48, num_classes=5).state_dict(), tmp_path / "vit.pth")
+    with pytest.raises(UsageFailure, match="no published model is 32 wide: give --number-of-heads"):
+        import_model(tmp_path / "vit.pth", TORCHVISION, Given(), Report())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"pool": "mean"}, "pool='mean'"), ({"number_of_channels": 1}, "number_of_channels=1")],
+)
+def test_what_torchvision_cannot_express_is_refused_by_name(
+    options: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageFailure, match=f"torchvision cannot express {named}"):
+        export_model(tmp_path / "model", portable(**options), TORCHVISION, Report())
