@@ -21,8 +21,9 @@ def model(tmp_path: Path) -> Path:
     return save_random_model(tmp_path / "model", temperature=1.5)
 
 
+@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("format", ["timm", "huggingface", "torchvision"])
-def test_to_a_format_and_back_is_the_same_model(vit: Vit, model: Path, tmp_path: Path, format: str) -> None:
+def test_to_a_format_and_back_is_the_same_model(vit: Vit, tmp_path: Path, format: str) -> None:
     there = [
         "convert",
         "model",
@@ -57,7 +58,8 @@ def test_a_model_of_any_format_is_loaded_and_asked(vit: Vit, model: Path, tmp_pa
     assert theirs.predict(noise(1)) == ours.predict(noise(1))
 
 
-def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, model: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("model")
+def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "letter.txt").write_text("dear")
     state = {"conv_proj.weight": torch.zeros(32, 3, 8, 8)}
@@ -78,7 +80,8 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, model: Pat
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_class_names_that_are_missing_are_asked_for(vit: Vit, model: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("model")
+def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) -> None:
     vit.run(tmp_path, ["convert", "model", "there", "--from", "native", "--to", "torchvision"])
     (tmp_path / "there" / "vision_transformers.json").unlink()
     command = [

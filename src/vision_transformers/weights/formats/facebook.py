@@ -1,0 +1,148 @@
+"""facebookresearch's files of DeiT, DeiT III, MAE's encoder, and DINOv2: timm's names, with differences."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.model.config import PositionResize, ViTConfig
+from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.formats import timm, weights_alone
+from vision_transformers.weights.formats.parts import refuse, stripped
+from vision_transformers.weights.model_folder import ModelDescription
+from vision_transformers.weights.report import Report
+from vision_transformers.weights.rules import Rule
+
+_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}
+_OF_TRAINING = r"decoder_.*|mask_token|dino_head\..*|head\.0\..*"
+
+
+def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the prefix of a training script, and without the chunks of blocks of DINOv2."""
+    return {
+        re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", name.removeprefix("backbone.")): tensor
+        for name, tensor in stripped(tensors).items()
+    }
+
+
+def rules(config: ViTConfig) -> list[Rule]:
+    """The table for an architecture: timm's, under the names of these files."""
+    return [
+        replace(each, theirs=tuple(_name(name, config) for name in each.theirs))
+        for each in timm.rules(config)
+    ]
+
+
+def check(config: ViTConfig) -> None:
+    """Raises UsageFailure, with the option's name, if none of these projects has the architecture."""
+    refuse(
+        "facebook",
+        config,
+        normalization_epsilon=(1e-6,),
+        normalization_before_blocks=(False,),
+        query_key_normalization=(False,),
+        attention_projection_bias=(True,),
+        positions=("learnable",),
+        pool=("class", "mean"),
+        activation=("gelu", "swiglu"),
+        class_token=(True,),
+        query_bias=(True,),
+        key_bias=(True,),
+        value_bias=(True,),
+        patch_bias=(True,),
+        patch_normalization=(False,),
+        attention_dimension=(None, config.model_dimension),
+        attention_projection=(True,),
+        pre_logits_dimension=(None,),
+        prefix_positions=("class",)
+        if config.number_of_register_tokens
+        else ("all", "class", "none")
+        if config.layer_scale is not None
+        else ("all", "class"),
+    )
+
+
+def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
+    """From shapes, and what the published models have."""
+    return weights_alone.describe(foreign, given, report, _architecture, _preprocessing)
+
+
+def _name(name: str, config: ViTConfig) -> str:
+    name = name.replace("reg_token", "register_tokens")
+    if config.activation == "swiglu":
+        name = name.replace("mlp.fc1.", "mlp.w12.").replace("mlp.fc2.", "mlp.w3.")
+    if config.prefix_positions == "none":  # DeiT III
+        name = name.replace("ls1.gamma", "gamma_1").replace("ls2.gamma", "gamma_2")
+    return name
+
+
+def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
+    kernel = tensors["patch_embed.proj.weight"]
+    patch = (kernel.shape[2], kernel.shape[3])
+    registers = tensors["register_tokens"].shape[1] if "register_tokens" in tensors else 0
+    is_deit3 = "blocks.0.gamma_1" in tensors
+    is_dinov2 = "blocks.0.ls1.gamma" in tensors
+    with_position = 0 if is_deit3 else 1 + ("dist_token" in tensors)
+    prefix_positions: Literal["none", "class", "all"] = (
+        "none" if is_deit3 else "class" if registers else "all"
+    )
+    resize: PositionResize = "bicubic"
+    if is_dinov2:
+        resize = "bicubic-antialias" if registers else "bicubic-offset"
+    gated = "blocks.0.mlp.w12.weight" in tensors
+    second = tensors["blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"]
+    after_pool = "fc_norm.weight" in tensors
+    return ViTConfig(
+        patch_shape=patch,
+        model_dimension=kernel.shape[0],
+        number_of_layers=weights_alone.layers(tensors, "blocks."),
+        number_of_heads=weights_alone.heads(kernel.shape[0], _HEADS, given, report),
+        hidden_dimension=second.shape[1],
+        number_of_channels=kernel.shape[1],
+        number_of_classes=tensors["head.weight"].shape[0] if "head.weight" in tensors else 0,
+        max_image_shape=weights_alone.image_shape(
+            tensors["pos_embed"].shape[1] - with_position, patch, given
+        ),
+        distillation_token="dist_token" in tensors,
+        number_of_register_tokens=registers,
+        prefix_positions=prefix_positions,
+        position_resize=resize,
+        activation="swiglu" if gated else "gelu",
+        layer_scale=1e-5 if is_deit3 or is_dinov2 else None,
+        pool="mean" if after_pool else "class",
+        final_normalization="after-pool" if after_pool else "before-pool",
+    )
+
+
+def _preprocessing(model: ViTConfig) -> Preprocessing:
+    """The middle 224 of 256 pixels; DINOv2's positions are made for 518, and its images have 224."""
+    return Preprocessing(
+        size=(224, 224) if model.max_image_shape == (518, 518) else model.max_image_shape,
+        crop="center",
+        crop_fraction=224 / 256,
+        interpolation="bicubic",
+        mean=weights_alone.IMAGENET_MEAN,
+        std=weights_alone.IMAGENET_STD,
+    )
+
+
+def _recognises(tensors: Mapping[str, Tensor]) -> bool:
+    """timm's own files have some of these names too: DeiT's and MAE's are the same."""
+    names = canonical(tensors)
+    return "patch_embed.proj.weight" in names and "reg_token" not in names and "norm_pre.weight" not in names
+
+
+FACEBOOK = Format(
+    name="facebook",
+    recognises=_recognises,
+    canonical=canonical,
+    describe=describe,
+    rules=rules,
+    aside=(_OF_TRAINING,),
+    check=check,
+    write=weights_alone.write,
+)

@@ -1,0 +1,113 @@
+"""Files of DeiT, DeiT III, MAE and DINOv2 are read as timm reads them, and written back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.parity.weights import assert_same_outputs, randomise
+from tests.weights.portable import check_round_trip, outputs, portable
+from torch import Tensor, nn
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
+from vision_transformers.weights.foreign_files import read_weights
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.facebook import FACEBOOK
+from vision_transformers.weights.report import Report
+
+timm = pytest.importorskip("timm", reason="timm is not installed")
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "DeiT": {},
+    "DeiT with a distillation token": {"distillation_token": True},
+    "DeiT III": {"prefix_positions": "none", "layer_scale": 1e-5},
+    "MAE, fine-tuned": {"pool": "mean", "final_normalization": "after-pool"},
+    "DINOv2": {"layer_scale": 1e-5, "number_of_classes": 0},
+    "DINOv2 with registers": {
+        "layer_scale": 1e-5,
+        "number_of_classes": 0,
+        "number_of_register_tokens": 4,
+        "prefix_positions": "class",
+    },
+    "DINOv2 with SwiGLU": {"layer_scale": 1e-5, "number_of_classes": 0, "activation": "swiglu"},
+}
+SIZES: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
+GIVEN = Given(number_of_heads=4)
+
+
+@pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
+def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
+    check_round_trip(portable(**options), FACEBOOK, tmp_path / "model")
+
+
+def published(name: str) -> tuple[nn.Module, dict[str, Tensor], dict[str, Tensor]]:
+    """timm's model, its weights under the names of the project's files, and what else lies in them."""
+    if name == "DINOv2 with registers":
+        theirs = timm.create_model("vit_small_patch14_reg4_dinov2", **SIZES, num_classes=0)
+        randomise(theirs)
+        state = {
+            key.replace("reg_token", "register_tokens"): value for key, value in theirs.state_dict().items()
+        }
+        # The position of the class token is a row of its own there; timm adds it to the token.
+        row = torch.randn(1, 1, 32)
+        state["cls_token"] = state["cls_token"] - row
+        state["pos_embed"] = torch.cat([row, state["pos_embed"]], dim=1)
+        return theirs, state, {"mask_token": torch.zeros(1, 32)}
+    if name == "DINOv2 with SwiGLU":
+        theirs = timm.create_model("vit_giant_patch14_dinov2", **SIZES, num_classes=0)
+        randomise(theirs)
+        names = {"mlp.fc1": "mlp.w12", "mlp.fc2": "mlp.w3"}
+    elif name == "DeiT III":
+        theirs = timm.create_model("deit3_small_patch16_224", **SIZES, num_classes=5)
+        randomise(theirs)
+        names = {"ls1.gamma": "gamma_1", "ls2.gamma": "gamma_2"}
+    elif name == "DeiT with a distillation token":
+        theirs = timm.create_model("deit_small_distilled_patch16_224", **SIZES, num_classes=5)
+        randomise(theirs)
+        names = {}
+    else:
+        theirs = timm.create_model("vit_small_patch16_224", **SIZES, num_classes=0)
+        randomise(theirs)
+        names = {}
+    state = {}
+    for key, value in theirs.state_dict().items():
+        for ours, other in names.items():
+            key = key.replace(ours, other)  # noqa: PLW2901
+        state[key] = value
+    decoder = {"decoder_pred.weight": torch.ones(3, 3), "mask_token": torch.zeros(1, 1, 3)}
+    return theirs, state, decoder if name == "MAE" else {}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["DINOv2 with registers", "DINOv2 with SwiGLU", "DeiT III", "DeiT with a distillation token", "MAE"],
+)
+def test_a_published_file_computes_what_timm_does_and_comes_back(
+    name: str, chunked: bool, tmp_path: Path
+) -> None:
+    theirs, state, further = published(name)
+    if chunked:
+        state = {key.replace("blocks.", "blocks.0.", 1): value for key, value in state.items()}
+    torch.save({"model": state | further, "epoch": 300}, tmp_path / "weights.pth")
+    report = Report()
+    found = import_model(tmp_path / "weights.pth", FACEBOOK, GIVEN, report)
+    assert report.left_out == []
+    assert len(report.kept_aside) == len(further)
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images))
+    write_native(tmp_path / "native", found)
+    export_model(tmp_path / "back", read_native(tmp_path / "native"), FACEBOOK, Report())
+    back = read_weights(tmp_path / "back" / "model.safetensors")
+    expected = {
+        key.replace("blocks.0.", "blocks.", 1) if chunked else key: value for key, value in state.items()
+    }
+    assert back.keys() == (expected | further).keys()
+    assert all(torch.equal(back[key], value) for key, value in (expected | further).items())
+
+
+def test_what_none_of_them_has_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match="facebook cannot express activation='quick-gelu'"):
+        export_model(tmp_path / "model", portable(activation="quick-gelu"), FACEBOOK, Report())
