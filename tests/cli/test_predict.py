@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -139,16 +140,26 @@ def test_an_output_is_replaced_by_a_whole_one_only(vit: Vit, model: Path, tmp_pa
     assert len(rows((tmp_path / "out.csv").read_text())) == 200
 
 
+def listen_to_interrupts() -> None:
+    """A shell lets what it starts in the background ignore them, and so does what that starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_one_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
     save_photographs(tmp_path / "pictures", 2)
     command = [VIT, "predict", str(model), "pictures", "-", "--output", "out.csv", "--format", "csv"]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listen_to_interrupts,
     ) as process:
         while not any(tmp_path.glob(".temporary-*")):
             assert process.poll() is None
-        process.send_signal(2)
-        assert process.wait() == 130
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]

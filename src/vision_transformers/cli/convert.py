@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vision_transformers.weights.conversion import PortableModel
     from vision_transformers.weights.report import Report
 
-FormatName = Literal["native", "timm", "huggingface", "torchvision", "facebook"]
+FormatName = Literal["native", "timm", "huggingface", "torchvision", "facebook", "google"]
 
 
 @dataclass(frozen=True)

@@ -64,3 +64,50 @@ def convolution_as_linear(patch_shape: tuple[int, int], channels: int) -> Transf
         return tuple(weight.unflatten(1, (rows, columns, channels)).permute(0, 3, 1, 2) for weight in tensors)
 
     return Transformation("convolution's kernel as linear layer", read, write)
+
+
+def head_kernels(heads: int, parts: int) -> Transformation:
+    """Flax's kernels of queries, keys or values, (width, heads, head width), as rows of one linear layer."""
+
+    def write(tensors: Tensors) -> Tensors:
+        return tuple(rows.T.unflatten(1, (heads, rows.shape[0] // heads)) for rows in tensors[0].chunk(parts))
+
+    return Transformation(
+        f"{parts} kernels by head joined" if parts > 1 else "kernel by head as linear layer",
+        lambda tensors: (torch.cat([kernel.flatten(1).T for kernel in tensors]),),
+        write,
+    )
+
+
+def head_biases(heads: int, parts: int) -> Transformation:
+    """Flax's biases of queries, keys or values, (heads, head width), one after another."""
+    return Transformation(
+        f"{parts} biases by head joined" if parts > 1 else "bias by head as one",
+        lambda tensors: (torch.cat([bias.flatten() for bias in tensors]),),
+        lambda tensors: tuple(bias.unflatten(0, (heads, -1)) for bias in tensors[0].chunk(parts)),
+    )
+
+
+def output_kernel(heads: int) -> Transformation:
+    """Flax's kernel after the joined heads, (heads, head width, width), as a linear layer."""
+    return Transformation(
+        "kernel by head as linear layer",
+        lambda tensors: tuple(kernel.flatten(0, 1).T for kernel in tensors),
+        lambda tensors: tuple(weight.T.unflatten(0, (heads, -1)) for weight in tensors),
+    )
+
+
+def patch_kernel_of_flax(patch_shape: tuple[int, int], channels: int, convolutional: bool) -> Transformation:
+    """Flax's convolution kernel (rows, columns, channels, width) as a linear layer, or PyTorch's kernel."""
+    shape = (*patch_shape, channels)
+    if convolutional:
+        return Transformation(
+            "transposed",
+            lambda tensors: tuple(kernel.permute(3, 2, 0, 1) for kernel in tensors),
+            lambda tensors: tuple(kernel.permute(2, 3, 1, 0) for kernel in tensors),
+        )
+    return Transformation(
+        "convolution's kernel as linear layer",
+        lambda tensors: tuple(kernel.flatten(0, 2).T for kernel in tensors),
+        lambda tensors: tuple(weight.T.unflatten(0, shape) for weight in tensors),
+    )

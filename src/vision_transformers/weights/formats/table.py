@@ -6,6 +6,7 @@ from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import NotThisFormat, PortableModel, import_model, read_native
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats.facebook import FACEBOOK
+from vision_transformers.weights.formats.google import GOOGLE
 from vision_transformers.weights.formats.huggingface import HUGGINGFACE
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.formats.torchvision import TORCHVISION
@@ -13,7 +14,9 @@ from vision_transformers.weights.model_folder import find_model_folder
 from vision_transformers.weights.report import Report
 
 NATIVE = "native"
-FORMATS: dict[str, Format] = {format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION, FACEBOOK)}
+FORMATS: dict[str, Format] = {
+    format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION, FACEBOOK, GOOGLE)
+}
 
 
 def read_any(path: Path, format: str, given: Given, report: Report) -> PortableModel:

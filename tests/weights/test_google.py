@@ -1,0 +1,102 @@
+"""Flax files of both of Google's projects are read as timm reads them, and written back."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.parity.weights import assert_same_outputs
+from tests.weights.portable import check_round_trip, outputs, portable
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.weights.conversion import export_model, import_model
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.google import GOOGLE
+from vision_transformers.weights.report import Report
+
+timm = pytest.importorskip("timm", reason="timm is not installed")
+
+TANH: dict[str, Any] = {"activation": "gelu-tanh"}
+MEAN: dict[str, Any] = TANH | {"class_token": False, "pool": "mean"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "class token": TANH,
+    "class token without a position": TANH | {"prefix_positions": "none"},
+    "mean": MEAN,
+    "attention pool": TANH | {"class_token": False, "pool": "attention"},
+    "sines and a pre-logits layer": MEAN | {"positions": "sine-cosine", "pre_logits_dimension": 12},
+    "convolutional": TANH | {"patch_extractor": "convolutional"},
+    "without a head": TANH | {"number_of_classes": 0},
+}
+SIZES: dict[str, Any] = {
+    "img_size": 32,
+    "patch_size": 8,
+    "embed_dim": 32,
+    "depth": 2,
+    "num_heads": 4,
+    "mlp_ratio": 43 / 32,
+    "num_classes": 5,
+    "act_layer": "gelu_tanh",
+}
+
+
+@pytest.mark.parametrize("options", list(OPTIONS.values()), ids=list(OPTIONS))
+def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
+    check_round_trip(portable(**options), GOOGLE, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("options", "theirs"),
+    [
+        (TANH, {}),
+        (OPTIONS["class token without a position"], {"no_embed_class": True}),
+        (MEAN, {"class_token": False, "global_pool": "avg", "fc_norm": False}),
+        (OPTIONS["attention pool"], {"class_token": False, "global_pool": "map"}),
+    ],
+    ids=["class token", "class token without a position", "mean", "attention pool"],
+)
+def test_timm_reads_what_was_written_and_computes_the_same(
+    options: dict[str, Any], theirs: dict[str, Any], tmp_path: Path
+) -> None:
+    model = portable(**options)
+    export_model(tmp_path / "model", model, GOOGLE, Report())
+    other = timm.create_model("vit_base_patch16_224", **SIZES, **theirs)
+    other.load_pretrained(str(tmp_path / "model" / "model.npz"))
+    images, ours = outputs(model)
+    with torch.no_grad():
+        assert_same_outputs(ours, other.eval()(images))
+
+
+def written(folder: Path, options: dict[str, Any]) -> dict[str, np.ndarray]:
+    export_model(folder, portable(**options), GOOGLE, Report())
+    with np.load(folder / "model.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("prefix", ["opt/target/", "params/", "params/img/"])
+def test_both_numberings_prefixes_and_scanned_files_are_the_same_model(prefix: str, tmp_path: Path) -> None:
+    released = written(tmp_path / "model", TANH)
+    expected = import_model(tmp_path / "model", GOOGLE, Given(), Report()).weights
+    current = {}
+    for name, array in released.items():
+        for old, new in (
+            ("MultiHeadDotProductAttention_1", "MultiHeadDotProductAttention_0"),
+            ("MlpBlock_3", "MlpBlock_0"),
+            ("LayerNorm_2", "LayerNorm_1"),
+        ):
+            name = name.replace(old, new)  # noqa: PLW2901
+        current[prefix + name] = array
+    blocks = {name.split("encoderblock_0/")[1] for name in released if "encoderblock_0/" in name}
+    scanned = {name: array for name, array in released.items() if "encoderblock_" not in name}
+    for rest in blocks:
+        parts = [released[f"Transformer/encoderblock_{layer}/{rest}"] for layer in range(2)]
+        scanned[f"Transformer/encoderblock/{rest}"] = np.stack(parts)
+    for kind, arrays in (("current", current), ("scanned", scanned)):
+        np.savez(tmp_path / f"{kind}.npz", **arrays)
+        found = import_model(tmp_path / f"{kind}.npz", GOOGLE, Given(), Report()).weights
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_exact_gelu_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match="google cannot express activation='gelu'"):
+        export_model(tmp_path / "model", portable(), GOOGLE, Report())
