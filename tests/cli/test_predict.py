@@ -140,21 +140,19 @@ def test_an_output_is_replaced_by_a_whole_one_only(vit: Vit, model: Path, tmp_pa
     assert len(rows((tmp_path / "out.csv").read_text())) == 200
 
 
-def listen_to_interrupts() -> None:
-    """A shell lets what it starts in the background ignore them, and so does what that starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_an_interrupted_one_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
     save_photographs(tmp_path / "pictures", 2)
     command = [VIT, "predict", str(model), "pictures", "-", "--output", "out.csv", "--format", "csv"]
+    # What a shell starts in the background ignores interrupts, and so does what that starts.
+    listening = (
+        "import os, signal, sys; signal.signal(2, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     with subprocess.Popen(
-        command,
+        [sys.executable, "-c", listening, *command],
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=listen_to_interrupts,
     ) as process:
         while not any(tmp_path.glob(".temporary-*")):
             assert process.poll() is None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vision_transformers.weights.conversion import PortableModel
     from vision_transformers.weights.report import Report
 
-FormatName = Literal["native", "timm", "huggingface", "torchvision", "facebook", "google"]
+FormatName = Literal["native", "timm", "huggingface", "torchvision", "facebook", "google", "vit-pytorch"]
 
 
 @dataclass(frozen=True)

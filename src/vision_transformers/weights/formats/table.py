@@ -10,12 +10,13 @@ from vision_transformers.weights.formats.google import GOOGLE
 from vision_transformers.weights.formats.huggingface import HUGGINGFACE
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.formats.torchvision import TORCHVISION
+from vision_transformers.weights.formats.vit_pytorch import VIT_PYTORCH
 from vision_transformers.weights.model_folder import find_model_folder
 from vision_transformers.weights.report import Report
 
 NATIVE = "native"
 FORMATS: dict[str, Format] = {
-    format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION, FACEBOOK, GOOGLE)
+    format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION, FACEBOOK, GOOGLE, VIT_PYTORCH)
 }
 
 

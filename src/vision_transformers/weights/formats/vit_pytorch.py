@@ -1,0 +1,207 @@
+"""vit-pytorch's `ViT` and `SimpleViT`, under the names of release 1.16.1 and later; 1.4 to 1.16 are read too."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import UsageFailure
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.formats import weights_alone
+from vision_transformers.weights.formats.parts import refuse, stripped
+from vision_transformers.weights.model_folder import ModelDescription, read_tensors
+from vision_transformers.weights.report import Report
+from vision_transformers.weights.rules import Rule, rule, weight_and_bias
+from vision_transformers.weights.transformations import Transformation
+
+_LAYER, _OURS = "transformer.layers.{layer}", "transformer.layers.{layer}"
+_WITHOUT_BATCH = Transformation(
+    "with an axis for the batch",
+    lambda tensors: tuple(tensor[None] for tensor in tensors),
+    lambda tensors: tuple(tensor[0] for tensor in tensors),
+)
+
+
+def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as release 1.16.1 shapes them: tokens and positions without an axis for the batch."""
+    plain = stripped(tensors)
+    for name in ("cls_token", "pos_embedding"):
+        if name in plain and plain[name].ndim == 3:
+            plain[name] = plain[name][0]
+    if "cls_token" in plain and not len(plain["cls_token"]):
+        del plain["cls_token"]  # what `ViT(pool="mean")` has instead of none
+    return plain
+
+
+def rules(config: ViTConfig) -> list[Rule]:
+    """The table for an architecture."""
+    simple = _is_simple(config)
+    table = [
+        *weight_and_bias("to_patch_embedding.1", "patches.patch_normalization"),
+        *weight_and_bias("to_patch_embedding.2", "patches.projector"),
+        *weight_and_bias("to_patch_embedding.3", "patches.token_normalization"),
+        *weight_and_bias(f"{_LAYER}.0.norm", f"{_OURS}.attention_normalization"),
+        rule(f"{_LAYER}.0.to_qkv.weight", f"{_OURS}.attention.query_key_value.weight"),
+        *weight_and_bias(f"{_LAYER}.1.net.0", f"{_OURS}.feed_forward_normalization"),
+        *weight_and_bias(f"{_LAYER}.1.net.1", f"{_OURS}.feed_forward.input_layer"),
+        *weight_and_bias(f"{_LAYER}.1.net.{3 if simple else 4}", f"{_OURS}.feed_forward.output_layer"),
+        *weight_and_bias("transformer.norm", "transformer.normalization"),
+    ]
+    if config.class_token:
+        table.append(rule("cls_token", "prefix_tokens.class_token.tokens", _WITHOUT_BATCH))
+    if config.positions == "learnable":
+        table.append(rule("pos_embedding", "positions.position_embeddings", _WITHOUT_BATCH))
+    if config.attention_projection:
+        place = f"{_LAYER}.0.to_out" if simple else f"{_LAYER}.0.to_out.0"
+        table += weight_and_bias(
+            place, f"{_OURS}.attention.projection", bias=config.attention_projection_bias
+        )
+    if config.number_of_classes:
+        table += weight_and_bias("linear_head" if simple else "mlp_head", "head.classifier")
+    return table
+
+
+def check(config: ViTConfig) -> None:
+    """Raises UsageFailure, with the option's name, if vit-pytorch cannot express the architecture."""
+    simple = _is_simple(config)
+    refuse(
+        "vit-pytorch",
+        config,
+        patch_bias=(True,),
+        patch_normalization=(True,),
+        patch_extractor=("linear",),
+        distillation_token=(False,),
+        number_of_register_tokens=(0,),
+        positions=("learnable", "sine-cosine"),
+        class_token=(False,) if simple else (config.class_token,),
+        pool=("class",) if config.class_token else ("mean",),
+        normalization_epsilon=(1e-5,),
+        normalization_before_blocks=(False,),
+        activation=("gelu",),
+        query_bias=(False,),
+        key_bias=(False,),
+        value_bias=(False,),
+        attention_projection_bias=(not simple,),
+        query_key_normalization=(False,),
+        layer_scale=(None,),
+        final_normalization=("before-pool",),
+        pre_logits_dimension=(None,),
+        prefix_positions=("all", "class"),
+    )
+    alone = config.number_of_heads == 1 and config.head_dimension == config.model_dimension
+    refuse("vit-pytorch", config, attention_projection=(simple or not alone,))
+
+
+def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
+    """From shapes, and what is given."""
+    return weights_alone.describe(foreign, given, report, _architecture, _preprocessing)
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes `model.safetensors`: `load_state_dict(safetensors.torch.load_file(...))` takes it."""
+    model = description.model
+    if not model.class_token and not _is_simple(model):
+        tensors = tensors | {"cls_token": torch.empty(0, model.model_dimension)}
+    weights_alone.write(folder, tensors, description)
+
+
+def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
+    """The model as vit-pytorch builds it, with the weights of a folder.
+
+    Raises:
+        UsageFailure: vit-pytorch is not installed.
+    """
+    try:
+        from vit_pytorch import SimpleViT, ViT
+    except ImportError as error:
+        raise UsageFailure("--verify needs vit-pytorch: pip install vit-pytorch") from error
+    model = description.model
+    sizes = {
+        "image_size": model.max_image_shape,
+        "patch_size": model.patch_shape,
+        "num_classes": model.number_of_classes,
+        "dim": model.model_dimension,
+        "depth": model.number_of_layers,
+        "heads": model.number_of_heads,
+        "mlp_dim": model.hidden_dimension,
+        "channels": model.number_of_channels,
+        "dim_head": model.head_dimension,
+    }
+    pool = {"pool": "cls" if model.class_token else "mean"}
+    theirs = SimpleViT(**sizes) if _is_simple(model) else ViT(**sizes, **pool)
+    weights = (
+        read_tensors(path / "model.safetensors") if path.is_dir() else torch.load(path, weights_only=True)
+    )
+    theirs.load_state_dict(weights)
+    theirs.eval()
+    return lambda images: torch.as_tensor(theirs(images))
+
+
+def _is_simple(config: ViTConfig) -> bool:
+    return config.positions == "sine-cosine"
+
+
+def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
+    if "to_patch_embedding.3.weight" not in tensors or "transformer.norm.weight" not in tensors:
+        raise UsageFailure(
+            "these are weights of vit-pytorch before 1.4, whose model was another: not read here"
+        )
+    width, flat = tensors["to_patch_embedding.2.weight"].shape
+    simple = "pos_embedding" not in tensors
+    class_token = "cls_token" in tensors
+    channels = 3
+    side = round((flat / channels) ** 0.5)
+    if side * side * channels != flat:
+        raise UsageFailure(f"{flat} numbers of a patch are no square of three channels: convert square ones")
+    report.notes.append(f"patches of {side} x {side} pixels with three channels")
+    patch = (side, side)
+    heads = weights_alone.heads(width, {}, given, report)
+    attention = tensors["transformer.layers.0.0.to_qkv.weight"].shape[0] // 3
+    place = "transformer.layers.0.0.to_out"
+    classifier = tensors.get("linear_head.weight" if simple else "mlp_head.weight")
+    patches = 0 if simple else len(tensors["pos_embedding"]) - class_token
+    if simple and given.max_image_shape is None:
+        raise UsageFailure("SimpleViT stores no positions: give --max-image-shape ROWS COLUMNS")
+    return ViTConfig(
+        patch_shape=patch,
+        model_dimension=width,
+        number_of_layers=weights_alone.layers(tensors, "transformer.layers."),
+        number_of_heads=heads,
+        hidden_dimension=tensors["transformer.layers.0.1.net.1.weight"].shape[0],
+        number_of_channels=channels,
+        number_of_classes=0 if classifier is None else classifier.shape[0],
+        max_image_shape=given.max_image_shape or weights_alone.image_shape(patches, patch, given),
+        patch_normalization=True,
+        class_token=class_token,
+        positions="sine-cosine" if simple else "learnable",
+        normalization_epsilon=1e-5,
+        query_bias=False,
+        key_bias=False,
+        value_bias=False,
+        attention_dimension=None if attention == width else attention,
+        attention_projection=f"{place}.0.weight" in tensors or f"{place}.weight" in tensors,
+        attention_projection_bias=not simple,
+        pool="class" if class_token else "mean",
+    )
+
+
+def _preprocessing(model: ViTConfig) -> Preprocessing:
+    """vit-pytorch says nothing of it: pixels from -1 to 1."""
+    return Preprocessing(size=model.max_image_shape, crop="squash", mean=(0.5,), std=(0.5,))
+
+
+VIT_PYTORCH = Format(
+    name="vit-pytorch",
+    recognises=lambda tensors: "to_patch_embedding.1.weight" in stripped(tensors),
+    canonical=canonical,
+    describe=describe,
+    rules=rules,
+    aside=(),
+    check=check,
+    write=write,
+    reference=reference,
+)
