@@ -5,10 +5,20 @@ from collections.abc import Iterator
 
 import jaxtyping
 import pytest
+import torch
 from tests.commands import Vit
 
 if os.environ.get("CHECK_SHAPES", "1") != "0":
     jaxtyping.install_import_hook("vision_transformers", "beartype.beartype")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the command has in tests: numbers are equal to the bit for equal numbers of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

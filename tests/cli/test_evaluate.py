@@ -79,6 +79,7 @@ def test_probes_judge_the_features(vit: Vit, run: Path) -> None:
         assert min(accuracies.values()) > 0.5
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_it_agrees_with_predict_to_the_last_image_and_the_last_bit(vit: Vit, tmp_path: Path) -> None:
     classifier = random_classifier(temperature=0.8)
     classifier.save(tmp_path / "model")

@@ -41,6 +41,7 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_numbers_are_those_of_the_library_to_the_bit(
     vit: Vit, model: Path, classifier: Classifier, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_list_on_standard_input(model: Path, tmp_path: Path) -> None:
     assert b"named no pictures" in nothing.stderr
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_features_are_those_of_the_library_to_the_bit(
     vit: Vit, model: Path, classifier: Classifier, tmp_path: Path
 ) -> None:

@@ -17,8 +17,8 @@ from vision_transformers.weights.model_folder import (
     ModelDescription,
     description_from_json,
     description_to_json,
+    map_tensors,
     read_description,
-    read_tensors,
     write_model,
     write_tensors,
 )
@@ -128,8 +128,8 @@ def read_native(folder: Path) -> PortableModel:
     aside = None
     for file in sorted(folder.iterdir()):
         if match := ASIDE.fullmatch(file.name):
-            aside = Aside(match["format"], read_tensors(file))
-    return PortableModel(read_tensors(folder / "model.safetensors"), read_description(folder), aside)
+            aside = Aside(match["format"], map_tensors(file))
+    return PortableModel(map_tensors(folder / "model.safetensors"), read_description(folder), aside)
 
 
 def write_native(folder: Path, model: PortableModel, further: Callable[[Path], None] | None = None) -> None:

@@ -136,10 +136,13 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
     def fill(temporary: Path) -> None:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file(plain, temporary)
         except SafetensorError as error:
             raise _of_the_system(error) from error
+        temporary.chmod(mode)  # safetensors leaves a file that only its owner may read
 
     fill_file(path, fill)
 
@@ -150,9 +153,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         Failure: the file is missing or not safetensors.
     """
+    return {name: tensor.clone() for name, tensor in map_tensors(path).items()}
+
+
+def map_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file, which stays mapped as long as they are used: nothing is copied.
+
+    Raises:
+        Failure: the file is missing or not safetensors.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - it is no dict
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
     except FileNotFoundError as error:
         raise Failure(f"{path} is missing") from error
     except (SafetensorError, OSError) as error:

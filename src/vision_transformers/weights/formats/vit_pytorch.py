@@ -1,4 +1,4 @@
-"""vit-pytorch's `ViT` and `SimpleViT`, under the names of release 1.16.1 and later; 1.4 to 1.16 are read too."""
+"""vit-pytorch's `ViT` and `SimpleViT`: names of release 1.16.1 and later; 1.4 to 1.16 are read too."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
