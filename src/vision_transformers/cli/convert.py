@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from vision_transformers.weights.conversion import PortableModel
     from vision_transformers.weights.report import Report
 
-FormatName = Literal["native", "timm", "huggingface", "torchvision", "facebook", "google", "vit-pytorch"]
+FormatName = Literal[
+    "native", "timm", "huggingface", "torchvision", "facebook", "google", "clip", "vit-pytorch"
+]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import NotThisFormat, PortableModel, import_model, read_native
 from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.formats.clip import CLIP
 from vision_transformers.weights.formats.facebook import FACEBOOK
 from vision_transformers.weights.formats.google import GOOGLE
 from vision_transformers.weights.formats.huggingface import HUGGINGFACE
@@ -16,7 +17,7 @@ from vision_transformers.weights.report import Report
 
 NATIVE = "native"
 FORMATS: dict[str, Format] = {
-    format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION, FACEBOOK, GOOGLE, VIT_PYTORCH)
+    format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION, FACEBOOK, GOOGLE, CLIP, VIT_PYTORCH)
 }
 
 

@@ -1,0 +1,199 @@
+"""The image tower of OpenAI's CLIP and of open_clip. Its projection and the text tower are kept aside."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import UsageFailure
+from vision_transformers.files import write_json
+from vision_transformers.model.config import Activation, ViTConfig
+from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.formats import weights_alone
+from vision_transformers.weights.formats.parts import patches, refuse, stripped
+from vision_transformers.weights.model_folder import ModelDescription, write_tensors
+from vision_transformers.weights.report import Report
+from vision_transformers.weights.rules import Rule, rule, weight_and_bias
+from vision_transformers.weights.transformations import reshaped
+
+_LAYER, _OURS = "transformer.resblocks.{layer}", "transformer.layers.{layer}"
+_ELSEWHERE = "beside the image tower: "
+"""Marks tensors of the text tower, some of which have the names of the image tower's."""
+_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_HEAD_WIDTH = 64
+
+
+def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The image tower's tensors without their prefix; all others with a mark."""
+    plain = stripped(tensors)
+    if not any(name.startswith("visual.") for name in plain):
+        return plain
+    return {
+        name.removeprefix("visual.") if name.startswith("visual.") else f"{_ELSEWHERE}{name}": tensor
+        for name, tensor in plain.items()
+    }
+
+
+def rules(config: ViTConfig) -> list[Rule]:
+    """The table for an architecture."""
+    width, rows = config.model_dimension, config.grid[0] * config.grid[1] + 1
+    attention, ours = f"{_LAYER}.attn", f"{_OURS}.attention"
+    table = [
+        *patches("conv1", config),
+        rule("class_embedding", "prefix_tokens.class_token.tokens", reshaped((width,), (1, 1, width))),
+        rule(
+            "positional_embedding",
+            "positions.position_embeddings",
+            reshaped((rows, width), (1, rows, width)),
+        ),
+        *weight_and_bias("ln_pre", "normalization"),
+        *weight_and_bias(f"{_LAYER}.ln_1", f"{_OURS}.attention_normalization"),
+        rule(f"{attention}.in_proj_weight", f"{ours}.query_key_value.weight"),
+        rule(f"{attention}.in_proj_bias", f"{ours}.query_key_value.bias"),
+        *weight_and_bias(f"{attention}.out_proj", f"{ours}.projection"),
+        *weight_and_bias(f"{_LAYER}.ln_2", f"{_OURS}.feed_forward_normalization"),
+        *weight_and_bias(f"{_LAYER}.mlp.c_fc", f"{_OURS}.feed_forward.input_layer"),
+        *weight_and_bias(f"{_LAYER}.mlp.c_proj", f"{_OURS}.feed_forward.output_layer"),
+        *weight_and_bias("ln_post", "transformer.normalization"),
+    ]
+    if config.layer_scale is not None:
+        table.append(rule(f"{_LAYER}.ls_1.gamma", f"{_OURS}.attention_scale.scale"))
+        table.append(rule(f"{_LAYER}.ls_2.gamma", f"{_OURS}.feed_forward_scale.scale"))
+    return table
+
+
+def check(config: ViTConfig) -> None:
+    """Raises UsageFailure, with the option's name, if CLIP's tower cannot express the architecture."""
+    refuse(
+        "clip",
+        config,
+        number_of_classes=(0,),
+        patch_bias=(False,),
+        patch_normalization=(False,),
+        class_token=(True,),
+        distillation_token=(False,),
+        number_of_register_tokens=(0,),
+        positions=("learnable",),
+        prefix_positions=("all", "class"),
+        normalization_epsilon=(1e-5,),
+        normalization_before_blocks=(True,),
+        activation=("gelu", "quick-gelu"),
+        query_bias=(True,),
+        key_bias=(True,),
+        value_bias=(True,),
+        attention_dimension=(None, config.model_dimension),
+        attention_projection=(True,),
+        attention_projection_bias=(True,),
+        query_key_normalization=(False,),
+        pool=("class",),
+        final_normalization=("before-pool",),
+        pre_logits_dimension=(None,),
+    )
+
+
+def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
+    """From `open_clip_config.json` where there is one, from shapes, and from what is given.
+
+    Raises:
+        UsageFailure: nothing tells which GELU it is: OpenAI's weights have the quick one, most others not.
+    """
+    settings = dict((foreign.config or {}).get("model_cfg") or {})
+    images = dict((foreign.config or {}).get("preprocess_cfg") or {})
+    vision = dict(settings.get("vision_cfg") or {})
+    tensors = foreign.tensors
+    kernel = tensors["conv1.weight"]
+    patch, width = (kernel.shape[2], kernel.shape[3]), kernel.shape[0]
+    if given.number_of_heads is None and not vision:
+        report.notes.append(f"heads are {_HEAD_WIDTH} wide, as OpenAI's are")
+    model = ViTConfig(
+        patch_shape=patch,
+        model_dimension=width,
+        number_of_layers=weights_alone.layers(tensors, "transformer.resblocks."),
+        number_of_heads=given.number_of_heads or max(1, width // int(vision.get("head_width", _HEAD_WIDTH))),
+        hidden_dimension=tensors["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+        number_of_channels=kernel.shape[1],
+        number_of_classes=0,
+        max_image_shape=_image_shape(tensors, patch, vision, given),
+        patch_bias=False,
+        normalization_epsilon=1e-5,
+        normalization_before_blocks=True,
+        activation=_activation(settings, given),
+        layer_scale=1e-5 if "transformer.resblocks.0.ls_1.gamma" in tensors else None,
+    )
+    squashes = images.get("resize_mode", "shortest") == "squash"
+    channels: Any = model.number_of_channels
+    preprocessing = Preprocessing(
+        size=model.max_image_shape,
+        channels=channels,
+        crop="squash" if squashes else "center",
+        interpolation=images.get("interpolation", "bicubic"),
+        mean=tuple(images.get("mean", _MEAN)),
+        std=tuple(images.get("std", _STD)),
+    )
+    return ModelDescription(model, preprocessing, ())
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes `open_clip_model.safetensors`, the tower under `visual.`, and `open_clip_config.json`."""
+    model, preprocessing = description.model, description.preprocessing
+    named = {
+        name.removeprefix(_ELSEWHERE) if name.startswith(_ELSEWHERE) else f"visual.{name}": tensor
+        for name, tensor in tensors.items()
+    }
+    write_tensors(folder / "open_clip_model.safetensors", named)
+    vision = {
+        "image_size": list(model.max_image_shape),
+        "patch_size": list(model.patch_shape),
+        "width": model.model_dimension,
+        "layers": model.number_of_layers,
+        "head_width": model.head_dimension,
+        "mlp_ratio": model.hidden_dimension / model.model_dimension,
+    }
+    if model.layer_scale is not None:
+        vision["ls_init_value"] = model.layer_scale
+    content = {
+        "model_cfg": {"vision_cfg": vision, "quick_gelu": model.activation == "quick-gelu"},
+        "preprocess_cfg": {
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+            "interpolation": preprocessing.interpolation,
+            "resize_mode": "squash" if preprocessing.crop == "squash" else "shortest",
+        },
+    }
+    write_json(folder / "open_clip_config.json", content)
+
+
+def _activation(settings: Mapping[str, Any], given: Given) -> Activation:
+    if given.activation is not None:
+        return given.activation
+    if not settings:
+        raise UsageFailure(
+            "the weights do not tell which GELU they were trained with: give --activation quick-gelu for "
+            "OpenAI's, --activation gelu for most of open_clip's"
+        )
+    return "quick-gelu" if settings.get("quick_gelu") else "gelu"
+
+
+def _image_shape(
+    tensors: Mapping[str, Tensor], patch: tuple[int, int], vision: Mapping[str, Any], given: Given
+) -> tuple[int, int]:
+    size = vision.get("image_size")
+    if given.max_image_shape is None and size is not None:
+        rows, columns = (size, size) if isinstance(size, int) else size
+        return int(rows), int(columns)
+    return weights_alone.image_shape(len(tensors["positional_embedding"]) - 1, patch, given)
+
+
+CLIP = Format(
+    name="clip",
+    recognises=lambda tensors: "conv1.weight" in canonical(tensors),
+    canonical=canonical,
+    describe=describe,
+    rules=rules,
+    aside=("proj", f"{_ELSEWHERE}.*"),
+    check=check,
+    write=write,
+)

@@ -1,0 +1,113 @@
+"""CLIP's image tower is read as transformers computes it; projection and text tower come back with it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.parity.weights import assert_same_outputs, randomise
+from tests.weights.portable import check_round_trip, outputs, portable
+from torch import Tensor
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
+from vision_transformers.weights.foreign_files import read_weights
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.clip import CLIP
+from vision_transformers.weights.report import Report
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+BASE: dict[str, Any] = {
+    "number_of_classes": 0,
+    "patch_bias": False,
+    "normalization_before_blocks": True,
+    "normalization_epsilon": 1e-5,
+}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [BASE, BASE | {"activation": "quick-gelu"}, BASE | {"layer_scale": 1e-5}],
+    ids=["GELU", "quick GELU", "LayerScale"],
+)
+def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
+    model = portable(**options)
+    from dataclasses import replace
+
+    # The files have no place for a crop's fraction: CLIP's crops are whole.
+    preprocessing = replace(model.description.preprocessing, crop_fraction=1.0)
+    model = replace(model, description=replace(model.description, preprocessing=preprocessing))
+    check_round_trip(model, CLIP, tmp_path / "model")
+
+
+def openai_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """transformers' weights of the image tower under OpenAI's names."""
+    names = {
+        "embeddings.class_embedding": "class_embedding",
+        "embeddings.position_embedding.weight": "positional_embedding",
+        "embeddings.patch_embedding": "conv1",
+        "pre_layrnorm": "ln_pre",
+        "post_layernorm": "ln_post",
+        "encoder.layers": "transformer.resblocks",
+        "layer_norm1": "ln_1",
+        "layer_norm2": "ln_2",
+        "self_attn.out_proj": "attn.out_proj",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+    }
+    found: dict[str, Tensor] = {}
+    for key, value in state.items():
+        for theirs, name in names.items():
+            key = key.replace(theirs, name)  # noqa: PLW2901
+        found[key] = value
+    for layer in range(2):
+        place = f"transformer.resblocks.{layer}"
+        for kind in ("weight", "bias"):
+            parts = [found.pop(f"{place}.self_attn.{letter}_proj.{kind}") for letter in "qkv"]
+            found[f"{place}.attn.in_proj_{kind}"] = torch.cat(parts)
+    return {f"visual.{key}": value for key, value in found.items()}
+
+
+def test_openais_file_computes_what_transformers_does_and_comes_back(tmp_path: Path) -> None:
+    theirs = transformers.CLIPVisionModel(
+        transformers.CLIPVisionConfig(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=48,
+            image_size=32,
+            patch_size=8,
+        )
+    )
+    randomise(theirs)
+    state = {key.removeprefix("vision_model."): value for key, value in theirs.state_dict().items()}
+    tower = openai_names({key: value for key, value in state.items() if "position_ids" not in key})
+    text = {"transformer.resblocks.0.ln_1.weight": torch.ones(16), "logit_scale": torch.tensor(4.6)}
+    file = tower | {"visual.proj": torch.randn(32, 16)} | text
+    torch.save(file, tmp_path / "clip.pt")
+    given = Given(number_of_heads=4, activation="quick-gelu")
+    report = Report()
+    found = import_model(tmp_path / "clip.pt", CLIP, given, report)
+    assert report.left_out == []
+    assert len(report.kept_aside) == 3
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images).pooler_output)
+    write_native(tmp_path / "native", found)
+    export_model(tmp_path / "back", read_native(tmp_path / "native"), CLIP, Report())
+    back = read_weights(tmp_path / "back" / "open_clip_model.safetensors")
+    assert back.keys() == file.keys()
+    assert all(torch.equal(back[key], value) for key, value in file.items())
+
+
+def test_which_gelu_it_is_is_not_guessed(tmp_path: Path) -> None:
+    export_model(tmp_path / "model", portable(**BASE), CLIP, Report())
+    (tmp_path / "model" / "open_clip_config.json").unlink()
+    with pytest.raises(UsageFailure, match="give --activation quick-gelu"):
+        import_model(tmp_path / "model", CLIP, Given(), Report())
+
+
+def test_what_clip_cannot_express_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match="clip cannot express number_of_classes=5"):
+        export_model(tmp_path / "model", portable(), CLIP, Report())
