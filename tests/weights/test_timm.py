@@ -22,7 +22,17 @@ CLIP: dict[str, Any] = {
     "activation": "quick-gelu",
     "normalization_epsilon": 1e-5,
 }
+DINOV3: dict[str, Any] = {
+    "positions": "rotary",
+    "number_of_register_tokens": 4,
+    "layer_scale": 1e-5,
+    "normalization_epsilon": 1e-5,
+    "key_bias": False,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
+    "DINOv3": DINOV3 | {"query_bias": False, "value_bias": False, "pool": "mean"},
+    "DINOv3 with biases": DINOV3,
+    "DINOv3 with SwiGLU": DINOV3 | {"activation": "swiglu", "number_of_classes": 0},
     "the paper's": {},
     "registers with positions": {"number_of_register_tokens": 3},
     "DINOv2 with registers": {
@@ -59,7 +69,13 @@ def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "name", ["vit_tiny_patch16_224", "deit3_small_patch16_224", "vit_small_patch14_reg4_dinov2"]
+    "name",
+    [
+        "vit_tiny_patch16_224",
+        "deit3_small_patch16_224",
+        "vit_small_patch14_reg4_dinov2",
+        "vit_small_patch16_dinov3_qkvb",
+    ],
 )
 def test_what_timm_saves_is_read_and_written_back_with_the_same_bytes(name: str, tmp_path: Path) -> None:
     from timm.models._hub import save_for_hf
@@ -85,7 +101,7 @@ def test_what_timm_saves_is_read_and_written_back_with_the_same_bytes(name: str,
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"positions": "rotary"}, "positions='rotary'"),
+        ({"positions": "sine-cosine"}, "positions='sine-cosine'"),
         ({"pool": "class-mean"}, "pool='class-mean'"),
         ({"key_bias": False}, "key_bias=False"),
         ({"patch_bias": False}, "patch_bias=False"),

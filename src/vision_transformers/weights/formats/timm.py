@@ -1,8 +1,8 @@
-"""timm's `VisionTransformer`: the names of its tensors, of which DeiT's and DINOv2's are the same."""
+"""timm's `VisionTransformer`, of which DeiT's and DINOv2's names are the same; and `Eva` for DINOv3."""
 
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.format import Format
-from vision_transformers.weights.formats import timm_folder
+from vision_transformers.weights.formats import timm_eva, timm_folder
 from vision_transformers.weights.formats.parts import patches, refuse, stripped
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 
@@ -19,11 +19,16 @@ _ATTENTION_POOL = {
 
 def rules(config: ViTConfig) -> list[Rule]:
     """The table for an architecture."""
+    if config.positions == "rotary":
+        return timm_eva.rules(config)
     return [*patches("patch_embed.proj", config), *_tokens(config), *_encoders(config), *_head(config)]
 
 
 def check(config: ViTConfig) -> None:
     """Raises UsageFailure, with the option's name, if timm cannot express the architecture."""
+    if config.positions == "rotary":
+        timm_eva.check(config)
+        return
     refuse(
         "timm",
         config,

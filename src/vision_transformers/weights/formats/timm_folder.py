@@ -15,6 +15,7 @@ from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, Pool, ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats import timm_eva
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 from vision_transformers.weights.report import Report
 
@@ -45,7 +46,16 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     name, arguments = str(config.get("architecture", "")), dict(config.get("model_args") or {})
     if not name:
         report.notes.append("no config.json lies beside the weights: what shapes cannot tell is as given")
-    model = _architecture(foreign.tensors, name, arguments, config, pretrained, given)
+    if timm_eva.is_eva(foreign.tensors):
+        model = timm_eva.architecture(
+            foreign.tensors,
+            _heads(name, arguments, given),
+            _image_shape(arguments, pretrained, given),
+            float(arguments.get("rope_temperature", 100.0)),
+            {"class": "token", "mean": "avg"}.get(given.pool or "", str(config.get("global_pool", "avg"))),
+        )
+    else:
+        model = _architecture(foreign.tensors, name, arguments, config, pretrained, given)
     classes = given.classes or _classes(config, pretrained)
     return ModelDescription(model, _preprocessing(pretrained, model, report), classes)
 
@@ -155,6 +165,10 @@ def _heads(name: str, arguments: dict[str, Any], given: Given) -> int:
     if given.number_of_heads or "num_heads" in arguments:
         return int(given.number_of_heads or arguments["num_heads"])
     word = re.match(r"(?:vit|deit3?)_([a-z0-9]+)_", name)
+    if name.startswith("vit_huge_plus_patch16_dinov3"):
+        return 20
+    if name.startswith("vit_7b_patch16_dinov3"):
+        return 32
     if re.match(r"vit_giant_.*dinov2", name):
         return 24
     if name.startswith("vit_base_patch16_gap"):
@@ -247,6 +261,8 @@ def _preprocessing(pretrained: dict[str, Any], model: ViTConfig, report: Report)
 
 
 def _architecture_name(model: ViTConfig) -> str:
+    if model.positions == "rotary":
+        return timm_eva.architecture_name(model)
     if model.distillation_token:
         return "deit_base_distilled_patch16_224"
     if model.activation == "swiglu":
@@ -256,6 +272,8 @@ def _architecture_name(model: ViTConfig) -> str:
 
 def _arguments(model: ViTConfig) -> dict[str, Any]:
     """The constructor's arguments by which the architecture differs from the named one, or may."""
+    if model.positions == "rotary":
+        return timm_eva.arguments(model, _ratio(model.hidden_dimension, model.model_dimension))
     packed = model.activation == "swiglu"
     inner = model.hidden_dimension * (2 if packed else 1)
     arguments: dict[str, Any] = {
