@@ -68,7 +68,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_equations_1_to_8_are_there() -> None:
-    assert all(f"({number})$$" in GUIDE for number in range(1, 9))
+    assert all(f"({number})\n```" in GUIDE for number in range(1, 9))
 
 
 @pytest.mark.parametrize("name", ["model", "encoder"])

@@ -81,6 +81,36 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, tmp_path: 
 
 
 @pytest.mark.usefixtures("model")
+def test_a_model_is_made_for_other_images_and_classes(vit: Vit, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("hen\ncock")
+    command = [
+        "convert",
+        "model",
+        "new",
+        "--from",
+        "native",
+        "--to",
+        "native",
+        "--to-image-shape",
+        "32",
+        "24",
+    ]
+    command += ["--to-channels", "1", "--to-classes", "names.txt"]
+    finished = vit.run(tmp_path, command)
+    assert finished.code == 1
+    assert "2 tensors would be left out" in finished.errors
+    assert "head.classifier.weight" in finished.errors
+    assert not (tmp_path / "new").exists()
+    finished = vit.run(tmp_path, [*command, "--allow", "head"])
+    assert finished.code == 0, finished.errors
+    assert "newly made" in finished.output
+    classifier = load(tmp_path / "new", device="cpu")
+    assert classifier.classes == ("hen", "cock")
+    assert classifier.preprocessing.size == (32, 24)
+    assert classifier.predict(noise(1)[..., :1])[0].label in ("hen", "cock")
+
+
+@pytest.mark.usefixtures("model")
 def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) -> None:
     vit.run(tmp_path, ["convert", "model", "there", "--from", "native", "--to", "torchvision"])
     (tmp_path / "there" / "vision_transformers.json").unlink()

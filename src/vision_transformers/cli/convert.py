@@ -50,6 +50,14 @@ class ConvertOptions:
     """What the head reads, where the files do not tell."""
     max_image_shape: tuple[int, int] | None = None
     """Rows and columns of pixels that the positions are made for, where the files do not tell."""
+    to_image_shape: tuple[int, int] | None = None
+    """Make it for images of so many rows and columns: positions are resized by the source's own rule."""
+    to_patch_shape: tuple[int, int] | None = None
+    """Make it for patches of so many rows and columns: FlexiViT's pseudo-inverse resize."""
+    to_channels: Literal[1, 3] | None = None
+    """Make it for grey or for colour pictures."""
+    to_classes: Path | None = None
+    """Give it a new head for the class names in this file; needs --allow head."""
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +66,8 @@ def main(arguments: list[str]) -> int:
     options = tyro.cli(ConvertOptions, prog="vit convert", description=description, args=arguments)
     if options.target.exists() and not (options.target.is_dir() and not any(options.target.iterdir())):
         raise UsageFailure(f"{options.target} is there already: choose another target, or remove it first")
-    if options.source_format == options.target_format:
+    adapts = (options.to_image_shape, options.to_patch_shape, options.to_channels, options.to_classes)
+    if options.source_format == options.target_format and not any(adapts):
         raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
     _convert(options)
     print(f"written        {options.target}")
@@ -74,9 +83,10 @@ def _convert(options: ConvertOptions) -> None:
     reading, writing = Report(), Report()
     source = local_path(options.source)
     model = read_any(source, options.source_format, _given(options), reading)
-    reading.check(options.allow)
     if options.verify and options.source_format != NATIVE:
         _verify(model, options.source_format, source)
+    model = _adapted(model, options, reading)
+    reading.check(options.allow)
 
     def further(written: Path) -> None:
         writing.check(options.allow)
@@ -92,6 +102,21 @@ def _convert(options: ConvertOptions) -> None:
     _print("written", writing)
     if options.report is not None:
         write_json(options.report, {"read": reading.to_json(), "written": writing.to_json()})
+
+
+def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") -> "PortableModel":
+    """The model for other images or classes, as far as these are asked for."""
+    from vision_transformers.weights import adaptation
+
+    if options.to_patch_shape is not None:
+        model = adaptation.for_patch_shape(model, options.to_patch_shape, report)
+    if options.to_image_shape is not None:
+        model = adaptation.for_image_shape(model, options.to_image_shape, report)
+    if options.to_channels is not None:
+        model = adaptation.for_channels(model, options.to_channels, report)
+    if options.to_classes is not None:
+        model = adaptation.for_classes(model, _read_classes(options.to_classes), 0, report)
+    return model
 
 
 def _given(options: ConvertOptions) -> Any:

@@ -1,0 +1,166 @@
+"""A model for other images or classes than it was made for: sizes, channels, patches, names."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.model import initialization
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.position_resize import resize_positions
+from vision_transformers.weights.conversion import PortableModel
+from vision_transformers.weights.report import Report, Row
+
+Kernel = Float[Tensor, "model_dimension channels rows columns"]
+_POSITIONS, _PATCHES = "positions.position_embeddings", "patches.projector.weight"
+
+
+def for_image_shape(model: PortableModel, image_shape: tuple[int, int], report: Report) -> PortableModel:
+    """Positions for other images, resized by the model's own rule; the preprocessing's size becomes theirs.
+
+    Raises:
+        UsageFailure: patches do not divide the images.
+    """
+    old, preprocessing = model.description.model, model.description.preprocessing
+    config = _with(old, max_image_shape=image_shape)
+    weights = _with_positions(model.weights, old, config, report)
+    description = replace(
+        model.description, model=config, preprocessing=replace(preprocessing, size=image_shape)
+    )
+    return PortableModel(weights, description, model.aside)
+
+
+def for_patch_shape(model: PortableModel, patch_shape: tuple[int, int], report: Report) -> PortableModel:
+    """Patches of another size, by the pseudo-inverse resize of FlexiViT (arXiv 2212.08013, section 3.4).
+
+    An enlarged patch then gives the token that the small one gave. Positions are resized to the new grid.
+
+    Raises:
+        UsageFailure: the patches do not divide the images, or stand behind a LayerNorm of their pixels.
+    """
+    old = model.description.model
+    config = _with(old, patch_shape=patch_shape)
+    kernel = _pseudo_inverse_resize(_kernel(model, old), patch_shape)
+    weights = _with_kernel(model.weights, kernel, config, f"{old.patch_shape} to {patch_shape}", report)
+    weights = _with_positions(weights, old, config, report)
+    return PortableModel(weights, replace(model.description, model=config), model.aside)
+
+
+def for_channels(model: PortableModel, channels: Literal[1, 3], report: Report) -> PortableModel:
+    """Pictures of other channels: to one, kernels are summed; to three, repeated and scaled, as timm does.
+
+    Mean and std of the preprocessing become their averages, or one for all channels.
+
+    Raises:
+        UsageFailure: the patches stand behind a LayerNorm of their pixels.
+    """
+    old, preprocessing = model.description.model, model.description.preprocessing
+    if channels == old.number_of_channels:
+        return model
+    config = _with(old, number_of_channels=channels)
+    kernel = _kernel(model, old)
+    if channels == 1:
+        kernel = kernel.sum(dim=1, keepdim=True)
+    else:
+        times = math.ceil(channels / old.number_of_channels)
+        kernel = kernel.repeat(1, times, 1, 1)[:, :channels] * (old.number_of_channels / channels)
+    how = f"{old.number_of_channels} channels to {channels}"
+    weights = _with_kernel(model.weights, kernel, config, how, report)
+    mean, std = ((fmean(values),) for values in (preprocessing.mean, preprocessing.std))
+    changed = replace(preprocessing, channels=channels, mean=mean, std=std)
+    return PortableModel(
+        weights, replace(model.description, model=config, preprocessing=changed), model.aside
+    )
+
+
+def for_classes(model: PortableModel, classes: Sequence[str], seed: int, report: Report) -> PortableModel:
+    """A head for other classes: dropped, and made new from a seed; without names, only dropped."""
+    names = [name for name in model.weights if "classifier." in name]
+    dropped = {name: model.weights[name] for name in names}
+    if dropped:
+        row = Row.of(list(dropped), list(dropped.values()))
+        report.add("left_out", row, Row(()), "the head is for other classes")
+    config = replace(model.description.model, number_of_classes=len(classes), pre_logits_dimension=None)
+    weights = {name: tensor for name, tensor in model.weights.items() if name not in dropped}
+    weights = {name: tensor for name, tensor in weights.items() if "head.pre_logits." not in name}
+    weights |= _new_head(config, seed)
+    made = {name: tensor for name, tensor in weights.items() if "classifier." in name}
+    if made:
+        report.add("newly_made", Row(()), Row.of(list(made), list(made.values())), f"from seed {seed}")
+    description = replace(model.description, model=config, classes=tuple(classes), temperature=None)
+    return PortableModel(weights, description, model.aside)
+
+
+def _new_head(config: ViTConfig, seed: int) -> dict[str, Tensor]:
+    if not config.number_of_classes:
+        return {}
+    width = config.model_dimension * (2 if config.pool == "class-mean" else 1)
+    heads = ("classifier", "distillation_classifier") if config.distillation_token else ("classifier",)
+    made: dict[str, Tensor] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name in heads:
+            layer = torch.nn.Linear(width, config.number_of_classes)
+            initialization.classifier_(layer)
+            made |= {f"head.{name}.{kind}": value for kind, value in layer.state_dict().items()}
+    return made
+
+
+def _with(config: ViTConfig, **changes: object) -> ViTConfig:
+    try:
+        return replace(config, **changes)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UsageFailure(str(error)) from error
+
+
+def _with_positions(
+    weights: Mapping[str, Tensor], old: ViTConfig, config: ViTConfig, report: Report
+) -> dict[str, Tensor]:
+    """The weights with positions for another grid; rows of prefix tokens stay as they are."""
+    if _POSITIONS not in weights or old.grid == config.grid:
+        return dict(weights)
+    table = weights[_POSITIONS]
+    prefix = table.shape[1] - old.grid[0] * old.grid[1]
+    patches = resize_positions(table[:, prefix:], old.grid, config.grid, config.position_resize)
+    resized = torch.cat([table[:, :prefix], patches], dim=1)
+    how = f"grid of {old.grid} to {config.grid}, {config.position_resize}"
+    report.add("resized", Row.of([_POSITIONS], [table]), Row.of([_POSITIONS], [resized]), how)
+    return {**weights, _POSITIONS: resized}
+
+
+def _pseudo_inverse_resize(
+    kernel: Kernel, patch_shape: tuple[int, int]
+) -> Float[Tensor, "model_dimension channels new_rows new_columns"]:
+    """w' = (B^T)^+ w, where B resizes a patch of the old size to the new one."""
+    rows, columns = kernel.shape[2:]
+    basis = torch.eye(rows * columns).view(rows * columns, 1, rows, columns)
+    resize = F.interpolate(basis, patch_shape, mode="bicubic", antialias=True).flatten(1)
+    inverse = torch.linalg.pinv(resize)
+    resized = torch.einsum("np,dcp->dcn", inverse, kernel.float().flatten(2))
+    return resized.unflatten(2, patch_shape).to(kernel.dtype)
+
+
+def _kernel(model: PortableModel, config: ViTConfig) -> Kernel:
+    """The projection of patches as a convolution's kernel, whichever extractor has it."""
+    if config.patch_normalization:
+        raise UsageFailure("patches behind a LayerNorm of their pixels keep their shape and channels")
+    weight = model.weights[_PATCHES]
+    if config.patch_extractor == "convolutional":
+        return weight
+    return weight.unflatten(1, (*config.patch_shape, config.number_of_channels)).permute(0, 3, 1, 2)
+
+
+def _with_kernel(
+    weights: Mapping[str, Tensor], kernel: Kernel, config: ViTConfig, how: str, report: Report
+) -> dict[str, Tensor]:
+    convolutional = config.patch_extractor == "convolutional"
+    after = kernel if convolutional else kernel.permute(0, 2, 3, 1).flatten(1)
+    report.add("resized", Row.of([_PATCHES], [weights[_PATCHES]]), Row.of([_PATCHES], [after]), how)
+    return {**weights, _PATCHES: after}

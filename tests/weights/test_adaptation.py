@@ -1,0 +1,117 @@
+"""A model made for other images or classes is what timm makes of it, and says what changed."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tests.weights.portable import portable
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.model.vit import ViT
+from vision_transformers.weights.adaptation import (
+    for_channels,
+    for_classes,
+    for_image_shape,
+    for_patch_shape,
+)
+from vision_transformers.weights.conversion import PortableModel
+from vision_transformers.weights.report import Report
+
+EXTRACTORS = pytest.mark.parametrize("extractor", ["linear", "convolutional"])
+
+
+def kernel(model: PortableModel) -> torch.Tensor:
+    config, weight = model.description.model, model.weights["patches.projector.weight"]
+    if config.patch_extractor == "convolutional":
+        return weight
+    return weight.unflatten(1, (*config.patch_shape, config.number_of_channels)).permute(0, 3, 1, 2)
+
+
+def logits(model: PortableModel, images: torch.Tensor) -> torch.Tensor:
+    ours = ViT.from_config(model.description.model).eval()
+    ours.load_state_dict(model.weights)
+    with torch.no_grad():
+        result: torch.Tensor = ours(images)
+        return result
+
+
+@pytest.mark.parametrize("options", [{}, {"number_of_register_tokens": 2}, {"prefix_positions": "none"}])
+def test_another_image_size_is_what_the_model_does_by_itself(options: dict[str, Any]) -> None:
+    """A ViT resizes its positions for every image; made for that size, it need not."""
+    model, report = portable(**options), Report()
+    adapted = for_image_shape(model, (48, 40), report)
+    images = torch.randn(2, 3, 48, 40)
+    torch.testing.assert_close(logits(adapted, images), logits(model, images))
+    assert adapted.description.preprocessing.size == (48, 40)
+    assert [change.before.tensors[0][0] for change in report.resized] == ["positions.position_embeddings"]
+
+
+@EXTRACTORS
+@pytest.mark.parametrize("patch_shape", [(16, 16), (4, 4)])
+def test_another_patch_size_is_timms_resize(extractor: str, patch_shape: tuple[int, int]) -> None:
+    layers = pytest.importorskip("timm.layers", reason="timm is not installed")
+    model = portable(patch_extractor=extractor)
+    adapted = for_patch_shape(model, patch_shape, Report())
+    expected = layers.resample_patch_embed(kernel(model), list(patch_shape))
+    torch.testing.assert_close(kernel(adapted), expected, rtol=0, atol=1e-4)
+    assert logits(adapted, torch.randn(2, 3, 32, 32)).shape == (2, 5)
+
+
+def test_an_enlarged_patch_gives_the_same_token() -> None:
+    model = portable()
+    adapted = for_patch_shape(model, (16, 16), Report())
+    patch = torch.randn(1, 3, 8, 8)
+    enlarged = torch.nn.functional.interpolate(patch, (16, 16), mode="bicubic", antialias=True)
+    small = torch.einsum("dchw,bchw->bd", kernel(model), patch)
+    large = torch.einsum("dchw,bchw->bd", kernel(adapted), enlarged)
+    torch.testing.assert_close(large, small, rtol=0, atol=1e-3)
+
+
+@EXTRACTORS
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3)])
+def test_other_channels_are_timms(extractor: str, before: int, after: int) -> None:
+    manipulate = pytest.importorskip("timm.models._manipulate", reason="timm is not installed")
+    model = portable(number_of_channels=before, patch_extractor=extractor)
+    channels: Any = after
+    adapted = for_channels(model, channels, Report())
+    if before == 3:
+        expected = manipulate.adapt_input_conv(after, kernel(model))
+    else:
+        expected = kernel(model).repeat(1, 3, 1, 1) / 3
+    torch.testing.assert_close(kernel(adapted), expected)
+    assert adapted.description.preprocessing.channels == after
+    assert logits(adapted, torch.randn(2, after, 32, 32)).shape == (2, 5)
+
+
+def test_a_grey_picture_as_colour_gives_what_it_gave_as_grey() -> None:
+    model = portable(number_of_channels=1)
+    adapted = for_channels(model, 3, Report())
+    images = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(logits(adapted, images.expand(-1, 3, -1, -1)), logits(model, images))
+
+
+@pytest.mark.parametrize("options", [{}, {"distillation_token": True}, {"pool": "class-mean"}])
+def test_other_classes_are_a_new_head_and_said_so(options: dict[str, Any]) -> None:
+    model, report = portable(**options), Report()
+    adapted = for_classes(model, ("a", "b", "c"), 0, report)
+    assert adapted.description.classes == ("a", "b", "c")
+    assert logits(adapted, torch.randn(2, 3, 32, 32)).shape == (2, 3)
+    assert report.left_out
+    assert report.newly_made
+    again = for_classes(model, ("a", "b", "c"), 0, Report())
+    assert all(torch.equal(again.weights[name], value) for name, value in adapted.weights.items())
+    kept = [name for name in model.weights if "classifier." not in name]
+    assert all(adapted.weights[name] is model.weights[name] for name in kept)
+
+
+def test_the_head_can_be_dropped() -> None:
+    model = for_classes(replace(portable()), (), 0, Report())
+    assert logits(model, torch.randn(2, 3, 32, 32)).shape == (2, 32)
+
+
+def test_sizes_that_cannot_be_are_told() -> None:
+    with pytest.raises(UsageFailure, match="not whole patches"):
+        for_image_shape(portable(), (30, 30), Report())
+    with pytest.raises(UsageFailure, match="LayerNorm of their pixels"):
+        for_channels(portable(patch_normalization=True), 1, Report())
