@@ -18,6 +18,14 @@ from vision_transformers.weights.report import Report
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
 
+DINOV3: dict[str, Any] = {
+    "positions": "rotary",
+    "number_of_register_tokens": 4,
+    "layer_scale": 1e-5,
+    "normalization_epsilon": 1e-5,
+    "key_bias": False,
+    "number_of_classes": 0,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
     "DeiT": {},
     "DeiT with a distillation token": {"distillation_token": True},
@@ -31,6 +39,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "prefix_positions": "class",
     },
     "DINOv2 with SwiGLU": {"layer_scale": 1e-5, "number_of_classes": 0, "activation": "swiglu"},
+    "DINOv3": DINOV3,
+    "DINOv3 with SwiGLU and no biases": DINOV3
+    | {"activation": "swiglu", "query_bias": False, "value_bias": False},
 }
 SIZES: dict[str, Any] = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
 GIVEN = Given(number_of_heads=4)
@@ -106,6 +117,61 @@ def test_a_published_file_computes_what_timm_does_and_comes_back(
     }
     assert back.keys() == (expected | further).keys()
     assert all(torch.equal(back[key], value) for key, value in (expected | further).items())
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_dinov3_computes_what_transformers_does(gated: bool, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    theirs = transformers.DINOv3ViTModel(
+        transformers.DINOv3ViTConfig(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=48,
+            image_size=32,
+            patch_size=8,
+            num_register_tokens=4,
+            use_gated_mlp=gated,
+            hidden_act="silu" if gated else "gelu",
+        )
+    )
+    randomise(theirs)
+    theirs.save_pretrained(tmp_path / "hub")
+    state = read_weights(tmp_path / "hub" / "model.safetensors")
+    names = {
+        "embeddings.patch_embeddings": "patch_embed.proj",
+        "embeddings.cls_token": "cls_token",
+        "embeddings.register_tokens": "storage_tokens",
+        "embeddings.mask_token": "mask_token",
+        "layer_scale1.lambda1": "ls1.gamma",
+        "layer_scale2.lambda1": "ls2.gamma",
+        "attention.o_proj": "attn.proj",
+        "mlp.gate_proj": "mlp.w1",
+        "mlp.up_proj": "mlp.w2" if gated else "mlp.fc1",
+        "mlp.down_proj": "mlp.w3" if gated else "mlp.fc2",
+    }
+    file: dict[str, Tensor] = {}
+    for key, value in state.items():
+        for name, other in names.items():
+            key = key.replace(name, other)  # noqa: PLW2901
+        file[key.removeprefix("model.").replace("layer.", "blocks.", 1)] = value
+    for layer in range(2):
+        place = f"blocks.{layer}"
+        weights = [file.pop(f"{place}.attention.{letter}_proj.weight") for letter in "qkv"]
+        queries, values = (file.pop(f"{place}.attention.{letter}_proj.bias") for letter in "qv")
+        file[f"{place}.attn.qkv.weight"] = torch.cat(weights)
+        file[f"{place}.attn.qkv.bias"] = torch.cat([queries, torch.full((32,), 7.0), values])
+        file[f"{place}.attn.qkv.bias_mask"] = torch.tensor([1.0, 0.0, 1.0]).repeat_interleave(32)
+    file["rope_embed.periods"] = torch.ones(2)
+    torch.save(file, tmp_path / "dinov3.pth")
+    report = Report()
+    given = Given(number_of_heads=4, max_image_shape=(32, 32))
+    found = import_model(tmp_path / "dinov3.pth", FACEBOOK, given, report)
+    assert report.left_out == []
+    assert "biases of keys, which a mask of 0 hides, come back as 0" in report.notes
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images).last_hidden_state[:, 0])
 
 
 def test_what_none_of_them_has_is_refused_by_name(tmp_path: Path) -> None:

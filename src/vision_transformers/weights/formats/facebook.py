@@ -1,4 +1,4 @@
-"""facebookresearch's files of DeiT, DeiT III, MAE's encoder, and DINOv2: timm's names, with differences."""
+"""facebookresearch's files: DeiT, DeiT III, MAE's encoder, DINOv2 with timm's names nearly; DINOv3."""
 
 import re
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.model.config import PositionResize, ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.format import Format, Given
-from vision_transformers.weights.formats import timm, weights_alone
+from vision_transformers.weights.formats import facebook_dinov3, timm, weights_alone
 from vision_transformers.weights.formats.parts import refuse, stripped
 from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rules import Rule
 
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}
-_OF_TRAINING = r"decoder_.*|mask_token|dino_head\..*|head\.0\..*"
+_OF_TRAINING = r"decoder_.*|mask_token|dino_head\..*|head\.0\..*|rope_embed\..*|(local_)?cls_norm\..*"
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -31,6 +31,8 @@ def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def rules(config: ViTConfig) -> list[Rule]:
     """The table for an architecture: timm's, under the names of these files."""
+    if config.positions == "rotary":
+        return facebook_dinov3.rules(config)
     return [
         replace(each, theirs=tuple(_name(name, config) for name in each.theirs))
         for each in timm.rules(config)
@@ -39,6 +41,9 @@ def rules(config: ViTConfig) -> list[Rule]:
 
 def check(config: ViTConfig) -> None:
     """Raises UsageFailure, with the option's name, if none of these projects has the architecture."""
+    if config.positions == "rotary":
+        facebook_dinov3.check(config)
+        return
     refuse(
         "facebook",
         config,
@@ -81,6 +86,8 @@ def _name(name: str, config: ViTConfig) -> str:
 
 
 def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
+    if facebook_dinov3.is_dinov3(tensors):
+        return facebook_dinov3.architecture(tensors, given, report)
     kernel = tensors["patch_embed.proj.weight"]
     patch = (kernel.shape[2], kernel.shape[3])
     registers = tensors["register_tokens"].shape[1] if "register_tokens" in tensors else 0
@@ -119,7 +126,11 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
 
 
 def _preprocessing(model: ViTConfig) -> Preprocessing:
-    """The middle 224 of 256 pixels; DINOv2's positions are made for 518, and its images have 224."""
+    """The middle 224 of 256 pixels, also for DINOv2, whose positions are made for 518; DINOv3 squashes."""
+    if model.positions == "rotary":
+        return Preprocessing(
+            size=model.max_image_shape, mean=weights_alone.IMAGENET_MEAN, std=weights_alone.IMAGENET_STD
+        )
     return Preprocessing(
         size=(224, 224) if model.max_image_shape == (518, 518) else model.max_image_shape,
         crop="center",

@@ -1,0 +1,130 @@
+"""facebookresearch's files of DINOv3: rotary positions, storage tokens, and biases behind a mask."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats import weights_alone
+from vision_transformers.weights.formats.parts import patches, refuse
+from vision_transformers.weights.report import Report
+from vision_transformers.weights.rules import Rule, rule, weight_and_bias
+from vision_transformers.weights.transformations import Tensors, Transformation, joined
+
+_LAYER, _OURS = "blocks.{layer}", "transformer.layers.{layer}"
+_HEADS = {384: 6, 768: 12, 1024: 16, 1152: 18, 1280: 20, 4096: 32}
+
+
+def is_dinov3(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether these are tensors of DINOv3."""
+    return "storage_tokens" in tensors or "rope_embed.periods" in tensors
+
+
+def rules(config: ViTConfig) -> list[Rule]:
+    """The table for an architecture."""
+    attention, ours = f"{_LAYER}.attn", f"{_OURS}.attention"
+    table = [*patches("patch_embed.proj", config), rule("cls_token", "prefix_tokens.class_token.tokens")]
+    if config.number_of_register_tokens:
+        table.append(rule("storage_tokens", "prefix_tokens.registers.tokens"))
+    table += [
+        *weight_and_bias(f"{_LAYER}.norm1", f"{_OURS}.attention_normalization"),
+        rule(f"{attention}.qkv.weight", f"{ours}.query_key_value.weight"),
+        *weight_and_bias(f"{attention}.proj", f"{ours}.projection"),
+        rule(f"{_LAYER}.ls1.gamma", f"{_OURS}.attention_scale.scale"),
+        *weight_and_bias(f"{_LAYER}.norm2", f"{_OURS}.feed_forward_normalization"),
+        *_network(config),
+        rule(f"{_LAYER}.ls2.gamma", f"{_OURS}.feed_forward_scale.scale"),
+        *weight_and_bias("norm", "transformer.normalization"),
+    ]
+    if config.query_bias:
+        biases = (f"{attention}.qkv.bias", f"{attention}.qkv.bias_mask")
+        table.append(rule(biases, f"{ours}.query_key_value.bias", _MASKED))
+    return table
+
+
+def check(config: ViTConfig) -> None:
+    """Raises UsageFailure, with the option's name, if DINOv3 cannot express the architecture."""
+    refuse(
+        "facebook (DINOv3)",
+        config,
+        number_of_classes=(0,),
+        patch_bias=(True,),
+        patch_normalization=(False,),
+        class_token=(True,),
+        distillation_token=(False,),
+        rotary_base=(100.0,),
+        normalization_epsilon=(1e-5,),
+        normalization_before_blocks=(False,),
+        activation=("gelu", "swiglu"),
+        query_bias=(config.value_bias,),
+        key_bias=(False,),
+        attention_dimension=(None, config.model_dimension),
+        attention_projection=(True,),
+        attention_projection_bias=(True,),
+        query_key_normalization=(False,),
+        layer_scale=tuple(value for value in (config.layer_scale,) if value is not None),
+        pool=("class",),
+        final_normalization=("before-pool",),
+        pre_logits_dimension=(None,),
+    )
+
+
+def architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
+    """From shapes, and what the published models have; rotary positions are made for no size of images."""
+    kernel = tensors["patch_embed.proj.weight"]
+    gated, biased = "blocks.0.mlp.w3.weight" in tensors, "blocks.0.attn.qkv.bias" in tensors
+    second = tensors["blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"]
+    return ViTConfig(
+        patch_shape=(kernel.shape[2], kernel.shape[3]),
+        model_dimension=kernel.shape[0],
+        number_of_layers=weights_alone.layers(tensors, "blocks."),
+        number_of_heads=weights_alone.heads(kernel.shape[0], _HEADS, given, report),
+        hidden_dimension=second.shape[1],
+        number_of_channels=kernel.shape[1],
+        number_of_classes=0,
+        max_image_shape=given.max_image_shape or (224, 224),
+        number_of_register_tokens=tensors["storage_tokens"].shape[1] if "storage_tokens" in tensors else 0,
+        positions="rotary",
+        normalization_epsilon=1e-5,
+        activation="swiglu" if gated else "gelu",
+        query_bias=biased,
+        key_bias=False,
+        value_bias=biased,
+        layer_scale=1e-5,
+    )
+
+
+def _network(config: ViTConfig) -> list[Rule]:
+    network = f"{_OURS}.feed_forward"
+    if config.activation == "swiglu":
+        gate_and_up = (f"{_LAYER}.mlp.w1", f"{_LAYER}.mlp.w2")
+        return [
+            *weight_and_bias(gate_and_up, f"{network}.gate_up_layer", joined(2)),
+            *weight_and_bias(f"{_LAYER}.mlp.w3", f"{network}.output_layer"),
+        ]
+    return [
+        *weight_and_bias(f"{_LAYER}.mlp.fc1", f"{network}.input_layer"),
+        *weight_and_bias(f"{_LAYER}.mlp.fc2", f"{network}.output_layer"),
+    ]
+
+
+def _without_mask(tensors: Tensors) -> Tensors:
+    bias, mask = tensors
+    queries, _, values = (bias * mask).chunk(3)
+    return (torch.cat([queries, values]),)
+
+
+def _with_mask(tensors: Tensors) -> Tensors:
+    queries, values = tensors[0].chunk(2)
+    nothing, one = torch.zeros_like(queries), torch.ones_like(queries)
+    return torch.cat([queries, nothing, values]), torch.cat([one, nothing, one])
+
+
+_MASKED = Transformation(
+    "mask multiplied in",
+    _without_mask,
+    _with_mask,
+    loses="biases of keys, which a mask of 0 hides, come back as 0",
+)
