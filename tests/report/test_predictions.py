@@ -4,7 +4,6 @@ import csv
 import io
 import json
 
-import pyarrow.parquet
 import pytest
 
 from vision_transformers.report.predictions import Format, PredictedClass, PredictionRow, prediction_writer
@@ -76,10 +75,11 @@ def test_jsonl_is_one_line_a_row_and_gives_names_back() -> None:
 
 
 def test_parquet_has_the_columns_with_their_types() -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow, the extra `parquet`")
     rows = [PredictionRow(f"{number}.jpg", TOP) for number in range(5000)] + [
         PredictionRow("bad.jpg", error="empty")
     ]
-    table = pyarrow.parquet.read_table(io.BytesIO(written("parquet", rows)))
+    table = parquet.read_table(io.BytesIO(written("parquet", rows)))
     assert table.num_rows == 5001
     assert str(table.schema.field("index").type) == "int64"
     assert str(table.schema.field("probability_2").type) == "double"
@@ -89,7 +89,7 @@ def test_parquet_has_the_columns_with_their_types() -> None:
         "error": "empty",
         **dict.fromkeys(("label", "index", "probability", "label_2", "index_2", "probability_2")),
     }
-    assert pyarrow.parquet.read_table(io.BytesIO(written("parquet", []))).num_rows == 0
+    assert parquet.read_table(io.BytesIO(written("parquet", []))).num_rows == 0
 
 
 def test_a_table_is_one_line_a_row_for_people() -> None:
