@@ -28,9 +28,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "run"
         if not run.exists():
-            # Class token and learned positions, since transformers' ViT has no others.
+            # The class token, since transformers' ViT has no other pool.
             recipe = find_recipe("digits")
-            train(replace(recipe, model=replace(recipe.model, pool="class", positions="learnable")), run)
+            train(replace(recipe, model=replace(recipe.model, pool="class")), run)
         for library in ("timm", "huggingface"):
             target = str(Path(folder) / library)
             if vit(["convert", str(run), target, "--from", "native", "--to", library, "--verify"]):

@@ -14,6 +14,7 @@ from vision_transformers.weights.adaptation import (
     for_classes,
     for_image_shape,
     for_patch_shape,
+    with_stored_positions,
 )
 from vision_transformers.weights.conversion import PortableModel
 from vision_transformers.weights.report import Report
@@ -89,6 +90,17 @@ def test_a_grey_picture_as_colour_gives_what_it_gave_as_grey() -> None:
     adapted = for_channels(model, 3, Report())
     images = torch.randn(2, 1, 32, 32)
     torch.testing.assert_close(logits(adapted, images.expand(-1, 3, -1, -1)), logits(model, images))
+
+
+@pytest.mark.parametrize("positions", ["sine-cosine", "sine-cosine-mae"])
+@pytest.mark.parametrize("options", [{}, {"class_token": False, "pool": "mean"}])
+def test_positions_that_were_computed_can_be_stored(positions: str, options: dict[str, Any]) -> None:
+    model, report = portable(positions=positions, **options), Report()
+    stored = with_stored_positions(model, report)
+    assert stored.description.model.positions == "learnable"
+    assert report.notes == ["positions that were computed are stored, as if they were learned"]
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(logits(stored, images), logits(model, images), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("options", [{}, {"distillation_token": True}, {"pool": "class-mean"}])

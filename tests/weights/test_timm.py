@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tests.parity.weights import assert_same_outputs, randomise
+from tests.photographs import noise
 from tests.weights.portable import check_reference, check_round_trip, outputs, portable
 
+from vision_transformers.data.resizing import resize, to_pixels
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
 from vision_transformers.weights.format import Given
@@ -96,6 +99,30 @@ def test_what_timm_saves_is_read_and_written_back_with_the_same_bytes(name: str,
     state = timm.create_model(f"local-dir:{tmp_path / 'back'}", pretrained=True).state_dict()
     assert state.keys() == theirs.state_dict().keys()
     assert all(torch.equal(state[key], value) for key, value in theirs.state_dict().items())
+
+
+@pytest.mark.parametrize("crop_pct", [0.8, 0.875, 0.9, 0.95, 1.0])
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (75, 50), (40, 97)])
+def test_pictures_are_cropped_as_timm_crops_them(
+    crop_pct: float, height: int, width: int, tmp_path: Path
+) -> None:
+    """A picture of a person's aspect, resized and cut by both; pixels differ by rounding only."""
+    sizes = {"img_size": 28, "patch_size": 14, "depth": 1, "num_classes": 0}
+    theirs = timm.create_model("vit_tiny_patch16_224", **sizes)
+    settings = {"input_size": (3, 28, 28), "crop_pct": crop_pct, "interpolation": "bicubic"}
+    theirs.pretrained_cfg = theirs.pretrained_cfg | settings
+    timm.models.save_for_hf(theirs, tmp_path / "hub", model_args=sizes, safe_serialization=True)
+    found = import_model(tmp_path / "hub", TIMM, Given(), Report())
+    export_model(tmp_path / "back", found, TIMM, Report())
+    assert import_model(tmp_path / "back", TIMM, Given(), Report()).description == found.description
+    picture = Image.fromarray(noise(1, height, width))
+    ours = to_pixels(resize(picture, found.description.preprocessing)).int()
+    for folder in ("hub", "back"):
+        model = timm.create_model(f"local-dir:{tmp_path / folder}", pretrained=True)
+        transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+        mean, std = (torch.tensor(model.pretrained_cfg[name])[:, None, None] for name in ("mean", "std"))
+        pixels = ((transform(picture) * std + mean) * 255).round().int()
+        assert (ours - pixels).abs().max() <= 2
 
 
 @pytest.mark.parametrize(

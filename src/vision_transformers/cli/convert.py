@@ -75,6 +75,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _convert(options: ConvertOptions) -> None:
+    from vision_transformers.weights.adaptation import with_stored_positions
     from vision_transformers.weights.conversion import export_model, write_native
     from vision_transformers.weights.formats.table import FORMATS, NATIVE, read_any
     from vision_transformers.weights.places import local_path
@@ -89,7 +90,7 @@ def _convert(options: ConvertOptions) -> None:
     reading.check(options.allow)
 
     def further(written: Path) -> None:
-        writing.check(options.allow)
+        writing.check((*options.allow, "positions"))
         if options.verify and options.target_format != NATIVE:
             _verify(model, options.target_format, written)
 
@@ -97,7 +98,10 @@ def _convert(options: ConvertOptions) -> None:
         _check_classes(model)
         write_native(options.target, model, further)
     else:
-        export_model(options.target, model, FORMATS[options.target_format], writing, further)
+        format = FORMATS[options.target_format]
+        if not format.computes_positions:
+            model = with_stored_positions(model, writing)
+        export_model(options.target, model, format, writing, further)
     _print("read", reading)
     _print("written", writing)
     if options.report is not None:

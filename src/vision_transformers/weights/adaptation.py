@@ -15,6 +15,7 @@ from vision_transformers.errors import UsageFailure
 from vision_transformers.model import initialization
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.position_resize import resize_positions
+from vision_transformers.model.positions import SineCosinePositionalEncoding
 from vision_transformers.weights.conversion import PortableModel
 from vision_transformers.weights.report import Report, Row
 
@@ -78,6 +79,27 @@ def for_channels(model: PortableModel, channels: Literal[1, 3], report: Report) 
     return PortableModel(
         weights, replace(model.description, model=config, preprocessing=changed), model.aside
     )
+
+
+def with_stored_positions(model: PortableModel, report: Report) -> PortableModel:
+    """Sine-cosine positions as a table, as if they were learned; for other images it is then resized.
+
+    The function stays the same at the image size that the model is made for.
+    """
+    config = model.description.model
+    if not config.positions.startswith("sine-cosine"):
+        return model
+    stored = replace(config, positions="learnable", prefix_positions="all")
+    encoding = SineCosinePositionalEncoding(
+        config.model_dimension,
+        config.number_of_prefix_tokens,
+        include_last_frequency=config.positions == "sine-cosine",
+    )
+    table = encoding.positions(config.grid, torch.device("cpu"))
+    report.add("newly_made", Row(()), Row.of([_POSITIONS], [table]), "computed from sines and cosines")
+    report.notes.append("positions that were computed are stored, as if they were learned")
+    weights = {**model.weights, _POSITIONS: table}
+    return PortableModel(weights, replace(model.description, model=stored), model.aside)
 
 
 def for_classes(model: PortableModel, classes: Sequence[str], seed: int, report: Report) -> PortableModel:

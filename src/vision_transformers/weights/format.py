@@ -65,5 +65,7 @@ class Format:
     """The model as its own library builds it from these files: normalised images (batch, channels, height,
     width) to logits, or to the pooled vector where there is no head. Raises UsageFailure where the library is
     not installed; None where there is none to install."""
+    computes_positions: bool = False
+    """Whether sine-cosine positions are computed there too; else they are stored, as if they were learned."""
     silent: tuple[str, ...] = SILENT
     """Fields of `ViTConfig` that its files do not tell; a file of ours beside them does."""

@@ -239,4 +239,5 @@ GOOGLE = Format(
     aside=(),
     check=check,
     write=write,
+    computes_positions=True,
 )

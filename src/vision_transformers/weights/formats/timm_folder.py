@@ -80,7 +80,7 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
             "input_size": [preprocessing.channels, *preprocessing.size],
             "fixed_input_size": True,
             "interpolation": preprocessing.interpolation,
-            "crop_pct": preprocessing.crop_fraction,
+            "crop_pct": _crop_pct(preprocessing),
             "crop_mode": preprocessing.crop,
             "mean": mean,
             "std": std,
@@ -253,11 +253,23 @@ def _preprocessing(pretrained: dict[str, Any], model: ViTConfig, report: Report)
         size=(int(size[0]), int(size[1])),
         channels=channels,
         crop=_CROPS[crop],
-        crop_fraction=float(pretrained.get("crop_pct", 1.0)),
+        crop_fraction=_fraction(int(size[0]), float(pretrained.get("crop_pct", 1.0))),
         interpolation=pretrained.get("interpolation", "bicubic"),
         mean=tuple(pretrained.get("mean", (0.5,))),
         std=tuple(pretrained.get("std", (0.5,))),
     )
+
+
+def _fraction(size: int, crop_pct: float) -> float:
+    """timm rounds the size before the crop down; the fraction is of that size, which ours then comes to."""
+    return size / math.floor(size / crop_pct)
+
+
+def _crop_pct(preprocessing: Preprocessing) -> float:
+    """The fraction as timm needs it to come to the same size before the crop."""
+    size, fraction = preprocessing.size[0], preprocessing.crop_fraction
+    exact = math.floor(size / fraction) == round(size / fraction)
+    return fraction if exact else math.nextafter(fraction, 0.0)
 
 
 def _architecture_name(model: ViTConfig) -> str:

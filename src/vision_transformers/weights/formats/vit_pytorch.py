@@ -204,4 +204,5 @@ VIT_PYTORCH = Format(
     check=check,
     write=write,
     reference=reference,
+    computes_positions=True,
 )
