@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier
     from vision_transformers.data.images import Images
     from vision_transformers.data.labelled import Labelled
+    from vision_transformers.evaluation.judgement import Judgement
 
 Split = Literal["test", "validation", "train", "all"]
 WORST_CLASSES = 3
@@ -64,36 +65,73 @@ def _parse(arguments: list[str]) -> EvaluateOptions:
     return options
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is judged, by which images."""
+
+    run: RunFolder | None
+    record: Record | None
+    classifier: "Classifier"
+    labelled: "Labelled"
+    split: Split
+    images: "Images"
+    """Of the split, with labels as places among the classifier's classes."""
+
+    @property
+    def warning(self) -> str | None:
+        """Why the numbers may not be believed."""
+        if self.labelled.is_of_run and self.split in ("train", "all"):
+            return "The model was trained on some of these images: the numbers flatter it."
+        return None
+
+
 def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
-    from vision_transformers.classifier import load
     from vision_transformers.cli.galleries import galleries
-    from vision_transformers.data.labelled import in_order_of, load_labelled
     from vision_transformers.evaluation.judgement import judge
-    from vision_transformers.evaluation.scores import scores
     from vision_transformers.report.evaluation_page import write_evaluation
     from vision_transformers.report.metrics import read_metrics
+
+    subject = _subject(options)
+    folder = _output(options, subject)
+    classifier = subject.classifier
+    judgement = judge(classifier, subject.images, options.batch_size, options.workers)
+    metrics = _metrics(options, subject, judgement)
+    pictures = galleries(subject.images, judgement, classifier.classes, classifier.preprocessing)
+    curves = read_metrics(subject.run.metrics) if subject.run is not None else []
+    folder.mkdir(parents=True, exist_ok=True)
+    write_evaluation(folder, metrics, pictures, curves, _origin(classifier, subject.record))
+    return metrics, folder
+
+
+def _subject(options: EvaluateOptions) -> Subject:
+    """Loads the model, finds the images, and meets what makes no sense before anything is computed."""
+    from vision_transformers.classifier import load
+    from vision_transformers.data.labelled import in_order_of, load_labelled
 
     run = _run_of(options.model)
     record = run.record() if run is not None else None
     classifier = load(options.model, device=options.device, precision=options.precision)
     if not classifier.classes:
         raise UsageFailure(f"{options.model} has no classification head, so that it guesses nothing to judge")
-    labelled = load_labelled(
-        options.data,
-        classifier.preprocessing,
-        options.data_root,
-        record.recipe.data if record else None,
-        record.images if record else None,
-    )
+    of_run, listing = (record.recipe.data, record.images) if record is not None else (None, None)
+    labelled = load_labelled(options.data, classifier.preprocessing, options.data_root, of_run, listing)
+    if options.probe and "train" not in labelled.parts:
+        raise UsageFailure(f"--probe needs training images, and {labelled.name} has no split train")
     split = options.split or ("test" if "test" in labelled.parts else "all")
     images = in_order_of(labelled, labelled.split(split), classifier.classes)
-    folder = _output(options, run, labelled.name, split)
-    judgement = judge(classifier, images, options.batch_size, options.workers)
+    return Subject(run, record, classifier, labelled, split, images)
+
+
+def _metrics(options: EvaluateOptions, subject: Subject, judgement: "Judgement") -> dict[str, Any]:
+    """The content of `metrics.json`."""
+    from vision_transformers.evaluation.scores import scores
+
+    classifier, labelled = subject.classifier, subject.labelled
     metrics = {
         "format_version": 1,
         "model": str(options.model),
         "data": labelled.name,
-        "split": split,
+        "split": subject.split,
         "origin": labelled.description,
         **scores(judgement.sums, classifier.classes, classifier.description.temperature),
         "images_per_second": judgement.images_per_second,
@@ -101,15 +139,11 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
         "precision": options.precision,
         "device": str(classifier.device),
     }
-    if labelled.is_of_run and split in ("train", "all"):
-        metrics["warning"] = "The model was trained on some of these images: the numbers flatter it."
+    if subject.warning is not None:
+        metrics["warning"] = subject.warning
     if options.probe:
-        metrics["probe"] = _probes(options, classifier, labelled, images)
-    folder.mkdir(parents=True, exist_ok=True)
-    curves = read_metrics(run.metrics) if run is not None else []
-    pictures = galleries(images, judgement, classifier.classes, classifier.preprocessing)
-    write_evaluation(folder, metrics, pictures, curves, _origin(classifier, record))
-    return metrics, folder
+        metrics["probe"] = _probes(options, subject)
+    return metrics
 
 
 def _run_of(model: Path) -> RunFolder | None:
@@ -120,15 +154,15 @@ def _run_of(model: Path) -> RunFolder | None:
     return None
 
 
-def _output(options: EvaluateOptions, run: RunFolder | None, data: str, split: str) -> Path:
+def _output(options: EvaluateOptions, subject: Subject) -> Path:
     """Where to write: an empty place, or one that holds an earlier evaluation.
 
     Raises:
         UsageFailure: something else lies there.
     """
     folder = options.output
-    if folder is None and run is not None:
-        folder = run.path / "evaluation" / f"{data}-{split}"
+    if folder is None and subject.run is not None:
+        folder = subject.run.path / "evaluation" / f"{subject.labelled.name}-{subject.split}"
     folder = folder or Path(f"evaluation-{options.model.resolve().name}")
     if folder.exists() and not folder.is_dir():
         raise UsageFailure(f"{folder} is a file: choose another --output")
@@ -137,23 +171,15 @@ def _output(options: EvaluateOptions, run: RunFolder | None, data: str, split: s
     return folder
 
 
-def _probes(
-    options: EvaluateOptions, classifier: "Classifier", labelled: "Labelled", images: "Images"
-) -> dict[str, dict[str, float]]:
-    """The accuracy of each probe that was asked for, fitted to the training part.
-
-    Raises:
-        UsageFailure: the data has no training part.
-    """
+def _probes(options: EvaluateOptions, subject: Subject) -> dict[str, dict[str, float]]:
+    """The accuracy of each probe that was asked for, fitted to the training part."""
+    from vision_transformers.data.labelled import in_order_of
     from vision_transformers.evaluation.probe import probe
 
-    if "train" not in labelled.parts:
-        raise UsageFailure(f"--probe needs training images, and {labelled.name} has no split train")
-    from vision_transformers.data.labelled import in_order_of
-
+    classifier, labelled = subject.classifier, subject.labelled
     train = in_order_of(labelled, labelled.parts["train"], classifier.classes)
     sizes = (options.batch_size, options.workers)
-    return {kind: probe(classifier, kind, train, images, *sizes) for kind in options.probe}
+    return {kind: probe(classifier, kind, train, subject.images, *sizes) for kind in options.probe}
 
 
 def _origin(classifier: "Classifier", record: Record | None) -> dict[str, str]:
