@@ -90,6 +90,8 @@ def _check(options: PredictOptions) -> None:
     for path in (options.output, options.features):
         if path is not None and not path.parent.is_dir():
             raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
+        if path is not None and path.is_dir():
+            raise UsageFailure(f"{path} is a folder: name a file to write")
 
 
 def _predict_into(options: PredictOptions, path: Path, counts: Counts) -> None:
