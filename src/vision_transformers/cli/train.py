@@ -80,6 +80,8 @@ def _value_of(option: str, arguments: list[str]) -> str | None:
 
 
 def _folder_to_resume(options: TrainOptions) -> RunFolder | None:
+    if options.recipe.name == "finetune" and options.recipe.init is None:
+        raise UsageFailure("say which weights to begin with: --init SOURCE, and --init-format if not native")
     if options.resume is None:
         return None
     if options.resume != "auto":

@@ -6,6 +6,7 @@ from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
 from vision_transformers.recipes.cifar import cifar10, cifar100
 from vision_transformers.recipes.digits import digits
+from vision_transformers.recipes.finetune import finetune
 from vision_transformers.recipes.folder import folder
 from vision_transformers.recipes.mnist import fashion_mnist, mnist, starting_mnist
 from vision_transformers.training.recipe import Recipe
@@ -17,6 +18,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
     "folder": folder,
+    "finetune": finetune,
     "starting-mnist": starting_mnist,
 }
 

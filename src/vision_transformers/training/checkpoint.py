@@ -95,6 +95,11 @@ def save_checkpoint(
         shutil.rmtree(other)
 
 
+def has_checkpoints(folder: Path) -> bool:
+    """Whether any checkpoint was written there."""
+    return bool(_newest_first(folder))
+
+
 def load_checkpoint(folder: Path, state: TrainingState) -> int:
     """Puts the newest checkpoint that is whole into a state, and says how long metrics.jsonl was then.
 

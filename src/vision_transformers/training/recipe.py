@@ -89,6 +89,11 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
 
+    init: str | None = None
+    """Weights to begin with: a run, a model folder or somebody's files; they decide the model's shape."""
+    init_format: str = "native"
+    """Whose files `init` are: `native`, or as of `vit convert`."""
+
     seed: int = 0
     """All randomness is a function of it and of a position."""
     epochs: int = 10

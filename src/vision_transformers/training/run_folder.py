@@ -13,7 +13,7 @@ import logging
 import secrets
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -159,7 +159,20 @@ def _place(recipe: Recipe) -> Path | None:
     return None if recipe.data.path is None else Path(recipe.data.path).expanduser().resolve()
 
 
+def _same_place(recorded: str, asked: str | None) -> bool:
+    """Whether what is asked for is what was recorded, which has no relative paths."""
+    return asked is not None and recorded in (asked, str(Path(asked).expanduser().resolve()))
+
+
 def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
-    """The fields that differ, of those that can change the result."""
+    """The fields that differ, of those that can change the result.
+
+    Where both begin with the same weights, these decided the recorded model and preprocessing.
+    """
+    if recorded.init is not None and _same_place(recorded.init, asked.init):
+        kept = replace(
+            recorded.model, dropout=asked.model.dropout, stochastic_depth=asked.model.stochastic_depth
+        )
+        asked = replace(asked, init=recorded.init, model=kept, preprocessing=recorded.preprocessing)
     harmless = CANNOT_CHANGE_THE_RESULT | RESOLVED_BY_THE_MACHINE
     return [name for name, _, _ in differences(recorded, asked) if name not in harmless]

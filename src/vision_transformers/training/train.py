@@ -15,13 +15,14 @@ from vision_transformers.evaluation.metrics import outputs
 from vision_transformers.files import write_folder
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
-from vision_transformers.training.checkpoint import load_checkpoint
+from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint, save_checkpoint
 from vision_transformers.training.environment import (
     apply_environment,
     record_versions,
     resolve_environment,
     settle_environment,
 )
+from vision_transformers.training.initial import load_initial_weights, settle_recipe
 from vision_transformers.training.journal import Journal
 from vision_transformers.training.loop import train_to_the_end
 from vision_transformers.training.observer import Observer, Silent
@@ -55,6 +56,7 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     folder = new_run_folder(recipe) if run_folder is None else RunFolder(Path(run_folder))
     if folder.is_begun:
         raise UsageFailure(f"{folder.path} holds a run already. To go on with it: {folder.resume_command}")
+    recipe = settle_recipe(recipe)
     data = load_data(recipe.data, recipe.preprocessing)
     run = Run(recipe, resolve_environment(recipe, data.fingerprint), data, folder)
     _check(run)
@@ -133,6 +135,10 @@ def _train_and_finish(run: Run, observer: Observer) -> Result:
     apply_environment(run.environment, run.recipe.deterministic)
     state = initial_state(run.recipe, run.model_config, run.device)
     metrics_bytes = load_checkpoint(run.folder.checkpoints, state)
+    if run.recipe.init is not None and not has_checkpoints(run.folder.checkpoints):
+        load_initial_weights(run, state)
+        # From here on the run needs nothing but its own folder.
+        save_checkpoint(run.folder.checkpoints, state, run.describe_model(), metrics_bytes)
     observer.begins(run.folder.path, run.data.description, state.step, run.total_steps)
     with Journal(run, state.step + 1, metrics_bytes, observer) as journal:
         train_to_the_end(run, state, journal)

@@ -1,0 +1,67 @@
+"""A run that begins with somebody's weights: what they decide, and how they enter the model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.randomness import derive_seed
+from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.run import Run
+from vision_transformers.training.state import TrainingState
+from vision_transformers.weights.adaptation import for_classes
+from vision_transformers.weights.conversion import PortableModel
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.table import read_any
+from vision_transformers.weights.places import local_path
+from vision_transformers.weights.report import Report
+
+
+def settle_recipe(recipe: Recipe) -> Recipe:
+    """The recipe with the architecture and the preprocessing of the weights that it begins with.
+
+    Dropout and stochastic depth, which have no weights, stay the recipe's; the data decides the classes.
+
+    Raises:
+        UsageFailure: the weights are missing, or do not tell their architecture.
+        Failure: they are damaged.
+    """
+    if recipe.init is None:
+        return recipe
+    description = _read(recipe).description
+    model = replace(
+        description.model,
+        number_of_classes=0,
+        pre_logits_dimension=None,
+        dropout=recipe.model.dropout,
+        stochastic_depth=recipe.model.stochastic_depth,
+    )
+    # A path that is relative would mean another place to a run that is resumed from elsewhere.
+    init = recipe.init if ":" in recipe.init else str(Path(recipe.init).expanduser().resolve())
+    return replace(recipe, init=init, model=model, preprocessing=description.preprocessing)
+
+
+def load_initial_weights(run: Run, state: TrainingState) -> None:
+    """Puts the weights that the run begins with into the model, under a new head.
+
+    Raises:
+        UsageFailure: the weights are of another architecture than when the run was begun.
+    """
+    seed = derive_seed(run.recipe.seed, "head")
+    source = for_classes(_read(run.recipe), run.data.classes, seed, Report())
+    weights = {name: value.float() for name, value in source.weights.items()}
+    try:
+        state.model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UsageFailure(f"{run.recipe.init} is not what the run was begun with: {error}") from error
+    if state.average is not None:
+        with torch.no_grad():
+            state.average.module.load_state_dict(state.model.state_dict())
+
+
+def _read(recipe: Recipe) -> PortableModel:
+    report = Report()
+    model = read_any(local_path(str(recipe.init)), recipe.init_format, Given(), report)
+    report.check(("head",))
+    return model

@@ -1,0 +1,145 @@
+"""A run that begins with somebody's weights has them, resumes to the same bytes, and needs them only once."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.commands import Vit
+from tests.training.recipes import tiny
+from tests.training.runs import make_images, result
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.training.observer import Silent, StepReport
+from vision_transformers.training.run_folder import changed_fields
+from vision_transformers.training.train import resume, train
+from vision_transformers.weights.conversion import export_model, read_native
+from vision_transformers.weights.formats.timm import TIMM
+from vision_transformers.weights.report import Report
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run on the digits, with a class token and dropout."""
+    folder = tmp_path_factory.mktemp("source") / "run"
+    train(tiny(steps=60), folder)
+    return folder
+
+
+class StopsAtOnce(Silent):
+    """Interrupts before the first step's checkpoint."""
+
+    def stepped(self, report: StepReport) -> None:  # noqa: ARG002
+        raise KeyboardInterrupt
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return read_native(folder).weights
+
+
+def begun(recipe_source: Path, run: Path, **changes: object) -> dict[str, torch.Tensor]:
+    """The weights of a run's first checkpoint."""
+    recipe = replace(tiny(**changes), init=str(recipe_source))
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, run, StopsAtOnce())
+    return weights(run / "checkpoints" / "step-00000000" / "model")
+
+
+def test_it_begins_with_all_weights_but_the_head(source: Path, tmp_path: Path) -> None:
+    ours, theirs = begun(source, tmp_path / "run"), weights(source / "model")
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value) == (not name.startswith("head.classifier")), name
+
+
+def test_the_weights_decide_model_and_preprocessing(source: Path, tmp_path: Path) -> None:
+    """The recipe's own sizes do not matter; what has no weights stays the recipe's."""
+    other = replace(tiny().model, model_dimension=32, number_of_layers=3, dropout=0.25)
+    begun(source, tmp_path / "run", model=other, average_decay=0.9)
+    recorded = json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"]["model"]
+    assert (recorded["model_dimension"], recorded["number_of_layers"], recorded["dropout"]) == (16, 2, 0.25)
+
+
+def test_a_moving_average_begins_there_too(source: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    ours = begun(source, tmp_path / "run", average_decay=0.9)
+    average = load_file(tmp_path / "run" / "checkpoints" / "step-00000000" / "average.safetensors")
+    assert all(torch.equal(average[name], value) for name, value in ours.items())
+
+
+def test_what_was_learned_helps(source: Path, tmp_path: Path) -> None:
+    """On the same digits: a few steps do more than from scratch."""
+    few = tiny(steps=6)
+    again = train(replace(few, init=str(source)), tmp_path / "again").metrics["test_accuracy"]
+    scratch = train(few, tmp_path / "scratch").metrics["test_accuracy"]
+    assert again > scratch + 0.1
+
+
+def test_it_resumes_to_the_same_bytes_without_the_source(source: Path, tmp_path: Path) -> None:
+    recipe = tiny(steps=6, average_decay=0.9)
+    shutil.copytree(source / "model", tmp_path / "weights")
+    recipe = replace(recipe, init=str(tmp_path / "weights"))
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "stopped", StopsAtOnce())
+    shutil.rmtree(tmp_path / "weights")
+    resume(tmp_path / "stopped")
+    assert result(tmp_path / "stopped") == result(tmp_path / "whole")
+
+
+def test_a_death_at_any_early_moment_changes_nothing(vit: Vit, source: Path, tmp_path: Path) -> None:
+    command = ["train", "digits", "--init", str(source), "--steps", "4", "--threads", "1", "--device", "cpu"]
+    assert vit.run(tmp_path, [*command, "--run-folder", "whole"]).code == 0
+    for number in (8, 12, 16, 20, 26):
+        run = tmp_path / f"killed-{number}"
+        vit.run(tmp_path, [*command, "--run-folder", run.name], die_at=number)
+        again = ["train", "--resume", run.name] if (run / "recipe.json").exists() else command
+        again = again if again != command else [*command, "--run-folder", run.name]
+        finished = vit.run(tmp_path, again)
+        assert finished.code == 0, finished.errors
+        assert result(run) == result(tmp_path / "whole")
+
+
+def test_somebody_elses_files_are_weights_to_begin_with(source: Path, tmp_path: Path) -> None:
+    export_model(tmp_path / "timm", read_native(source / "model"), TIMM, Report())
+    recipe = replace(tiny(steps=2), init=str(tmp_path / "timm"), init_format="timm")
+    train(recipe, tmp_path / "run")
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+def test_pictures_of_a_folder_are_learned_from_weights_of_digits(
+    vit: Vit, source: Path, tmp_path: Path
+) -> None:
+    make_images(tmp_path / "images", count=20)
+    command = ["train", "finetune", "--data.path", "images", "--init", str(source), "--epochs", "2"]
+    command += ["--batch-size", "8", "--threads", "1", "--data.workers", "0", "--run-folder", "run"]
+    finished = vit.run(tmp_path, command)
+    assert finished.code == 0, finished.errors
+    description = read_native(tmp_path / "run" / "model").description
+    assert description.classes == ("class-0", "class-1", "class-2")
+    assert description.preprocessing.size == (8, 8)
+
+
+def test_the_same_source_is_the_same_recipe(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vision_transformers.training.initial import settle_recipe
+
+    monkeypatch.chdir(source.parent)
+    asked = replace(tiny(), init=source.name)
+    recorded = settle_recipe(asked)
+    assert changed_fields(recorded, asked) == []
+    assert changed_fields(recorded, replace(asked, init="other")) != []
+    assert changed_fields(recorded, replace(asked, model=replace(asked.model, dropout=0.5))) == [
+        "model.dropout"
+    ]
+
+
+def test_missing_weights_are_told_before_anything_is_made(vit: Vit, tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match="there is no model"):
+        train(replace(tiny(), init=str(tmp_path / "nothing")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    finished = vit.run(tmp_path, ["train", "finetune", "--data.path", "images"])
+    assert finished.code == 2
+    assert "say which weights to begin with" in finished.errors
