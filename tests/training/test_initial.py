@@ -92,6 +92,7 @@ def test_it_resumes_to_the_same_bytes_without_the_source(source: Path, tmp_path:
 
 def test_a_death_at_any_early_moment_changes_nothing(vit: Vit, source: Path, tmp_path: Path) -> None:
     command = ["train", "digits", "--init", str(source), "--steps", "4", "--threads", "1", "--device", "cpu"]
+    command += ["--optimizer.layer-decay", "0.7", "--frozen-layers", "1", "--average-decay", "0.9"]
     assert vit.run(tmp_path, [*command, "--run-folder", "whole"]).code == 0
     for number in (8, 12, 16, 20, 26):
         run = tmp_path / f"killed-{number}"

@@ -1,9 +1,14 @@
 """Which optimizer changes which parameter, and the state of all of them as named tensors."""
 
+import sys
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from vision_transformers.training.recipe import Optimizer
+
+IN_HEAD = sys.maxsize
 
 
 class Optimizers:
@@ -19,8 +24,8 @@ class Optimizers:
         matrices, decayed, others = _divide(model, config)
         adamw = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
+                *self._by_depth(decayed, config.learning_rate, config, weight_decay=config.weight_decay),
+                *self._by_depth(others, config.learning_rate, config, weight_decay=0.0),
             ],
             lr=config.learning_rate,
             betas=config.betas,
@@ -29,21 +34,37 @@ class Optimizers:
         self.parts: list[torch.optim.Optimizer] = [adamw]
         if matrices:
             muon = torch.optim.Muon(
-                matrices,
+                self._by_depth(matrices, config.muon_learning_rate, config),
                 lr=config.muon_learning_rate,
                 weight_decay=config.muon_weight_decay,
                 momentum=config.muon_momentum,
             )
             self.parts.append(muon)
-        self.peaks = [part.param_groups[0]["lr"] for part in self.parts]
+        self.peaks = [[group["lr"] for group in part.param_groups] for part in self.parts]
 
     def step(self, rate: float) -> None:
         """Changes the parameters at `rate` of the peak learning rates, then forgets the gradients."""
-        for part, peak in zip(self.parts, self.peaks, strict=True):
-            for group in part.param_groups:
+        for part, peaks in zip(self.parts, self.peaks, strict=True):
+            for group, peak in zip(part.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate
             part.step()
             part.zero_grad()
+
+    def _by_depth(
+        self, parameters: list[nn.Parameter], peak: float, config: Optimizer, **options: float
+    ) -> list[dict[str, Any]]:
+        """Groups with the peak learning rate of their depth; one group where that is the same for all."""
+        if config.layer_decay == 1 or not parameters:
+            return [{"params": parameters, "lr": peak, **options}]
+        depths = {parameter: depth(name) for parameter, name in self.names.items()}
+        head = 1 + max(value for value in depths.values() if value != IN_HEAD)
+        grouped: dict[int, list[nn.Parameter]] = {}
+        for parameter in parameters:
+            grouped.setdefault(min(depths[parameter], head), []).append(parameter)
+        return [
+            {"params": members, "lr": peak * config.layer_decay ** (head - level), **options}
+            for level, members in sorted(grouped.items())
+        ]
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor of the state, named `<parameter>/<what it is>`."""
@@ -71,6 +92,13 @@ class Optimizers:
                     }
 
 
+def depth(name: str) -> int:
+    """How many layers lie below a parameter: 0 for patches, tokens, positions; `IN_HEAD` after the last."""
+    if name.startswith("transformer.layers."):
+        return int(name.split(".")[2]) + 1
+    return IN_HEAD if name.startswith(("head.", "transformer.normalization.")) else 0
+
+
 def _copy(value: Tensor, device: torch.device) -> Tensor:
     return torch.empty_like(value, device=device).copy_(value)
 
@@ -80,12 +108,15 @@ def _divide(
 ) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
     """Matrices for Muon; then, for AdamW, what decays and what does not.
 
-    Weights of linear layers and convolutions decay; norms, biases, learned tokens and positions do not.
+    Weights of linear layers and convolutions decay; norms, biases, learned tokens and positions do not. What
+    is frozen is in none of them.
     """
     muon, decayed, others = [], [], []
     for module_name, module in model.named_modules():
         is_layer = isinstance(module, nn.Linear | nn.Conv2d)
         for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
             if not (is_layer and name == "weight"):
                 others.append(parameter)
             elif config.name == "muon" and module_name.startswith("transformer.layers."):

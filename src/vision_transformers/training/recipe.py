@@ -44,6 +44,8 @@ class Optimizer:
     """Muon's decoupled weight decay."""
     muon_momentum: float = 0.95
     """Muon's Nesterov momentum."""
+    layer_decay: float = 1.0
+    """Each encoder's learning rate as part of the next one's, the head having all (arXiv 2106.08254, A.6)."""
     clip: float = 1.0
     """Largest norm of all gradients together; 0 for no limit."""
 
@@ -51,6 +53,8 @@ class Optimizer:
         for name in ("learning_rate", "muon_learning_rate"):
             if not 0 < getattr(self, name) < 100:
                 raise ValueError(f"optimizer.{name} is {getattr(self, name)}: expected above 0 and below 100")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"optimizer.layer_decay is {self.layer_decay}: expected above 0, at most 1")
         for name in ("weight_decay", "muon_weight_decay", "clip"):
             if not getattr(self, name) >= 0:  # so written, it refuses NaN too
                 raise ValueError(f"optimizer.{name} is {getattr(self, name)}: expected 0 or more")
@@ -93,6 +97,11 @@ class Recipe:
     """Weights to begin with: a run, a model folder or somebody's files; they decide the model's shape."""
     init_format: str = "native"
     """Whose files `init` are: `native`, or as of `vit convert`."""
+
+    frozen: Literal["nothing", "embeddings", "body"] = "nothing"
+    """What stays as it begins: nothing; patches, tokens and positions; or all but the head."""
+    frozen_layers: int = 0
+    """So many encoders, from the first, stay as they begin, and the embeddings with them."""
 
     seed: int = 0
     """All randomness is a function of it and of a position."""

@@ -12,6 +12,7 @@ from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.vit import ViT
 from vision_transformers.randomness import derive_seed
 from vision_transformers.training.average import moving_average
+from vision_transformers.training.freezing import freeze
 from vision_transformers.training.optimizer import Optimizers
 from vision_transformers.training.recipe import Recipe
 
@@ -56,5 +57,6 @@ def initial_state(recipe: Recipe, config: ViTConfig, device: torch.device) -> Tr
     """The state before the first step: a function of recipe, model and seed, equal on every device."""
     torch.manual_seed(derive_seed(recipe.seed, "model"))
     model = ViT.from_config(config).to(device)
+    freeze(model, recipe)
     average = moving_average(model, recipe.average_decay) if recipe.average_decay else None
     return TrainingState(model, Optimizers(model, recipe.optimizer), average)
