@@ -9,6 +9,8 @@ from tests.training.recipes import tiny
 
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.vit import ViT
+from vision_transformers.recipes.table import RECIPES
+from vision_transformers.training.advice import learning_rate_warnings
 from vision_transformers.training.optimizer import Optimizers
 from vision_transformers.training.recipe import Optimizer
 from vision_transformers.training.state import initial_state
@@ -68,6 +70,27 @@ def test_each_encoder_learns_at_a_part_of_the_next_ones_rate(name: str) -> None:
         assert rate == place, parameter
     optimizers.step(0.5)
     assert all(group["lr"] <= 0.5 for part in optimizers.parts for group in part.param_groups)
+
+
+@pytest.mark.parametrize(
+    ("rate", "init", "warned"),
+    [
+        (1e-3, None, False),
+        (0.1, None, True),
+        (1e-7, None, True),
+        (5e-3, "weights", True),
+        (1e-4, "weights", False),
+    ],
+)
+def test_a_learning_rate_far_from_usual_is_warned_of(rate: float, init: str | None, warned: bool) -> None:
+    recipe = tiny(optimizer=Optimizer(learning_rate=rate), init=init)
+    warnings = learning_rate_warnings(recipe)
+    assert bool(warnings) == warned
+    assert all("--optimizer.learning-rate" in warning and "usual" in warning for warning in warnings)
+
+
+def test_no_recipe_warns_of_itself() -> None:
+    assert [name for name, recipe in RECIPES.items() if learning_rate_warnings(recipe())] == []
 
 
 def test_a_decay_that_cannot_be_is_told() -> None:

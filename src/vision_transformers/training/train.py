@@ -1,5 +1,6 @@
 """Begin a run, or go on with one."""
 
+import logging
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from vision_transformers.evaluation.metrics import outputs
 from vision_transformers.files import write_folder
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
+from vision_transformers.training.advice import learning_rate_warnings
 from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint, save_checkpoint
 from vision_transformers.training.environment import (
     apply_environment,
@@ -32,6 +34,8 @@ from vision_transformers.training.run import Run
 from vision_transformers.training.run_folder import RunFolder, changed_fields, new_run_folder
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.weights.model_folder import write_model
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     data = load_data(recipe.data, recipe.preprocessing)
     run = Run(recipe, resolve_environment(recipe, data.fingerprint), data, folder)
     _check(run)
+    for warning in learning_rate_warnings(recipe):
+        logger.warning("%s", warning)
     with folder.lock():
         command = tuple(sys.argv)
         environments = (run.environment,)
