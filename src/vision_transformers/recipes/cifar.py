@@ -14,7 +14,9 @@ def cifar10() -> Recipe:
 
     vit train cifar10
 
-    Made for a GPU, and not measured there yet; on 2 CPU cores an epoch takes many minutes.
+    Made for a GPU, and not measured there yet. On one core of an AMD EPYC, beside other work, three epochs of
+    JPEG pixels took 53 minutes and came to 50.45 % of the test images
+    (`--epochs 3 --precision bfloat16 --augmentation.rand-augment 0 --threads 1`).
     Where the original pixels are missing and `cifar10-jpeg` is there (a folder or a tar.gz of JPEG files),
     it takes those and says so: JPEG is lossy, and figures on it are not to be set beside others.
     """
