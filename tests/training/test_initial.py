@@ -119,6 +119,8 @@ def test_pictures_of_a_folder_are_learned_from_weights_of_digits(
     command += ["--batch-size", "8", "--threads", "1", "--data.workers", "0", "--run-folder", "run"]
     finished = vit.run(tmp_path, command)
     assert finished.code == 0, finished.errors
+    chosen = [line.split()[1] for line in finished.output.splitlines() if line.startswith("chosen")]
+    assert chosen == ["--frozen", "--optimizer.learning-rate"], finished.output
     description = read_native(tmp_path / "run" / "model").description
     assert description.classes == ("class-0", "class-1", "class-2")
     assert description.preprocessing.size == (8, 8)

@@ -13,6 +13,7 @@ from vision_transformers.data.images import DataSets
 from vision_transformers.data.loading import load_data
 from vision_transformers.data.places import data_folders
 from vision_transformers.errors import UsageFailure
+from vision_transformers.recipes.finetune import Learns, finetune_on
 from vision_transformers.recipes.table import RECIPES, find_recipe
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.train import train
@@ -78,3 +79,29 @@ def test_a_recipe_takes_two_steps(name: str, tmp_path: Path, monkeypatch: pytest
 def test_a_misspelt_recipe_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageFailure, match=r"no recipe is called 'mnits': did you mean 'mnist'\?"):
         find_recipe("mnits")
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "learns", "batch_size", "epochs", "frozen", "rate"),
+    [
+        (3, 3, None, 1, 100, "body", 1e-3),
+        (100, 4, None, 8, 40, "body", 1e-3),
+        (100, 4, "all", 8, 40, "nothing", 1e-4),
+        (100, 4, "matrices", 8, 40, "nothing", 1e-3),
+        (1000, 4, None, 64, 32, "nothing", 1e-4),
+        (100_000, 100, None, 64, 5, "nothing", 1e-4),
+    ],
+)
+def test_fine_tuning_fits_the_number_of_pictures(
+    images: int,
+    classes: int,
+    learns: Learns | None,
+    batch_size: int,
+    epochs: int,
+    frozen: str,
+    rate: float,
+) -> None:
+    recipe, choices = finetune_on(images, classes, learns)
+    assert (recipe.batch_size, recipe.epochs) == (batch_size, epochs)
+    assert (recipe.frozen, recipe.optimizer.learning_rate) == (frozen, rate)
+    assert all(choice.reason for choice in choices)

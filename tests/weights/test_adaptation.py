@@ -12,8 +12,7 @@ from vision_transformers.model.vit import ViT
 from vision_transformers.weights.adaptation import (
     for_channels,
     for_classes,
-    for_image_shape,
-    for_patch_shape,
+    for_images,
     with_stored_positions,
 )
 from vision_transformers.weights.conversion import PortableModel
@@ -41,7 +40,7 @@ def logits(model: PortableModel, images: torch.Tensor) -> torch.Tensor:
 def test_another_image_size_is_what_the_model_does_by_itself(options: dict[str, Any]) -> None:
     """A ViT resizes its positions for every image; made for that size, it need not."""
     model, report = portable(**options), Report()
-    adapted = for_image_shape(model, (48, 40), report)
+    adapted = for_images(model, report, (48, 40))
     images = torch.randn(2, 3, 48, 40)
     torch.testing.assert_close(logits(adapted, images), logits(model, images))
     assert adapted.description.preprocessing.size == (48, 40)
@@ -53,7 +52,7 @@ def test_another_image_size_is_what_the_model_does_by_itself(options: dict[str, 
 def test_another_patch_size_is_timms_resize(extractor: str, patch_shape: tuple[int, int]) -> None:
     layers = pytest.importorskip("timm.layers", reason="timm is not installed")
     model = portable(patch_extractor=extractor)
-    adapted = for_patch_shape(model, patch_shape, Report())
+    adapted = for_images(model, Report(), patch_shape=patch_shape)
     expected = layers.resample_patch_embed(kernel(model), list(patch_shape))
     torch.testing.assert_close(kernel(adapted), expected, rtol=0, atol=1e-4)
     assert logits(adapted, torch.randn(2, 3, 32, 32)).shape == (2, 5)
@@ -61,7 +60,7 @@ def test_another_patch_size_is_timms_resize(extractor: str, patch_shape: tuple[i
 
 def test_an_enlarged_patch_gives_the_same_token() -> None:
     model = portable()
-    adapted = for_patch_shape(model, (16, 16), Report())
+    adapted = for_images(model, Report(), patch_shape=(16, 16))
     patch = torch.randn(1, 3, 8, 8)
     enlarged = torch.nn.functional.interpolate(patch, (16, 16), mode="bicubic", antialias=True)
     small = torch.einsum("dchw,bchw->bd", kernel(model), patch)
@@ -124,6 +123,6 @@ def test_the_head_can_be_dropped() -> None:
 
 def test_sizes_that_cannot_be_are_told() -> None:
     with pytest.raises(UsageFailure, match="not whole patches"):
-        for_image_shape(portable(), (30, 30), Report())
+        for_images(portable(), Report(), (30, 30))
     with pytest.raises(UsageFailure, match="LayerNorm of their pixels"):
         for_channels(portable(patch_normalization=True), 1, Report())

@@ -50,6 +50,8 @@ class ConvertOptions:
     """What the head reads, where the files do not tell."""
     max_image_shape: tuple[int, int] | None = None
     """Rows and columns of pixels that the positions are made for, where the files do not tell."""
+    low_rank: Path | None = None
+    """Folder of low-rank matrices that a run learned beside the source (RUN/low-rank): they are merged."""
     to_image_shape: tuple[int, int] | None = None
     """Make it for images of so many rows and columns: positions are resized by the source's own rule."""
     to_patch_shape: tuple[int, int] | None = None
@@ -66,7 +68,8 @@ def main(arguments: list[str]) -> int:
     options = tyro.cli(ConvertOptions, prog="vit convert", description=description, args=arguments)
     if options.target.exists() and not (options.target.is_dir() and not any(options.target.iterdir())):
         raise UsageFailure(f"{options.target} is there already: choose another target, or remove it first")
-    adapts = (options.to_image_shape, options.to_patch_shape, options.to_channels, options.to_classes)
+    adapts: tuple[object, ...] = (options.low_rank, options.to_image_shape, options.to_patch_shape)
+    adapts += (options.to_channels, options.to_classes)
     if options.source_format == options.target_format and not any(adapts):
         raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
     _convert(options)
@@ -111,13 +114,12 @@ def _convert(options: ConvertOptions) -> None:
 def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") -> "PortableModel":
     """The model for other images or classes, as far as these are asked for."""
     from vision_transformers.weights import adaptation
+    from vision_transformers.weights.low_rank_folder import merge_low_rank
 
-    if options.to_patch_shape is not None:
-        model = adaptation.for_patch_shape(model, options.to_patch_shape, report)
-    if options.to_image_shape is not None:
-        model = adaptation.for_image_shape(model, options.to_image_shape, report)
-    if options.to_channels is not None:
-        model = adaptation.for_channels(model, options.to_channels, report)
+    if options.low_rank is not None:
+        model = merge_low_rank(model, options.low_rank, report)
+    shapes = (options.to_image_shape, options.to_patch_shape)
+    model = adaptation.for_images(model, report, *shapes, options.to_channels)
     if options.to_classes is not None:
         model = adaptation.for_classes(model, _read_classes(options.to_classes), 0, report)
     return model

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from vision_transformers.data.source import DataSource
 from vision_transformers.errors import UsageFailure
+from vision_transformers.recipes.finetune import Choice, Learns, finetune_on
 from vision_transformers.recipes.table import RECIPES, find_recipe
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.run_folder import RunFolder, newest_run
@@ -37,6 +39,8 @@ def main(arguments: list[str]) -> int:
     folder = _folder_to_resume(options)
     if folder is not None and folder.is_finished:
         print(f"{folder.path} is finished already.")
+    if folder is None:
+        _print_choices(options, arguments)
     _print_result(_train(options, folder))
     return 0
 
@@ -67,7 +71,31 @@ def _recipe_before_options(arguments: list[str]) -> tuple[Recipe, list[str]]:
         if named is not None:
             raise UsageFailure("give a recipe or --resume RUN, not both: a run knows its recipe")
         return RunFolder(Path(resumed)).record().recipe, rest
+    path = _value_of("--data.path", rest)
+    if named == "finetune" and path is not None and _value_of("--init", rest) is not None:
+        return _finetune_on(path, rest)[0], rest
     return find_recipe(named or "digits"), rest
+
+
+def _finetune_on(path: str, arguments: list[str]) -> tuple[Recipe, tuple[Choice, ...]]:
+    """The recipe that fits the pictures which lie there, and to what a person said of it."""
+    from vision_transformers.data.folder import count_training_images
+
+    if _value_of("--frozen", arguments) is not None or _value_of("--frozen-layers", arguments) is not None:
+        learns: Learns | None = "head" if _value_of("--frozen", arguments) == "body" else "all"
+    else:
+        learns = None if _value_of("--low-rank.rank", arguments) is None else "matrices"
+    images, classes = count_training_images(DataSource(name="folder", path=path))
+    return finetune_on(max(images, 1), classes, learns)
+
+
+def _print_choices(options: TrainOptions, arguments: list[str]) -> None:
+    """What the number of pictures decided, and a person did not."""
+    path = options.recipe.data.path
+    if options.recipe.name == "finetune" and path is not None:
+        for choice in _finetune_on(path, arguments)[1]:
+            if _value_of(f"--{choice.option}", arguments) is None:
+                print(f"chosen         --{choice.option} {choice.value}: {choice.reason}")
 
 
 def _value_of(option: str, arguments: list[str]) -> str | None:

@@ -63,6 +63,22 @@ def read_folder(source: DataSource) -> DataSets:
     )
 
 
+def count_training_images(source: DataSource) -> tuple[int, int]:
+    """How many images a folder leaves to learn from, by the names of its files, and how many classes.
+
+    Raises:
+        DataFailure: as `read_folder`, but for files that are no images.
+    """
+    parts = {name: _read_part(path) for name, path in _parts(Path(source.path or "").expanduser()).items()}
+    classes = _classes(parts.values())
+    count = sum(len(files) for files in parts["train"].images.values())
+    if len(parts) == 1:
+        count = round(count * (1 - source.test_fraction))
+    if "validation" not in parts:
+        count = round(count * (1 - source.validation_fraction))
+    return count, len(classes)
+
+
 def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str, ...]]:
     """Reads pictures to judge a model by: any of the parts `train`, `val` and `test`, or classes alone.
 

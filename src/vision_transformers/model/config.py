@@ -17,6 +17,7 @@ PositionResize = Literal[
 ]
 Activation = Literal["gelu", "gelu-tanh", "quick-gelu", "swiglu"]
 Pool = Literal["class", "mean", "mean-all", "class-mean", "attention"]
+LowRankPart = Literal["query", "key", "value", "projection", "feed-forward"]
 
 
 @dataclass(frozen=True)
@@ -198,3 +199,23 @@ class ViTConfig:
             raise ValueError("a distillation_token has no pre_logits_dimension: its two heads are linear")
         if self.patch_normalization and self.patch_extractor != "linear":
             raise ValueError("patch_normalization needs the linear patch_extractor: it works on flat patches")
+
+
+@dataclass(frozen=True)
+class LowRankConfig:
+    """Low-rank adaptation (arXiv 2106.09685): small matrices learn beside layers that stay as they are."""
+
+    rank: int = 0
+    """Of each matrix; 0 for no adaptation. Otherwise these matrices and the head learn, and nothing else."""
+    alpha: float = 16.0
+    """How strong the change is: it is multiplied by alpha / rank."""
+    parts: tuple[LowRankPart, ...] = ("query", "value")
+    """Which linear layers of each encoder, or parts of them, are changed."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 0:
+            raise ValueError(f"low_rank.rank is {self.rank}: expected 0 or more")
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(f"low_rank.alpha is {self.alpha}: expected a number above 0")
+        if not self.parts:
+            raise ValueError("low_rank.parts is empty: name at least one part")

@@ -1,9 +1,37 @@
 """Your own pictures, from weights that have seen others."""
 
+from dataclasses import dataclass, replace
+from typing import Literal
+
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.source import DataSource
 from vision_transformers.recipes.folder import folder
 from vision_transformers.training.recipe import Optimizer, Recipe, Schedule
+
+FEW = 50
+"""Pictures of a class, below which the body is better left as it is (docs/log.md, 2026-11-24)."""
+STEPS = 500
+"""Of a short run: what BiT's rule takes for up to 20,000 pictures (arXiv 1912.11370, section 3.3)."""
+
+Learns = Literal["head", "matrices", "all"]
+LEARNING = {
+    "head": "the head learns alone",
+    "matrices": "low-rank matrices learn",
+    "all": "all weights learn",
+}
+RATES = {"head": 1e-3, "matrices": 1e-3, "all": 1e-4}
+"""AdamW's peak learning rate, by what learns."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value that the size of a data set decided."""
+
+    option: str
+    """As `vit train` calls it."""
+    value: str
+    """As one would type it."""
+    reason: str
 
 
 def finetune() -> Recipe:
@@ -12,8 +40,9 @@ def finetune() -> Recipe:
     vit train finetune --data.path PATH --init SOURCE [--init-format timm]
 
     SOURCE is a run or a model folder, or somebody's files (`vit convert --help` has the formats); it decides
-    the architecture, the size of the images and their preprocessing. Each encoder learns at three quarters of
-    the next one's rate; `--frozen body` trains the head alone. Not measured: it depends on the pictures.
+    the architecture, the size of the images and their preprocessing. Batch size, epochs, and what learns at
+    which rate are chosen from the number of pictures, and the choices are printed with their reasons; an
+    option that you give is yours. Not measured: it depends on the pictures.
     """
     base = folder()
     return Recipe(
@@ -28,3 +57,32 @@ def finetune() -> Recipe:
         batch_size=64,
         label_smoothing=0.1,
     )
+
+
+def finetune_on(images: int, classes: int, learns: Learns | None = None) -> tuple[Recipe, tuple[Choice, ...]]:
+    """The recipe for a data set, and what its size decided.
+
+    Args:
+        images: how many there are to learn from.
+        classes: how many there are.
+        learns: what learns, where a person has said so.
+    """
+    batch_size = next((size for size in (64, 32, 16, 8, 4, 2) if size * 8 <= images), 1)
+    epochs = min(max(round(STEPS * batch_size / images), 5), 100)
+    per_class = images // classes
+    if learns is None:
+        learns = "head" if per_class < FEW else "all"
+    frozen: Literal["body", "nothing"] = "body" if learns == "head" else "nothing"
+    few_or_many = "fewer than" if per_class < FEW else "at least"
+    choices = [
+        Choice(
+            "batch-size", f"{batch_size}", f"{images:,} pictures to learn from: at least 8 steps an epoch"
+        ),
+        Choice("epochs", f"{epochs}", f"about {STEPS} steps, in 5 to 100 epochs"),
+        Choice("frozen", frozen, f"{per_class:,} pictures a class, {few_or_many} {FEW}"),
+        Choice("optimizer.learning-rate", f"{RATES[learns]:g}", f"usual where {LEARNING[learns]}"),
+    ]
+    base = finetune()
+    optimizer = replace(base.optimizer, learning_rate=RATES[learns])
+    recipe = replace(base, batch_size=batch_size, epochs=epochs, frozen=frozen, optimizer=optimizer)
+    return recipe, tuple(choices)

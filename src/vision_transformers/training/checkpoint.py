@@ -1,7 +1,8 @@
 """Checkpoints: a state on the disk, whole or not there, and the newest that can be trusted.
 
 checkpoints/step-<8 digits>/
-    model/                   a model folder of the raw weights
+    model/                   a model folder of the raw weights, with low-rank matrices merged into them
+    unmerged.safetensors     what merging loses, where there are such matrices
     optimizer.safetensors    every tensor of the optimizers
     average.safetensors      the moving average, where there is one
     best.safetensors         the best weights so far, where they are kept
@@ -33,6 +34,7 @@ from vision_transformers.files import (
     write_json,
     write_manifest,
 )
+from vision_transformers.model.low_rank import merged_weights, unmerged_weights
 from vision_transformers.training.state import TrainingState
 from vision_transformers.weights.model_folder import (
     ModelDescription,
@@ -77,7 +79,9 @@ def save_checkpoint(
 
     def fill(path: Path) -> None:
         (path / "model").mkdir()
-        write_model(path / "model", state.model.state_dict(), description)
+        write_model(path / "model", merged_weights(state.model), description)
+        if unmerged := unmerged_weights(state.model):
+            write_tensors(path / "unmerged.safetensors", unmerged)
         write_tensors(path / "optimizer.safetensors", state.optimizers.state())
         if state.average is not None:
             write_tensors(path / "average.safetensors", state.average.module.state_dict())
@@ -125,7 +129,10 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
 
 def _restore(path: Path, state: TrainingState) -> int:
     progress = _read_progress(path / "state.json")
-    _load_weights(state.model, read_tensors(path / "model" / "model.safetensors"))
+    weights = read_tensors(path / "model" / "model.safetensors")
+    if (path / "unmerged.safetensors").exists():
+        weights |= read_tensors(path / "unmerged.safetensors")
+    _load_weights(state.model, weights)
     state.optimizers.load_state(read_tensors(path / "optimizer.safetensors"))
     if state.average is not None:
         _load_weights(state.average.module, read_tensors(path / "average.safetensors"))

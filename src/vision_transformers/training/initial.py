@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 
 from vision_transformers.errors import UsageFailure
+from vision_transformers.model.low_rank import is_low_rank
 from vision_transformers.randomness import derive_seed
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
-from vision_transformers.weights.adaptation import for_classes
+from vision_transformers.weights.adaptation import for_classes, for_images
 from vision_transformers.weights.conversion import PortableModel
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.table import read_any
@@ -51,6 +52,8 @@ def load_initial_weights(run: Run, state: TrainingState) -> None:
     seed = derive_seed(run.recipe.seed, "head")
     source = for_classes(_read(run.recipe), run.data.classes, seed, Report())
     weights = {name: value.float() for name, value in source.weights.items()}
+    state_dict = state.model.state_dict()
+    weights |= {name: value for name, value in state_dict.items() if is_low_rank(name)}
     try:
         state.model.load_state_dict(weights)
     except RuntimeError as error:
@@ -64,4 +67,4 @@ def _read(recipe: Recipe) -> PortableModel:
     report = Report()
     model = read_any(local_path(str(recipe.init)), recipe.init_format, Given(), report)
     report.check(("head",))
-    return model
+    return for_images(model, report, recipe.init_image_shape, recipe.init_patch_shape, recipe.init_channels)

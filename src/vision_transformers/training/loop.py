@@ -14,10 +14,10 @@ from vision_transformers.runtime.attention import attention_backend
 from vision_transformers.runtime.compilation import compiled
 from vision_transformers.training.checkpoint import save_checkpoint
 from vision_transformers.training.first_batch import draw_first_batch
+from vision_transformers.training.freezing import freeze
 from vision_transformers.training.interruption import Interrupted, Interruption
 from vision_transformers.training.journal import Journal
 from vision_transformers.training.run import Run
-from vision_transformers.training.schedule import rate_at
 from vision_transformers.training.state import TrainingState
 from vision_transformers.training.step import training_step
 
@@ -43,7 +43,10 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
             if state.sums.images and run.is_logged_at(state.step):
                 # An image of this step's evaluation could not be decoded: the state was saved before its row.
                 journal.write(_row(run, state))
+            freeze(state.model, run.recipe, probing=state.step < run.probe_steps)
             for batch in _batches(run, state):
+                if state.step == run.probe_steps:
+                    freeze(state.model, run.recipe)
                 sums = training_step(run, state, model, objective, batch)
                 state.sums += sums
                 journal.stepped(state, sums)
@@ -99,7 +102,7 @@ def _batches(run: Run, state: TrainingState) -> Iterator[Batch]:
 
 def _row(run: Run, state: TrainingState) -> Row:
     """Everything that is known after this step; the sums begin anew."""
-    rate = rate_at(run.recipe.schedule, state.step - 1, run.total_steps)
+    rate = run.rate_at(state.step - 1)
     row: Row = {
         "step": state.step,
         "epoch": state.step / run.order.batches_per_epoch,

@@ -6,7 +6,7 @@ from typing import Literal
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
-from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.config import LowRankConfig, ViTConfig
 
 CANNOT_CHANGE_THE_RESULT = frozenset(
     {
@@ -81,6 +81,22 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """A beginning in which the head alone learns, so that its first guesses do not spoil trained weights."""
+
+    fraction: float = 0.0
+    """Part of all steps (arXiv 2202.10054); then the rest joins, and the schedule begins anew."""
+    learning_rate: float = 1e-3
+    """AdamW's peak learning rate in it."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction < 1:
+            raise ValueError(f"probe.fraction is {self.fraction}: expected at least 0 and less than 1")
+        if not 0 < self.learning_rate < 100:
+            raise ValueError(f"probe.learning_rate is {self.learning_rate}: expected above 0 and below 100")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A run: model, images, optimisation, and how it is judged."""
 
@@ -97,11 +113,19 @@ class Recipe:
     """Weights to begin with: a run, a model folder or somebody's files; they decide the model's shape."""
     init_format: str = "native"
     """Whose files `init` are: `native`, or as of `vit convert`."""
+    init_image_shape: tuple[int, int] | None = None
+    """Rows and columns of pixels to learn at, if not those of `init`: its positions are resized."""
+    init_patch_shape: tuple[int, int] | None = None
+    """Rows and columns of pixels in a patch, if not those of `init`: its kernels are resized."""
+    init_channels: Literal[1, 3] | None = None
+    """Grey or colour pictures, if not those of `init`: its kernels are summed or repeated."""
 
     frozen: Literal["nothing", "embeddings", "body"] = "nothing"
     """What stays as it begins: nothing; patches, tokens and positions; or all but the head."""
     frozen_layers: int = 0
     """So many encoders, from the first, stay as they begin, and the embeddings with them."""
+    low_rank: LowRankConfig = field(default_factory=LowRankConfig)
+    probe: Probe = field(default_factory=Probe)
 
     seed: int = 0
     """All randomness is a function of it and of a position."""
@@ -172,6 +196,14 @@ class Recipe:
             raise ValueError(f"accumulation is {self.accumulation}, which does not divide {self.batch_size}")
 
     def _check_parts(self) -> None:
+        if self.low_rank.rank and (self.frozen != "nothing" or self.frozen_layers or self.probe.fraction):
+            raise ValueError("low_rank freezes all but its matrices and the head: leave out frozen and probe")
+        if self.low_rank.rank and self.init is None:
+            raise ValueError("low_rank changes the weights that a run begins with: give --init")
+        if self.init is None and any((self.init_image_shape, self.init_patch_shape, self.init_channels)):
+            raise ValueError(
+                "init_image_shape, init_patch_shape and init_channels change the weights of init"
+            )
         if self.keep == "best" and self.data.validation_fraction == 0 and self.data.name != "folder":
             raise ValueError("keep is 'best', but data.validation_fraction is 0: nothing could choose")
         if self.model.number_of_channels != self.preprocessing.channels:

@@ -14,6 +14,7 @@ from vision_transformers.training.objective import Objective, balanced_weights
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import Environment
 from vision_transformers.training.run_folder import RunFolder
+from vision_transformers.training.schedule import rate_at
 from vision_transformers.weights.model_folder import ModelDescription
 
 
@@ -63,6 +64,19 @@ class Run:
         if self.recipe.steps is not None:
             return self.recipe.steps
         return self.recipe.epochs * self.order.batches_per_epoch
+
+    @property
+    def probe_steps(self) -> int:
+        """Steps from the beginning in which the head alone learns."""
+        return round(self.recipe.probe.fraction * self.total_steps)
+
+    def rate_at(self, step: int) -> float:
+        """The part of the optimizer's peak learning rate for step number `step`, counted from 0."""
+        schedule, probe = self.recipe.schedule, self.recipe.probe
+        if step < self.probe_steps:
+            part = probe.learning_rate / self.recipe.optimizer.learning_rate
+            return part * rate_at(schedule, step, self.probe_steps)
+        return rate_at(schedule, step - self.probe_steps, self.total_steps - self.probe_steps)
 
     def is_evaluated_at(self, step: int) -> bool:
         """Whether a validation follows this many steps."""

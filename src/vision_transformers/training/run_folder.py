@@ -6,6 +6,7 @@ timing.jsonl        what the clock says
 metrics.csv         metrics.jsonl for spreadsheets
 plots/              curves and sheets
 checkpoints/        where to go on from
+low-rank/           low-rank matrices and head alone, where the recipe has such matrices
 model/              the finished model; it comes last, so it says that the run is finished
 """
 
@@ -54,6 +55,10 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def low_rank(self) -> Path:
+        return self.path / "low-rank"
 
     @property
     def model(self) -> Path:

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.low_rank import add_low_rank
 from vision_transformers.model.vit import ViT
 from vision_transformers.randomness import derive_seed
 from vision_transformers.training.average import moving_average
@@ -57,6 +58,9 @@ def initial_state(recipe: Recipe, config: ViTConfig, device: torch.device) -> Tr
     """The state before the first step: a function of recipe, model and seed, equal on every device."""
     torch.manual_seed(derive_seed(recipe.seed, "model"))
     model = ViT.from_config(config).to(device)
+    if recipe.low_rank.rank:
+        torch.manual_seed(derive_seed(recipe.seed, "low-rank"))
+        add_low_rank(model.transformer.layers, recipe.low_rank)
     freeze(model, recipe)
     average = moving_average(model, recipe.average_decay) if recipe.average_decay else None
     return TrainingState(model, Optimizers(model, recipe.optimizer), average)

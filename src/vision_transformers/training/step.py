@@ -13,7 +13,6 @@ from vision_transformers.randomness import derive_seed
 from vision_transformers.runtime.precision import autocast
 from vision_transformers.training.objective import Objective
 from vision_transformers.training.run import Run
-from vision_transformers.training.schedule import rate_at
 from vision_transformers.training.state import TrainingState
 
 
@@ -36,7 +35,7 @@ def training_step(
         Failure: the loss or the gradient is not finite; nothing was changed.
     """
     sums = _accumulate_gradients(run, state, model, objective, batch)
-    rate = rate_at(run.recipe.schedule, state.step, run.total_steps)
+    rate = run.rate_at(state.step)
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), run.recipe.optimizer.clip or math.inf)
     loss, correct, gradient_norm = torch.stack([*sums, norm]).tolist()
     if not (math.isfinite(loss) and math.isfinite(gradient_norm)):

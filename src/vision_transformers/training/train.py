@@ -14,6 +14,7 @@ from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.evaluation.calibration import fit_temperature
 from vision_transformers.evaluation.metrics import outputs
 from vision_transformers.files import write_folder
+from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
 from vision_transformers.training.advice import learning_rate_warnings
@@ -33,6 +34,7 @@ from vision_transformers.training.record import FORMAT_VERSION, Record
 from vision_transformers.training.run import Run
 from vision_transformers.training.run_folder import RunFolder, changed_fields, new_run_folder
 from vision_transformers.training.state import TrainingState, initial_state
+from vision_transformers.weights.low_rank_folder import write_low_rank
 from vision_transformers.weights.model_folder import write_model
 
 logger = logging.getLogger(__name__)
@@ -158,7 +160,13 @@ def _finish(run: Run, state: TrainingState) -> Result:
     draw_curves(rows, run.folder.plots / "curves.png", f"{run.recipe.name}, seed {run.recipe.seed}")
     kept = state.kept()
     description = run.describe_model(_temperature(run, kept), metrics=rows[-1])
-    write_folder(run.folder.model, lambda path: write_model(path, kept.state_dict(), description))
+    if run.recipe.low_rank.rank:
+        source = str(run.recipe.init)
+        write_folder(
+            run.folder.low_rank,
+            lambda path: write_low_rank(path, kept, run.recipe.low_rank, description, source),
+        )
+    write_folder(run.folder.model, lambda path: write_model(path, merged_weights(kept), description))
     return Result(run.folder.path, rows[-1])
 
 

@@ -23,35 +23,45 @@ Kernel = Float[Tensor, "model_dimension channels rows columns"]
 _POSITIONS, _PATCHES = "positions.position_embeddings", "patches.projector.weight"
 
 
-def for_image_shape(model: PortableModel, image_shape: tuple[int, int], report: Report) -> PortableModel:
-    """Positions for other images, resized by the model's own rule; the preprocessing's size becomes theirs.
+def for_images(
+    model: PortableModel,
+    report: Report,
+    image_shape: tuple[int, int] | None = None,
+    patch_shape: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+) -> PortableModel:
+    """The model for other images; what is None stays as it is.
 
     Raises:
-        UsageFailure: patches do not divide the images.
+        UsageFailure: patches do not divide the images, or stand behind a LayerNorm of their pixels.
     """
-    old, preprocessing = model.description.model, model.description.preprocessing
-    config = _with(old, max_image_shape=image_shape)
-    weights = _with_positions(model.weights, old, config, report)
-    description = replace(
-        model.description, model=config, preprocessing=replace(preprocessing, size=image_shape)
-    )
-    return PortableModel(weights, description, model.aside)
+    old = model.description.model
+    image_shape, patch_shape = image_shape or old.max_image_shape, patch_shape or old.patch_shape
+    if (image_shape, patch_shape) != (old.max_image_shape, old.patch_shape):
+        model = _for_shapes(model, image_shape, patch_shape, report)
+    return model if channels is None else for_channels(model, channels, report)
 
 
-def for_patch_shape(model: PortableModel, patch_shape: tuple[int, int], report: Report) -> PortableModel:
-    """Patches of another size, by the pseudo-inverse resize of FlexiViT (arXiv 2212.08013, section 3.4).
+def _for_shapes(
+    model: PortableModel, image_shape: tuple[int, int], patch_shape: tuple[int, int], report: Report
+) -> PortableModel:
+    """Patches and positions for images and patches of other sizes; the preprocessing's size becomes theirs.
 
-    An enlarged patch then gives the token that the small one gave. Positions are resized to the new grid.
+    Positions are resized by the model's own rule, patches by the pseudo-inverse resize of FlexiViT
+    (arXiv 2212.08013, section 3.4): an enlarged patch then gives the token that the small one gave.
 
     Raises:
         UsageFailure: the patches do not divide the images, or stand behind a LayerNorm of their pixels.
     """
-    old = model.description.model
-    config = _with(old, patch_shape=patch_shape)
-    kernel = _pseudo_inverse_resize(_kernel(model, old), patch_shape)
-    weights = _with_kernel(model.weights, kernel, config, f"{old.patch_shape} to {patch_shape}", report)
+    old, weights = model.description.model, model.weights
+    config = _with(old, max_image_shape=image_shape, patch_shape=patch_shape)
+    if patch_shape != old.patch_shape:
+        kernel = _pseudo_inverse_resize(_kernel(model, old), patch_shape)
+        weights = _with_kernel(weights, kernel, config, f"{old.patch_shape} to {patch_shape}", report)
     weights = _with_positions(weights, old, config, report)
-    return PortableModel(weights, replace(model.description, model=config), model.aside)
+    preprocessing = replace(model.description.preprocessing, size=image_shape)
+    description = replace(model.description, model=config, preprocessing=preprocessing)
+    return PortableModel(weights, description, model.aside)
 
 
 def for_channels(model: PortableModel, channels: Literal[1, 3], report: Report) -> PortableModel:

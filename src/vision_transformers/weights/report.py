@@ -75,7 +75,7 @@ class Report:
             self.notes.append(transformation.loses)
 
     def add(self, kind: str, before: Row, after: Row, how: str = "") -> None:
-        """Enters tensors under `resized`, `newly_made`, `kept_aside` or `left_out`."""
+        """Enters tensors under one of `KINDS`."""
         getattr(self, kind).append(Change(before, after, how))
 
     def check(self, allowed: Sequence[str]) -> None:

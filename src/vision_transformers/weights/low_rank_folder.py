@@ -1,0 +1,113 @@
+"""Low-rank matrices saved alone: small, and of use only beside the weights that they were learned with.
+
+low-rank.safetensors   the matrices, and the head
+low-rank.json          format version, rank and parts, which weights they belong to, a model's description
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vision_transformers.config import from_json, to_json
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import read_json, write_json
+from vision_transformers.model.config import LowRankConfig
+from vision_transformers.model.low_rank import add_low_rank, is_low_rank, merged_weights, unmerged_weights
+from vision_transformers.model.vit import ViT
+from vision_transformers.weights.adaptation import for_images
+from vision_transformers.weights.conversion import PortableModel
+from vision_transformers.weights.model_folder import (
+    ModelDescription,
+    description_from_json,
+    description_to_json,
+    read_tensors,
+    write_tensors,
+)
+from vision_transformers.weights.report import Report, Row
+from vision_transformers.weights.verification import compare
+
+FORMAT_VERSION = 1
+_TENSORS, _CONFIG = "low-rank.safetensors", "low-rank.json"
+
+
+def write_low_rank(
+    folder: Path, model: nn.Module, low_rank: LowRankConfig, description: ModelDescription, source: str
+) -> None:
+    """Writes the matrices and the head of a model, and merges them once to see that this changes no output.
+
+    Args:
+        folder: exists, and is empty.
+        model: a ViT with the matrices beside its layers.
+        low_rank: what they are.
+        description: of the model with them.
+        source: where the weights came from that they stand beside; for people.
+
+    Raises:
+        Failure: merged weights would compute something else.
+    """
+    _verify(model, description, folder)
+    state = model.state_dict()
+    own = {name: value for name, value in state.items() if is_low_rank(name) or name.startswith("head.")}
+    write_tensors(folder / _TENSORS, own)
+    content = {
+        "format_version": FORMAT_VERSION,
+        "low_rank": to_json(low_rank),
+        "source": source,
+        "source_sha256": _digest(state),
+        "description": description_to_json(description),
+    }
+    write_json(folder / _CONFIG, content)
+
+
+def merge_low_rank(source: PortableModel, folder: Path, report: Report) -> PortableModel:
+    """Adds saved matrices to the weights that they were learned with; the head is theirs too.
+
+    Raises:
+        UsageFailure: it is no such folder, or the weights are others.
+        Failure: its files are broken, or merged weights compute something else.
+    """
+    if not (folder / _CONFIG).exists():
+        raise UsageFailure(f"{folder} holds no low-rank matrices: it has no {_CONFIG}")
+    content = read_json(folder / _CONFIG)
+    if content.get("format_version") != FORMAT_VERSION:
+        raise Failure(f"{folder / _CONFIG} has format version {content.get('format_version')}, not 1")
+    description = description_from_json(content["description"], folder / _CONFIG)
+    wanted, channels = description.model, description.preprocessing.channels
+    adapted = for_images(source, report, wanted.max_image_shape, wanted.patch_shape, channels)
+    own = read_tensors(folder / _TENSORS)
+    body = {name: value.float() for name, value in adapted.weights.items() if not name.startswith("head.")}
+    if _digest(body) != content["source_sha256"]:
+        raise UsageFailure(f"{folder} was learned beside other weights: give those of {content['source']}")
+    dressed = ViT.from_config(replace(description.model, dropout=0.0, stochastic_depth=0.0)).eval()
+    add_low_rank(dressed.transformer.layers, from_json(LowRankConfig, content["low_rank"], "low_rank"))
+    dressed.load_state_dict(body | own)
+    _verify(dressed, description, folder)
+    merged = merged_weights(dressed)
+    for name in sorted(merged.keys() & unmerged_weights(dressed).keys()):
+        row = Row.of([name], [merged[name]])
+        report.add("transformed", row, row, "low-rank matrices merged")
+    report.notes.append(f"the head is that of {folder}")
+    return PortableModel(merged, description, source.aside)
+
+
+def _verify(dressed: nn.Module, description: ModelDescription, folder: Path) -> None:
+    difference = compare(PortableModel(merged_weights(dressed), description), dressed.eval())
+    if not difference.is_small:
+        raise Failure(
+            f"{folder}: merged weights compute something else, by {difference.largest:g} where outputs reach "
+            f"{difference.largest_output:g}"
+        )
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """The sha256 of all weights but the head's and the matrices."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        if not (is_low_rank(name) or name.startswith("head.")):
+            digest.update(name.encode() + b"\0")
+            digest.update(weights[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
