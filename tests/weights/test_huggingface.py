@@ -12,7 +12,13 @@ from tests.photographs import noise
 from tests.weights.portable import check_reference, check_round_trip, outputs, portable
 
 from vision_transformers.errors import UsageFailure
-from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
+from vision_transformers.weights.conversion import (
+    SIDECAR,
+    export_model,
+    import_model,
+    read_native,
+    write_native,
+)
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.huggingface import HUGGINGFACE
 from vision_transformers.weights.report import Report
@@ -126,7 +132,11 @@ def test_names_of_release_5_in_memory_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("crop", ["squash", "center"])
-def test_its_processor_sees_nearly_the_same_pixels(crop: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (41, 60), (63, 40), (50, 77)])
+def test_its_processor_sees_nearly_the_same_pixels(
+    crop: str, height: int, width: int, tmp_path: Path
+) -> None:
+    """Also where the margin beside the crop is odd, of which transformers takes the smaller half first."""
     from dataclasses import replace
 
     from vision_transformers.data.batches import normalise
@@ -137,9 +147,14 @@ def test_its_processor_sees_nearly_the_same_pixels(crop: str, tmp_path: Path) ->
     model = replace(model, description=replace(model.description, preprocessing=preprocessing))
     export_model(tmp_path / "hub", model, HUGGINGFACE, Report())
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "hub")
-    picture = Image.fromarray(noise(1, 64, 64))
+    (tmp_path / "hub" / SIDECAR).unlink()
+    found = import_model(tmp_path / "hub", HUGGINGFACE, Given(), Report()).description.preprocessing
+    assert found == replace(
+        preprocessing, crop_rounding=found.crop_rounding, crop_fraction=found.crop_fraction
+    )
+    picture = Image.fromarray(noise(1, height, width))
     theirs = processor(picture, return_tensors="pt")["pixel_values"]
-    ours = normalise(to_pixels(resize(picture, preprocessing))[None], preprocessing)
+    ours = normalise(to_pixels(resize(picture, found))[None], found)
     assert np.abs((ours - theirs).numpy()).max() <= 2 / 255 / 0.2
 
 

@@ -83,6 +83,7 @@ def _convert(options: ConvertOptions) -> None:
     from vision_transformers.weights.formats.table import FORMATS, NATIVE, read_any
     from vision_transformers.weights.places import local_path
     from vision_transformers.weights.report import Report
+    from vision_transformers.weights.rewrites import expressible
 
     reading, writing = Report(), Report()
     source = local_path(options.source)
@@ -104,6 +105,7 @@ def _convert(options: ConvertOptions) -> None:
         format = FORMATS[options.target_format]
         if not format.computes_positions:
             model = with_stored_positions(model, writing)
+        model = expressible(model, format, writing)
         export_model(options.target, model, format, writing, further)
     _print("read", reading)
     _print("written", writing)

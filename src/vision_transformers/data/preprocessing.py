@@ -6,6 +6,7 @@ from typing import Literal
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Crop = Literal["squash", "center"]
+CropRounding = Literal["even", "down"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Preprocessing:
     """`squash` resizes to the size; `center` keeps the aspect, then cuts the middle out."""
     crop_fraction: float = 1.0
     """For `center`: the part of the resized picture, along its shorter side, that the crop keeps."""
+    crop_rounding: CropRounding = "even"
+    """For `center`, where the margin is odd: half a pixel rounded to `even` (timm, torchvision) or `down`
+    (transformers)."""
     interpolation: Interpolation = "bilinear"
     """Pillow's filter of that name, with antialiasing."""
     mean: tuple[float, ...] = (0.5,)

@@ -1,5 +1,7 @@
 """A picture of any size to the size of a model's input."""
 
+import math
+
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
@@ -15,7 +17,8 @@ def resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     if preprocessing.crop == "squash":
         return image.resize((columns, rows), interpolation)
     width, height = _covering(image, preprocessing)
-    left, top = round((width - columns) / 2), round((height - rows) / 2)
+    rounded = round if preprocessing.crop_rounding == "even" else math.floor
+    left, top = rounded((width - columns) / 2), rounded((height - rows) / 2)
     resized = image.resize((width, height), interpolation)
     return resized.crop((left, top, left + columns, top + rows))
 

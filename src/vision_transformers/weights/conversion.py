@@ -159,11 +159,11 @@ def _with_sidecar(
     }
     model = replace(description.model, **silent)
     report.notes.append(f"{', '.join(silent)} are as {SIDECAR} says")
-    background = replace(description.preprocessing, background=ours.preprocessing.background)
+    said = {name: getattr(ours.preprocessing, name) for name in ("background", "crop_rounding")}
     return replace(
         description,
         model=model,
-        preprocessing=background,
+        preprocessing=replace(description.preprocessing, **said),
         temperature=ours.temperature,
         training=ours.training,
     )

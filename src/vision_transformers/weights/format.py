@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import Activation, Pool, ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.model_folder import ModelDescription
@@ -14,6 +15,15 @@ from vision_transformers.weights.rules import Rule
 
 SILENT = ("patch_extractor", "dropout", "stochastic_depth", "position_resize", "layer_scale")
 """Fields of `ViTConfig` that hardly any format's files tell."""
+
+
+class CannotExpress(UsageFailure):
+    """A format has no way to say what an option of the architecture says."""
+
+    def __init__(self, format: str, option: str, value: object, possible: tuple[object, ...]) -> None:
+        allowed = ", ".join(repr(each) for each in possible)
+        super().__init__(f"{format} cannot express {option}={value!r}: it has {allowed}")
+        self.option = option
 
 
 @dataclass(frozen=True)

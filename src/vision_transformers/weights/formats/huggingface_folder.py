@@ -213,11 +213,11 @@ def _preprocessing(processor: Mapping[str, Any] | None, model: ViTConfig, report
     std = tuple(processor.get("image_std", (0.5,))) if normalised else (1.0,)
     if not processor.get("do_center_crop"):
         shape = (size["height"], size["width"]) if "height" in size else _pair(size["shortest_edge"])
-        return Preprocessing(shape, channels, "squash", 1.0, resample, mean, std)
+        return Preprocessing(shape, channels, "squash", interpolation=resample, mean=mean, std=std)
     crop = processor.get("crop_size", size)
     shape = _pair(crop) if isinstance(crop, int) else (crop["height"], crop["width"])
     edge = int(size["shortest_edge"] if "shortest_edge" in size else size["height"])
-    return Preprocessing(shape, channels, "center", min(shape) / edge, resample, mean, std)
+    return Preprocessing(shape, channels, "center", min(shape) / edge, "down", resample, mean, std)
 
 
 def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.format import CannotExpress
 from vision_transformers.weights.rules import Rule, rule
 from vision_transformers.weights.transformations import SAME, Transformation, convolution_as_linear
 
@@ -52,10 +52,9 @@ def refuse(format: str, config: ViTConfig, **possible: tuple[Any, ...]) -> None:
     """Compares options with those that a format can express.
 
     Raises:
-        UsageFailure: names the first that it cannot.
+        CannotExpress: names the first that it cannot.
     """
     for name, values in possible.items():
         value = getattr(config, name)
         if value not in values:
-            allowed = ", ".join(repr(each) for each in values)
-            raise UsageFailure(f"{format} cannot express {name}={value!r}: it has {allowed}")
+            raise CannotExpress(format, name, value, values)
