@@ -1,9 +1,9 @@
 """Pictures whose class one patch alone decides: what an explanation should point at is known.
 
 A picture is a 6 x 6 grid of cells of 8 x 8 pixels on a noisy, unevenly lit ground. One cell, anywhere, has a
-texture that is the class: stripes that lie, stand or fall, or a chequerboard, in any phase, strength, sign and
-tint. Some other cells have distractors, which are as strong but the same for every class: spots, rings, blobs
-and plain squares.
+texture that is the class: stripes that lie, stand or fall, or a chequerboard, in any phase, strength, sign,
+and tint. Some other cells have distractors, which are as strong but the same for every class: spots, rings,
+blobs and plain squares.
 """
 
 from dataclasses import dataclass

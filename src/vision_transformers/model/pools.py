@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model import initialization
+from vision_transformers.model.attention import attention_weights
 
 
 class FirstToken(nn.Module):
@@ -105,3 +106,12 @@ class AttentionPool(nn.Module):
         attended = F.scaled_dot_product_attention(query, keys, values)
         pooled = self.projection(attended.transpose(1, 2).flatten(1))
         return pooled + self.feed_forward(self.normalization(pooled))
+
+    def weights(
+        self, sequence: Float[Tensor, "batch tokens model_dimension"]
+    ) -> Float[Tensor, "batch heads tokens"]:
+        """How much the learned query attends to each token; sums to 1."""
+        probe = self.probe.expand(sequence.shape[0], -1, -1)
+        queries = self.query(probe).unflatten(2, (self.number_of_heads, -1)).transpose(1, 2)
+        keys = self.key_value(sequence).chunk(2, dim=2)[0].unflatten(2, (self.number_of_heads, -1))
+        return attention_weights(queries, keys.transpose(1, 2))[:, :, 0]

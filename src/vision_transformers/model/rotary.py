@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class Rotation(NamedTuple):
-    """Angles of all patches of a grid, as cosines and sines; made once for a forward pass."""
+    """Angles of patches, as cosines and sines: of all of a grid, or of those that each image has."""
 
-    cosine: Float[Tensor, "patches head_dimension"]
-    sine: Float[Tensor, "patches head_dimension"]
+    cosine: Float[Tensor, "*batch patches head_dimension"]
+    sine: Float[Tensor, "*batch patches head_dimension"]
 
 
 class RotaryPositions(nn.Module):
@@ -60,7 +60,7 @@ def rotate(
     """
     if rotation is None:
         return vectors
-    number_of_patches = rotation.cosine.shape[0]
+    number_of_patches = rotation.cosine.shape[-2]
     prefix, patches = vectors.tensor_split([vectors.shape[2] - number_of_patches], dim=2)
     first, second = patches.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)

@@ -1,0 +1,82 @@
+"""Attention weights as maps: where information is mixed, not why the model decides."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vision_transformers.explain.tokens import Tokens, embed, evaluating, reading
+from vision_transformers.model.vit import ViT
+
+
+@torch.no_grad()
+def attention_maps(
+    model: ViT,
+    images: Float[Tensor, "batch channels height width"],
+    layers: Sequence[int] | None = None,
+    heads: Sequence[int] | None = None,
+    queries: Literal["class", "patches"] | int = "class",
+) -> Float[Tensor, "layers batch heads rows columns"]:
+    """How much some tokens attend to each patch, by layer and head (Equation 6).
+
+    One layer's weights are held at a time, and no layer after the last wanted one is computed.
+
+    Args:
+        model: any ViT.
+        images: normalised.
+        layers: which encoders, from 0; negative ones count from the end; all if not given.
+        heads: which heads, likewise.
+        queries: whose attention: `class`, what the head reads (the class token, or equal shares of what is
+            averaged or attended to in its place); `patches`, the mean over all patches; or one token's, by
+            its place in the sequence.
+
+    Returns:
+        Each map sums to at most 1: the rest went to prefix tokens.
+
+    Raises:
+        IndexError: there is no such layer, head or token.
+    """
+    depth = model.config.number_of_layers
+    wanted = _places(layers, depth, "layers")
+    chosen = _places(heads, model.config.number_of_heads, "heads")
+    maps = {}
+    with evaluating(model):
+        tokens = embed(model, images)
+        shares = _shares(model, tokens, queries)
+        sequence = tokens.sequence
+        for number, layer in enumerate(model.transformer.layers):
+            if number > max(wanted):
+                break
+            sequence, weights = layer(sequence, number in wanted, tokens.rotation)
+            if number in wanted:
+                rows = torch.einsum("bq,bhqk->bhk", shares, weights[:, chosen])
+                maps[number] = tokens.on_grid(rows)
+    return torch.stack([maps[number] for number in wanted])
+
+
+def _shares(
+    model: ViT, tokens: Tokens, queries: Literal["class", "patches"] | int
+) -> Float[Tensor, "batch tokens"]:
+    """How much each token counts among those whose attention is asked for."""
+    prefix = tokens.number_of_prefix_tokens
+    shares = tokens.sequence.new_zeros(tokens.sequence.shape[:2])
+    if isinstance(queries, int):
+        (place,) = _places([queries], shares.shape[1], "tokens")
+        shares[:, place] = 1
+    elif queries == "patches" or model.config.pool == "attention":
+        shares[:, prefix:] = 1 / tokens.number_of_patches
+    else:
+        shares = reading(model, tokens.sequence)
+    return shares
+
+
+def _places(asked: Sequence[int] | None, count: int, what: str) -> list[int]:
+    """Numbers from 0 of what is asked for; all if nothing is."""
+    if asked is None:
+        return list(range(count))
+    wrong = [number for number in asked if not -count <= number < count]
+    if wrong or not asked:
+        raise IndexError(f"{what} {wrong or 'none'}: expected some of 0 to {count - 1}")
+    return [number % count for number in asked]

@@ -1,0 +1,108 @@
+"""How far to believe a map: what the model says as patches go, or come, in the map's order.
+
+Deletion and insertion (Petsiuk, Das and Saenko 2018, arXiv 1806.07421). A map is worth something where its
+curves lie apart from those of random orders, which stand beside it always.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vision_transformers.explain.removal import Removal, judge_of
+from vision_transformers.explain.tokens import evaluating
+from vision_transformers.model.vit import ViT
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Probabilities of a class while patches go or come; every curve begins with the fewest changes."""
+
+    fractions: Float[Tensor, " steps"]
+    """Part of the patches that are gone (deletion) or there (insertion), from 0 to 1."""
+    deletion: Float[Tensor, "batch steps"]
+    """The most important patches go first: the lower, the better."""
+    insertion: Float[Tensor, "batch steps"]
+    """The most important patches come first: the higher, the better."""
+    random_deletion: Float[Tensor, "orders batch steps"]
+    random_insertion: Float[Tensor, "orders batch steps"]
+
+    def areas(self) -> dict[str, Float[Tensor, "*orders batch"]]:
+        """The area under each curve, 0 to 1."""
+        names = ("deletion", "insertion", "random_deletion", "random_insertion")
+        return {name: torch.trapezoid(getattr(self, name), self.fractions) for name in names}
+
+    def advantage(self) -> Float[Tensor, " batch"]:
+        """Area between insertion and deletion, beyond that of random orders: 0 for a map that knows nothing.
+
+        Both curves in one number (SaCo and others compare the two alike, arXiv 2404.01415).
+        """
+        areas = self.areas()
+        chance = (areas["random_insertion"] - areas["random_deletion"]).mean(dim=0)
+        return areas["insertion"] - areas["deletion"] - chance
+
+
+@torch.no_grad()
+def faithfulness(
+    model: ViT,
+    images: Float[Tensor, "batch channels height width"],
+    maps: Float[Tensor, "batch rows columns"],
+    classes: Int[Tensor, " batch"],
+    removal: Removal = "drop",
+    steps: int = 16,
+    orders: int = 4,
+    seed: int = 0,
+) -> Faithfulness:
+    """Measures maps by taking patches out, and by putting them back.
+
+    Args:
+        model: any ViT with a head.
+        images: normalised.
+        maps: how important each patch is said to be.
+        classes: the class of each image whose probability is followed.
+        removal: leave tokens out, or paint over pixels.
+        steps: places on each curve, after the first, as far as there are patches.
+        orders: random orders to stand beside.
+        seed: of those.
+
+    Raises:
+        ValueError: the maps are not of the model's grid.
+    """
+    grid = model.grid(images)
+    if maps.shape != (len(images), *grid):
+        raise ValueError(f"maps are {tuple(maps.shape)}: expected {(len(images), *grid)}")
+    ranking = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    counts = _counts(ranking.shape[1], steps)
+    generator = torch.Generator().manual_seed(seed)
+    with evaluating(model):
+        judge = judge_of(model, images, removal)
+
+        def curve(ranking: Int[Tensor, "batch patches"]) -> Float[Tensor, "batch steps"]:
+            """Probabilities of what the first patches of a ranking show, from none to all."""
+            values = []
+            for count in counts:
+                # A mean over no patch is no number: of tokens that are left out, one stays.
+                kept = max(count, 1) if removal == "drop" else count
+                probabilities = judge(ranking[:, :kept]).softmax(dim=1)
+                values.append(probabilities.gather(1, classes[:, None])[:, 0])
+            return torch.stack(values, dim=1)
+
+        shuffled = [
+            torch.rand(ranking.shape, generator=generator).argsort(dim=1).to(images.device)
+            for _ in range(orders)
+        ]
+        # What is left when the first of an order have gone is the beginning of the reversed order.
+        random = torch.stack([curve(order) for order in shuffled])
+        return Faithfulness(
+            fractions=torch.tensor(counts, device=images.device) / ranking.shape[1],
+            deletion=curve(ranking.flip(1)).flip(1),
+            insertion=curve(ranking),
+            random_deletion=random.flip(2),
+            random_insertion=random,
+        )
+
+
+def _counts(patches: int, steps: int) -> list[int]:
+    """Numbers of patches, from none to all, in equal strides that divide them as well as can be."""
+    return sorted({round(patches * step / steps) for step in range(steps + 1)})

@@ -1,0 +1,65 @@
+"""Attention rollout (Abnar and Zuidema 2020, arXiv 2005.00928): attention of all layers, multiplied."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vision_transformers.explain.tokens import embed, evaluating, reading
+from vision_transformers.model.vit import ViT
+
+Fusion = Literal["mean", "max", "min"]
+
+
+@torch.no_grad()
+def attention_rollout(
+    model: ViT,
+    images: Float[Tensor, "batch channels height width"],
+    fusion: Fusion = "mean",
+    residual_share: float = 0.5,
+) -> Float[Tensor, "batch rows columns"]:
+    """From which patches information could have come to what the head reads; the same for every class.
+
+    Args:
+        model: any ViT.
+        images: normalised.
+        fusion: how the heads of a layer become one.
+        residual_share: the part that passes a layer by its residual connection (section 3: 0.5).
+
+    Raises:
+        ValueError: the share is not at least 0 and less than 1.
+    """
+    if not 0 <= residual_share < 1:
+        raise ValueError(f"residual_share is {residual_share}: expected at least 0 and less than 1")
+    with evaluating(model):
+        tokens = embed(model, images)
+        sequence = tokens.sequence
+        number_of_tokens = sequence.shape[1]
+        rolled = torch.eye(number_of_tokens, device=images.device).expand(len(images), -1, -1)
+        for layer in model.transformer.layers:
+            sequence, weights = layer(sequence, True, tokens.rotation)
+            rolled = _with_residual(_fused(weights, fusion), residual_share) @ rolled
+        shares = reading(model, model.transformer.normalization(sequence))
+    return tokens.on_grid(torch.einsum("bq,bqk->bk", shares, rolled))
+
+
+def _fused(
+    weights: Float[Tensor, "batch heads tokens tokens"], fusion: Fusion
+) -> Float[Tensor, "batch tokens tokens"]:
+    match fusion:
+        case "mean":
+            return weights.mean(dim=1)
+        case "max":
+            return weights.amax(dim=1)
+        case "min":
+            return weights.amin(dim=1)
+
+
+def _with_residual(
+    attention: Float[Tensor, "batch tokens tokens"], residual_share: float
+) -> Float[Tensor, "batch tokens tokens"]:
+    """Mixed with the identity; rows sum to 1 again."""
+    identity = torch.eye(attention.shape[-1], device=attention.device)
+    mixed = residual_share * identity + (1 - residual_share) * attention
+    return mixed / mixed.sum(dim=-1, keepdim=True)

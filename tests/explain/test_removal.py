@@ -1,0 +1,96 @@
+"""Taking patches out: nothing else changes, and the curves are what a person would count by hand."""
+
+from typing import Any
+
+import pytest
+import torch
+from tests.explain.models import CLASSES, GRID, IMAGES, OPTIONS, random_model
+
+from vision_transformers.explain.faithfulness import faithfulness
+from vision_transformers.explain.occlusion import occlusion
+from vision_transformers.explain.removal import judge_of, painted
+from vision_transformers.explain.sanity import randomised_from_the_top
+from vision_transformers.explain.tokens import embed, logits_of
+
+
+def probability(logits: torch.Tensor) -> torch.Tensor:
+    return logits.softmax(dim=1).gather(1, CLASSES[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+@pytest.mark.parametrize("removal", ["drop", "mean", "blur"])
+def test_occlusion_is_the_fall_of_the_log_probability(options: dict[str, Any], removal: Any) -> None:
+    model = random_model(options)
+    found = occlusion(model, IMAGES, CLASSES, removal)
+    assert found.shape == (3, *GRID)
+    kept = torch.tensor([0, 1, 2, 3, 5]).expand(3, -1)
+    if removal == "drop":
+        logits = logits_of(model, embed(model, IMAGES).keeping(kept))
+    else:
+        painting = IMAGES.clone()
+        painting[:, :, 4:8, 4:8] = painted(IMAGES, (4, 4), removal)[:, :, 4:8, 4:8]
+        logits = model(painting)
+    expected = probability(model(IMAGES)).log() - probability(logits).log()
+    torch.testing.assert_close(found[:, 1, 1], expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_patch_has_the_mean_of_the_windows_that_it_was_in() -> None:
+    model = random_model({})
+    found = occlusion(model, IMAGES, CLASSES, window=2)
+    left, right = found[:, 0, 0], found[:, 0, 2]
+    torch.testing.assert_close(found[:, 1, 1], (left + right) / 2)
+    for window in (0, 3):
+        with pytest.raises(ValueError, match="window is"):
+            occlusion(model, IMAGES, CLASSES, window=window)
+
+
+@pytest.mark.parametrize("removal", ["drop", "mean", "blur"])
+def test_curves_are_what_is_left_in_the_maps_order(removal: Any) -> None:
+    model = random_model({})
+    maps = torch.tensor([[3.0, 1.0, 2.0], [6.0, 5.0, 4.0]]).expand(3, 2, 3)
+    result = faithfulness(model, IMAGES, maps, CLASSES, removal, steps=6)
+    judge = judge_of(model, IMAGES, removal)
+    order = torch.tensor([3, 4, 5, 0, 2, 1])
+    whole = probability(model(IMAGES))
+    torch.testing.assert_close(result.deletion[:, 0], whole, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result.insertion[:, -1], whole, rtol=1e-4, atol=1e-6)
+    for gone in (1, 3, 5):
+        left = probability(judge(order[gone:].expand(3, -1)))
+        torch.testing.assert_close(result.deletion[:, gone], left, rtol=1e-4, atol=1e-6)
+        there = probability(judge(order[:gone].expand(3, -1)))
+        torch.testing.assert_close(result.insertion[:, gone], there, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result.fractions, torch.arange(7) / 6)
+
+
+def test_a_random_order_has_no_advantage_and_the_best_one_has() -> None:
+    model = random_model({})
+    images = torch.randn(200, 3, 8, 12, generator=torch.Generator().manual_seed(1))
+    classes = model(images).argmax(dim=1)
+    random = faithfulness(model, images, torch.rand(200, *GRID), classes, orders=16).advantage()
+    assert abs(float(random.mean())) < 3 * float(random.std()) / 200**0.5
+    occluded = faithfulness(model, images, occlusion(model, images, classes), classes).advantage()
+    assert float(occluded.mean()) > 5 * float(occluded.std()) / 200**0.5
+
+
+def test_random_orders_are_those_of_the_seed() -> None:
+    model, maps = random_model({}), torch.rand(3, *GRID)
+    curves = [faithfulness(model, IMAGES, maps, CLASSES, seed=seed).random_deletion for seed in (0, 0, 1)]
+    assert torch.equal(curves[0], curves[1])
+    assert not torch.equal(curves[0], curves[2])
+
+
+def test_maps_of_another_grid_are_told() -> None:
+    with pytest.raises(ValueError, match=r"maps are \(3, 3, 2\): expected \(3, 2, 3\)"):
+        faithfulness(random_model({}), IMAGES, torch.zeros(3, 3, 2), CLASSES)
+
+
+def test_an_explanation_that_only_sees_the_picture_does_not_change_with_the_weights() -> None:
+    """The sanity check itself can tell."""
+    model = random_model({})
+    alike = randomised_from_the_top(
+        model,
+        IMAGES,
+        CLASSES,
+        lambda model, images, classes: images.mean(1).unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4)),  # noqa: ARG005
+    )
+    torch.testing.assert_close(alike, torch.ones(4))
