@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.browser import open_browser, opened_page
 
 from vision_transformers.evaluation.scores import scores
 from vision_transformers.evaluation.sums import EvaluationSums
@@ -177,40 +177,22 @@ def test_pictures_of_different_sizes_lie_on_one_sheet() -> None:
     assert specimen_sheet(mixed).shape[2] == 3
 
 
-BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, the extra `browser`")
-    if BROWSER is None:
-        pytest.skip("needs a chromium")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
+    yield from open_browser()
 
 
 @pytest.mark.parametrize("width", [380, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_shows_it_whole(browser: Any, folder: Path, width: int, scheme: str) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on(
-        "request", lambda request: request.url.startswith(("file:", "data:")) or trouble.append(request.url)
-    )
-    page.goto((folder / "index.html").as_uri())
-    assert trouble == []
-    assert page.title() == "runs/one on pets test"
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
-    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
-    page.close()
+    with opened_page(browser, folder / "index.html", width, scheme) as page:
+        assert page.title() == "runs/one on pets test"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(
+            "[...document.images].every((image) => image.complete && image.naturalWidth > 0)"
+        )
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
 
 
 def test_a_table_is_sorted_with_the_keyboard(browser: Any, folder: Path) -> None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a Vision Transformer, or go on with a run",
     "evaluate": "measure a model on a data set: numbers and a page",
     "predict": "say what pictures show",
+    "explain": "see what a model looks at, and how far to believe it",
     "convert": "from anybody's checkpoints to anybody's",
     "report": "compare runs: a table and curves",
 }

@@ -17,16 +17,32 @@ def resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     if preprocessing.crop == "squash":
         return image.resize((columns, rows), interpolation)
     width, height = _covering(image, preprocessing)
-    rounded = round if preprocessing.crop_rounding == "even" else math.floor
-    left, top = rounded((width - columns) / 2), rounded((height - rows) / 2)
+    left, top = _corner((width, height), preprocessing)
     resized = image.resize((width, height), interpolation)
     return resized.crop((left, top, left + columns, top + rows))
+
+
+def seen_part(image: Image.Image, preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what the model sees of a picture, as parts of its width and height."""
+    if preprocessing.crop == "squash":
+        return 0.0, 0.0, 1.0, 1.0
+    rows, columns = preprocessing.size
+    width, height = _covering(image, preprocessing)
+    left, top = _corner((width, height), preprocessing)
+    return left / width, top / height, (left + columns) / width, (top + rows) / height
 
 
 def to_pixels(image: Image.Image) -> UInt8[Tensor, "channels height width"]:
     """The pixels of a picture of mode `L` or `RGB`, 0 to 255."""
     pixels: Tensor = functional.pil_to_tensor(image)
     return pixels
+
+
+def _corner(covering: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+    """Left and top of the crop, in pixels of the resized picture."""
+    rounded = round if preprocessing.crop_rounding == "even" else math.floor
+    (width, height), (rows, columns) = covering, preprocessing.size
+    return rounded((width - columns) / 2), rounded((height - rows) / 2)
 
 
 def _covering(image: Image.Image, preprocessing: Preprocessing) -> tuple[int, int]:

@@ -53,6 +53,7 @@ def faithfulness(
     steps: int = 16,
     orders: int = 4,
     seed: int = 0,
+    temperature: float = 1.0,
 ) -> Faithfulness:
     """Measures maps by taking patches out, and by putting them back.
 
@@ -65,6 +66,7 @@ def faithfulness(
         steps: places on each curve, after the first, as far as there are patches.
         orders: random orders to stand beside.
         seed: of those.
+        temperature: what logits are divided by before the softmax.
 
     Raises:
         ValueError: the maps are not of the model's grid.
@@ -84,7 +86,7 @@ def faithfulness(
             for count in counts:
                 # A mean over no patch is no number: of tokens that are left out, one stays.
                 kept = max(count, 1) if removal == "drop" else count
-                probabilities = judge(ranking[:, :kept]).softmax(dim=1)
+                probabilities = (judge(ranking[:, :kept]) / temperature).softmax(dim=1)
                 values.append(probabilities.gather(1, classes[:, None])[:, 0])
             return torch.stack(values, dim=1)
 

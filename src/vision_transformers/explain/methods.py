@@ -29,38 +29,38 @@ class Method:
     explain: Explain
     words: str
     """For the person who looks at it."""
-    is_of_a_class: bool
+    is_of_a_class: bool = True
     """Whether another class has another map."""
+    is_slow: bool = False
+    """Whether it takes a pass for each patch."""
 
 
 METHODS: dict[str, Method] = {
     "attention-lrp": Method(
         attention_lrp,
         "how much each patch adds to the class (red) or takes from it (blue), with attention held constant",
-        True,
     ),
-    "relevance": Method(
-        relevance, "how much attention to each patch, in all layers, speaks for the class", True
-    ),
+    "relevance": Method(relevance, "how much attention to each patch, in all layers, speaks for the class"),
     "integrated-gradients": Method(
         integrated_gradients,
         "how much each patch's pixels add to the class (red) or take from it (blue) on the way from grey",
-        True,
     ),
-    "occlusion": Method(occlusion, "how much the class loses when the model does not get this patch", True),
+    "occlusion": Method(
+        occlusion, "how much the class loses when the model does not get this patch", is_slow=True
+    ),
     "occlusion-mean": Method(
         lambda model, images, classes: occlusion(model, images, classes, "mean"),
         "how much the class loses when this patch is painted over with the mean colour",
-        True,
+        is_slow=True,
     ),
     "rollout": Method(
         lambda model, images, classes: attention_rollout(model, images),  # noqa: ARG005
         "where information could have come from, through all layers; not why, and the same for every class",
-        False,
+        is_of_a_class=False,
     ),
     "attention": Method(
         lambda model, images, classes: attention_maps(model, images, layers=[-1])[0].mean(dim=1),  # noqa: ARG005
         "where information is mixed in the last layer, not why",
-        False,
+        is_of_a_class=False,
     ),
 }

@@ -13,6 +13,7 @@ from vision_transformers.report.metrics import Row
 from vision_transformers.runtime.attention import attention_backend
 from vision_transformers.runtime.compilation import compiled
 from vision_transformers.training.checkpoint import save_checkpoint
+from vision_transformers.training.explanations import draw_explanations
 from vision_transformers.training.first_batch import draw_first_batch
 from vision_transformers.training.freezing import freeze
 from vision_transformers.training.interruption import Interrupted, Interruption
@@ -52,6 +53,8 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 journal.stepped(state, sums)
                 if run.is_logged_at(state.step):
                     journal.write(_row(run, state))
+                if run.is_explained_at(state.step):
+                    draw_explanations(run, state, journal)
                 if interruption.signal or checkpoints.are_due(state.step):
                     save(run, state, journal)
                     checkpoints.saved()

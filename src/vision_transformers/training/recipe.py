@@ -16,6 +16,7 @@ CANNOT_CHANGE_THE_RESULT = frozenset(
         "checkpoint_seconds",
         "checkpoint_steps",
         "log_steps",
+        "explain_every",
     }
 )
 """Fields that a resumed run may have otherwise, for they cannot change its weights; no other may differ.
@@ -146,6 +147,9 @@ class Recipe:
 
     evaluate_epochs: int = 1
     """Epochs from one validation to the next; the last step is always validated."""
+    explain_every: int | None = None
+    """Epochs from one sheet of explained images to the next, in plots/ and TensorBoard; one at the end if not
+    given."""
     test: Literal["end", "validation"] = "end"
     """Test once at the end, or with every validation, which a sound experiment does not do."""
     keep: Literal["last", "best"] = "last"
@@ -180,6 +184,7 @@ class Recipe:
             "batch_size",
             "accumulation",
             "evaluate_epochs",
+            "explain_every",
             "log_steps",
             "threads",
         )

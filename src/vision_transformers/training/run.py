@@ -85,6 +85,12 @@ class Run:
             or step % (self.recipe.evaluate_epochs * self.order.batches_per_epoch) == 0
         )
 
+    def is_explained_at(self, step: int) -> bool:
+        """Whether a sheet of explained images follows this many steps."""
+        every = self.recipe.explain_every
+        at_times = every is not None and step % (every * self.order.batches_per_epoch) == 0
+        return at_times or step == self.total_steps
+
     def is_logged_at(self, step: int) -> bool:
         """Whether a row of metrics follows this many steps."""
         return self.is_evaluated_at(step) or step % self.recipe.log_steps == 0

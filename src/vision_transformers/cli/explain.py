@@ -1,0 +1,168 @@
+"""`vit explain MODEL IMAGE|FOLDER ... [OPTIONS]`: see what the model looks at, and how far to believe it."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import write_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vision_transformers.classifier import Classifier
+    from vision_transformers.report.explanation import Explanation
+
+MethodName = Literal[
+    "attention-lrp",
+    "relevance",
+    "integrated-gradients",
+    "occlusion",
+    "occlusion-mean",
+    "rollout",
+    "attention",
+]
+WARNED_IMAGES = 16
+"""Pictures that are looked at for tokens that have lost their place."""
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """A model, pictures, and how to explain them."""
+
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """A run or a model folder."""
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE|FOLDER|- ...")] = ()
+    """Files, folders with all below, globs such as "photos/**/*.jpg", or - for a list on standard input."""
+    of: Literal["pictures", "weights"] = "pictures"
+    """What to explain: pictures, or the model's weights, in the three drawings of the paper's figure 7."""
+    method: MethodName = "attention-lrp"
+    """How; the page of --format html has all of them to choose from."""
+    label: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """The class to explain, by its name; what the model guesses if not given."""
+    format: Literal["png", "html", "npz"] = "png"
+    """A sheet or a page for each picture, or its arrays; html has an index too."""
+    output: Path = Path("explanations")
+    """The folder to write into; files of the same names are written over."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, mps."""
+
+
+def main(arguments: list[str]) -> int:
+    """Explains as the arguments say; returns the exit code."""
+    description = "See what the model looks at, and how far to believe the picture."
+    options = tyro.cli(ExplainOptions, prog="vit explain", description=description, args=arguments)
+    return _explain_weights(options) if options.of == "weights" else _explain_pictures(options)
+
+
+def _explain_pictures(options: ExplainOptions) -> int:
+    classifier = _classifier(options)
+    if not options.images:
+        raise UsageFailure("name pictures: files, folders, or - for a list on standard input")
+    failures = 0
+    entries = []
+    for number, path in enumerate(_pictures(options)):
+        try:
+            explanation = _explanation(options, classifier, path)
+        except DataFailure as failure:
+            print(f"vit: {failure}", file=sys.stderr)
+            failures += 1
+            continue
+        file = _write(options, explanation, number)
+        entries.append((file.name, explanation))
+        print(f"{path}: {explanation.label} {explanation.probability:.1%}  {file}")
+    if options.format == "html" and entries:
+        from vision_transformers.report.explanation_page import index_page
+
+        write_file(options.output / "index.html", index_page("What the model looks at", entries))
+        print(f"page           {options.output / 'index.html'}")
+    return DataFailure.exit_code if failures else 0
+
+
+def _classifier(options: ExplainOptions) -> "Classifier":
+    """The model, once it is known that what is asked of it makes sense."""
+    from vision_transformers.classifier import load
+    from vision_transformers.config import nearest
+
+    classifier = load(options.model, device=options.device)
+    if not classifier.classes and options.of == "pictures":
+        raise UsageFailure(f"{options.model} has no classification head: there is no decision to explain")
+    if options.label is not None and options.label not in classifier.classes:
+        raise UsageFailure(
+            f"no class is called {options.label!r}: {nearest(options.label, classifier.classes)}"
+        )
+    if options.output.exists() and not options.output.is_dir():
+        raise UsageFailure(f"{options.output} is a file: --output names a folder")
+    return classifier
+
+
+def _pictures(options: ExplainOptions) -> Iterator[Path]:
+    from vision_transformers.data.listing import find_pictures
+
+    return find_pictures(options.images, sys.stdin.buffer)
+
+
+def _explanation(options: ExplainOptions, classifier: "Classifier", path: Path) -> "Explanation":
+    from vision_transformers.cli.explanations import explain_picture
+    from vision_transformers.data.decoding import decode
+    from vision_transformers.explain.methods import METHODS
+
+    picture = decode(path, classifier.preprocessing.channels, classifier.preprocessing.background)
+    with_choices = options.format != "png"
+    others = [name for name in METHODS if name != options.method] if with_choices else []
+    methods = [options.method, *others]
+    return explain_picture(classifier, picture, path.name, methods, options.label, with_choices)
+
+
+def _write(options: ExplainOptions, explanation: "Explanation", number: int) -> Path:
+    """Writes what is shown of one picture; a number keeps equal names apart, and the order."""
+    from vision_transformers.report.explanation import explanation_npz, explanation_png
+    from vision_transformers.report.explanation_page import explanation_page
+
+    content = {"png": explanation_png, "html": explanation_page, "npz": explanation_npz}[options.format](
+        explanation
+    )
+    file = options.output / f"{number:04d}-{Path(explanation.name).stem}.{options.format}"
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_file(file, content)
+    return file
+
+
+def _explain_weights(options: ExplainOptions) -> int:
+    """The pictures of figure 7, and a warning where tokens have lost their place."""
+    from vision_transformers.explain.features import high_norm_tokens
+    from vision_transformers.explain.weights import attention_distance, patch_filters, position_similarity
+    from vision_transformers.report.weights_figure import weights_png
+
+    classifier = _classifier(options)
+    images, origin = _images_to_attend_to(options, classifier)
+    try:
+        similarity = position_similarity(classifier.model).cpu().numpy()
+    except ValueError:
+        similarity = None
+    filters = patch_filters(classifier.model).cpu().numpy()
+    distances = attention_distance(classifier.model, images).cpu().numpy()
+    file = options.output / "weights.png"
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_file(file, weights_png(filters, similarity, distances, origin))
+    print(f"written        {file}")
+    if (warning := high_norm_tokens(classifier.model, images).warning()) is not None:
+        print(f"vit: {warning}", file=sys.stderr)
+    return 0
+
+
+def _images_to_attend_to(options: ExplainOptions, classifier: "Classifier") -> "tuple[Tensor, str]":
+    """Normalised images for the attention distance: those that are named, or two photographs' crops."""
+    import itertools
+
+    from vision_transformers.cli.explanations import crops_of_photographs, normalised
+
+    if options.images:
+        pictures = list(itertools.islice(_pictures(options), WARNED_IMAGES))
+        return normalised(classifier, pictures), f"{len(pictures)} of the pictures that were named"
+    crops = crops_of_photographs(WARNED_IMAGES)
+    return normalised(classifier, crops), f"{len(crops)} crops of the photographs that scikit-learn ships"

@@ -1,0 +1,85 @@
+"""A page for each explained picture, and one that leads to all; they open from disk, without a network."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from vision_transformers.report.explanation import Curves, Explanation
+from vision_transformers.report.overlay import map_colours
+from vision_transformers.report.page import fill_template, picture_uri
+
+_THUMBNAIL = 240
+
+
+def explanation_page(explanation: Explanation) -> bytes:
+    """A page on which one chooses method, class, layer and head, and slides the map over the picture."""
+    content: dict[str, Any] = {
+        "methods": {
+            name: {
+                "words": method.words,
+                "maps": [{"label": each.label, "colours": _encoded(each.values)} for each in method.maps],
+            }
+            for name, method in explanation.methods.items()
+        }
+    }
+    if explanation.attention is not None:
+        content["attention"] = [
+            [_encoded(layer.mean(axis=0)), *(_encoded(head) for head in layer)]
+            for layer in explanation.attention
+        ]
+    return fill_template(
+        "explanation.html",
+        explanation=explanation,
+        content=content,
+        grid=explanation.methods[explanation.method].maps[0].values.shape,
+        picture=picture_uri(explanation.picture),
+        overlay=picture_uri(explanation.overlay()),
+        curves={name: _points(method.curves) for name, method in explanation.methods.items()},
+        words={name: method.curves.in_words() for name, method in explanation.methods.items()},
+    )
+
+
+def index_page(title: str, entries: Sequence[tuple[str, Explanation]]) -> bytes:
+    """A page that leads to all others; each entry is a file beside it, and what it explains."""
+    shown = [
+        {
+            "file": file,
+            "name": one.name,
+            "label": one.label,
+            "probability": one.probability,
+            "picture": picture_uri(_small(one.overlay())),
+        }
+        for file, one in entries
+    ]
+    return fill_template("explanations.html", title=title, entries=shown)
+
+
+def _points(curves: Curves) -> dict[str, str]:
+    """Lines and bands as the points of an SVG drawing of 100 x 100."""
+
+    def points(fractions: np.ndarray, values: np.ndarray) -> str:
+        return " ".join(f"{100 * x:.1f},{100 - 100 * y:.1f}" for x, y in zip(fractions, values, strict=True))
+
+    there_and_back = np.concatenate([curves.fractions, curves.fractions[::-1]])
+    drawn = {}
+    for name in ("insertion", "deletion"):
+        random = getattr(curves, f"random_{name}")
+        band = np.concatenate([random.min(axis=0), random.max(axis=0)[::-1]])
+        drawn[name] = points(curves.fractions, getattr(curves, name))
+        drawn[f"random_{name}"] = points(there_and_back, band)
+    return drawn
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(picture)
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return np.asarray(image)
+
+
+def _encoded(values: Float[np.ndarray, "rows columns"]) -> str:
+    """Colours and opacity of each patch, as the page's canvas takes them."""
+    return base64.b64encode(map_colours(values).tobytes()).decode()

@@ -1,0 +1,51 @@
+"""A map of patches as colours, and over the picture that it is about."""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+FOR, AGAINST = (213, 94, 0), (0, 114, 178)
+"""Red and blue of Okabe and Ito (2008), which people with any kind of colour vision can tell apart."""
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, as parts of a picture's width and height."""
+
+
+def map_colours(values: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns 4"]:
+    """Red, green, blue and opacity of each patch: the larger, the more red; the less than 0, the more blue.
+
+    A map without negative values goes from nothing at its least to red at its largest.
+    """
+    if values.min() >= 0:
+        values = values - values.min()
+    strength = values / max(float(np.abs(values).max()), 1e-30)
+    colours = np.where((strength >= 0)[..., None], np.array(FOR), np.array(AGAINST))
+    return np.concatenate([colours, np.abs(strength)[..., None] * 255], axis=2).round().astype(np.uint8)
+
+
+def overlaid(
+    picture: UInt8[np.ndarray, "height width 3"],
+    values: Float[np.ndarray, "rows columns"],
+    box: Box,
+    opacity: float = 0.75,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A map over the part of a picture that the model saw, each patch a block; the rest is paled.
+
+    Args:
+        picture: in any size and aspect.
+        values: the map.
+        box: the part that the model saw.
+        opacity: of the strongest colour, 0 to 1.
+    """
+    height, width = picture.shape[:2]
+    left, top, right, bottom = (
+        round(part * size) for part, size in zip(box, (width, height, width, height), strict=True)
+    )
+    size = (max(right - left, 1), max(bottom - top, 1))
+    layer = np.asarray(Image.fromarray(map_colours(values), "RGBA").resize(size, Image.Resampling.NEAREST))
+    paled = (0.35 * picture + 0.65 * 255).astype(np.float32)
+    seen = picture[top : top + size[1], left : left + size[0]].astype(np.float32)
+    share = opacity * layer[: seen.shape[0], : seen.shape[1], 3:] / 255
+    paled[top : top + size[1], left : left + size[0]] = (
+        seen * (1 - share) + layer[: seen.shape[0], : seen.shape[1], :3] * share
+    )
+    return paled.round().astype(np.uint8)

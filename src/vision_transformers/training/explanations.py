@@ -1,0 +1,45 @@
+"""What the model looks at, on a sheet in `plots/` and TensorBoard, as training goes on."""
+
+import numpy as np
+import torch
+
+from vision_transformers.data.batches import Batch, denormalise, evaluation_batches
+from vision_transformers.explain.methods import DEFAULT, METHODS
+from vision_transformers.explain.tokens import evaluating
+from vision_transformers.model.vit import ViT
+from vision_transformers.report.overlay import overlaid
+from vision_transformers.report.sheet import image_sheet, write_png
+from vision_transformers.training.journal import Journal
+from vision_transformers.training.run import Run
+from vision_transformers.training.state import TrainingState
+
+SHOWN = 16
+
+
+def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
+    """Explains the guesses for the first held-out images into `plots/explanations.png` and TensorBoard.
+
+    Raises:
+        DataFailure: an image cannot be decoded.
+    """
+    images = run.data.validation or run.data.test
+    model = state.judged
+    if images is None or not isinstance(model, ViT):
+        return
+    chosen = images.select(torch.linspace(0, len(images) - 1, min(SHOWN, len(images))).long())
+    batch: Batch = next(iter(evaluation_batches(chosen, run.recipe.preprocessing, SHOWN, run.device, 0)))
+    with torch.no_grad(), evaluating(model):
+        guesses = model(batch.images).argmax(dim=1)
+    maps = METHODS[DEFAULT].explain(model, batch.images, guesses).cpu().numpy()
+    pixels = denormalise(batch.images, run.recipe.preprocessing).permute(0, 2, 3, 1).cpu().numpy()
+    colored = np.repeat(pixels, 3 // pixels.shape[3], axis=3)
+    shown = [overlaid(picture, values, (0, 0, 1, 1)) for picture, values in zip(colored, maps, strict=True)]
+    classes = run.data.classes
+    captions = [
+        classes[guess] if guess == label else f"{classes[guess]} ({classes[label]})"
+        for guess, label in zip(guesses.tolist(), batch.labels.tolist(), strict=True)
+    ]
+    sheet = image_sheet(np.stack(shown), captions)
+    run.folder.plots.mkdir(exist_ok=True)
+    write_png(run.folder.plots / "explanations.png", sheet)
+    journal.board.image("explanations", sheet, state.step)

@@ -1,0 +1,214 @@
+"""`vit explain` writes what it says it writes, of any picture, and tells what makes no sense."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tests.browser import open_browser, opened_page
+from tests.classifiers import CLASSES, random_classifier, save_random_model
+from tests.commands import Vit
+from tests.photographs import noise, save_photographs
+
+from vision_transformers.cli.explanations import explain_picture
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.resizing import resize, seen_part
+from vision_transformers.explain.methods import METHODS
+from vision_transformers.report.overlay import map_colours, overlaid
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_model(tmp_path_factory.mktemp("model") / "model", temperature=1.5)
+
+
+def explain(vit: Vit, folder: Path, model: Path, *arguments: str, code: int = 0) -> str:
+    finished = vit.run(folder, ["explain", str(model), "--device", "cpu", *arguments])
+    assert finished.code == code, finished.errors
+    assert "Traceback" not in finished.errors
+    return finished.output + finished.errors
+
+
+def test_a_sheet_for_each_picture_of_any_size(vit: Vit, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name, (height, width) in {"tall": (90, 20), "broad": (31, 200), "tiny": (3, 3)}.items():
+        Image.fromarray(noise(1, height, width)).save(tmp_path / "photos" / f"{name}.png")
+    output = explain(vit, tmp_path, model, "photos")
+    sheets = sorted((tmp_path / "explanations").iterdir())
+    assert [sheet.name for sheet in sheets] == ["0000-broad.png", "0001-tall.png", "0002-tiny.png"]
+    assert all(Image.open(sheet).width > 1000 for sheet in sheets)
+    assert output.count("explanations/") == 3
+
+
+def test_arrays_are_those_of_the_library(vit: Vit, model: Path, tmp_path: Path) -> None:
+    (picture,) = save_photographs(tmp_path, 1, ".png")
+    asked = ["--format", "npz", "--class", CLASSES[2], "--method", "occlusion"]
+    explain(vit, tmp_path, model, picture.name, *asked)
+    arrays = np.load(tmp_path / "explanations" / "0000-000.npz")
+    classifier = random_classifier(temperature=1.5)
+    prediction = classifier.predict(picture)[0]
+    assert arrays["labels"].tolist() == [guess.label for guess in prediction.top]
+    np.testing.assert_allclose(
+        arrays["probabilities"], [guess.probability for guess in prediction.top], rtol=1e-5
+    )
+    assert str(arrays["explained"]) == CLASSES[2]
+    assert {name.split("/")[0] for name in arrays} >= set(METHODS)
+    assert arrays["attention/layers"].shape == (2, 4, 4, 4)
+    asked_and_likeliest = dict.fromkeys([CLASSES[2], *arrays["labels"].tolist()])
+    assert arrays["attention-lrp/classes"].tolist() == list(asked_and_likeliest)
+    assert arrays["attention-lrp/maps"].shape == (len(asked_and_likeliest), 4, 4)
+    assert arrays["occlusion/maps"].shape == arrays["rollout/maps"].shape == (1, 4, 4)
+    curve = arrays["occlusion/deletion"]
+    whole = dict(zip(arrays["labels"].tolist(), arrays["probabilities"].tolist(), strict=True))
+    if CLASSES[2] in whole:
+        assert curve[0] == pytest.approx(whole[CLASSES[2]], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_offered(vit: Vit, model: Path, tmp_path: Path, method: str) -> None:
+    (picture,) = save_photographs(tmp_path, 1)
+    explain(vit, tmp_path, model, picture.name, "--method", method, "--output", "there")
+    assert (tmp_path / "there" / "0000-000.png").exists()
+
+
+def test_the_weights_are_drawn_with_and_without_pictures(vit: Vit, model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "photos", 3)
+    for pictures in ([], ["photos"]):
+        explain(vit, tmp_path, model, *pictures, "--of", "weights", "--output", f"out-{len(pictures)}")
+        assert Image.open(tmp_path / f"out-{len(pictures)}" / "weights.png").width > 1000
+
+
+def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_path: Path) -> None:
+    paths = save_photographs(tmp_path / "photos", 2)
+    paths[0].write_bytes(b"no picture")
+    output = explain(vit, tmp_path, model, "photos", code=3)
+    assert "cannot be decoded" in output
+    assert (tmp_path / "explanations" / "0001-001.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "name pictures"),
+        (["photo.png", "--class", "catt"], 2, "no class is called 'catt': did you mean 'cat'?"),
+        (["photo.png", "--output", "photo.png"], 2, "is a file: --output names a folder"),
+        (["nowhere.png"], 3, "nowhere.png does not exist"),
+    ],
+)
+def test_what_makes_no_sense_is_told(
+    vit: Vit, model: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    Image.fromarray(noise(0)).save(tmp_path / "photo.png")
+    assert message in explain(vit, tmp_path, model, *arguments, code=code)
+    assert not (tmp_path / "explanations").exists()
+
+
+@pytest.mark.parametrize("size", [(40, 60), (61, 40), (32, 32), (33, 100)])
+def test_the_part_that_the_model_sees_is_where_it_is(size: tuple[int, int]) -> None:
+    """A picture that is black but for that part is white to the model."""
+    preprocessing = Preprocessing(size=(16, 16), crop="center", crop_fraction=0.75)
+    height, width = size
+    blank = Image.new("L", (width * 8, height * 8))
+    left, top, right, bottom = seen_part(blank, preprocessing)
+    box = [round(part * side) for part, side in zip((left, top, right, bottom), blank.size * 2, strict=True)]
+    blank.paste(255, tuple(box))
+    seen = np.asarray(resize(blank, preprocessing))
+    assert seen[1:-1, 1:-1].min() == 255
+    assert seen.mean() > 235
+    assert (right - left) * width == pytest.approx((bottom - top) * height, rel=0.06)
+
+
+def test_an_overlay_colours_what_speaks_for_and_against() -> None:
+    values = np.array([[1.0, -0.5], [0.0, 0.25]], np.float32)
+    colours = map_colours(values)
+    assert colours[..., 3].tolist() == [[255, 128], [0, 64]]
+    assert colours[0, 0, 0] > colours[0, 0, 2]
+    assert colours[0, 1, 2] > colours[0, 1, 0]
+    picture = np.full((40, 80, 3), 100, np.uint8)
+    shown = overlaid(picture, values, (0.25, 0.0, 0.75, 1.0))
+    assert shown.shape == picture.shape
+    assert (shown[:, :20] == shown[0, 0]).all()
+    assert (shown[30, 30] == 100).all()
+
+
+def test_a_map_that_is_the_same_everywhere_has_no_colour() -> None:
+    assert not map_colours(np.full((2, 2), 0.3, np.float32))[..., 3].any()
+    assert not map_colours(np.zeros((2, 2), np.float32))[..., 3].any()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    yield from open_browser()
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_the_page_answers_to_every_choice_without_a_network(
+    vit: Vit, browser: Any, model: Path, tmp_path: Path, width: int
+) -> None:
+    (picture,) = save_photographs(tmp_path, 1)
+    explain(vit, tmp_path, model, picture.name, "--format", "html")
+    with opened_page(browser, tmp_path / "explanations" / "index.html", width) as page:
+        page.click("text=000.jpg")
+        page.wait_for_url("**/0000-000.html")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+        def seen() -> str:
+            return str(page.evaluate("document.getElementById('map').toDataURL()"))
+
+        first = seen()
+        assert page.evaluate("document.getElementById('class').options.length") == 5
+        page.select_option("#class", index=1)
+        of_other_class = seen()
+        assert of_other_class != first
+        page.select_option("#method", "rollout")
+        assert seen() not in (first, of_other_class)
+        assert page.is_disabled("#class")
+        assert "not why" in page.inner_text("#words")
+        page.select_option("#method", "heads")
+        mean_of_last = seen()
+        page.select_option("#head", index=2)
+        assert seen() != mean_of_last
+        page.select_option("#layer", index=0)
+        of_first_layer = seen()
+        page.select_option("#head", index=1)
+        assert seen() != of_first_layer
+        page.focus("#opacity")
+        for _ in range(5):
+            page.keyboard.press("ArrowLeft")
+        assert float(page.evaluate("document.getElementById('map').style.opacity")) == pytest.approx(0.7)
+        page.focus("#method")
+        page.keyboard.press("Home")
+        assert page.input_value("#method") == next(iter(METHODS))
+
+
+def test_a_name_from_outside_runs_no_code(browser: Any, tmp_path: Path) -> None:
+    from vision_transformers.report.explanation_page import explanation_page
+
+    evil = "</script><script>document.title = 'broken in'</script>"
+    classifier = random_classifier((evil, "b", "c"))
+    explained = explain_picture(classifier, Image.fromarray(noise(0)), evil, list(METHODS), None, True)
+    (tmp_path / "page.html").write_bytes(explanation_page(explained))
+    with opened_page(browser, tmp_path / "page.html", 1280) as page:
+        assert page.title() != "broken in"
+        content = json.loads(
+            page.inner_text("#content") or page.evaluate("document.getElementById('content').textContent")
+        )
+        labels = {each["label"] for each in content["methods"]["attention-lrp"]["maps"]}
+        assert labels == {evil, "b", "c"}
+
+
+def test_training_leaves_a_sheet_and_the_board_has_it(vit: Vit, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    command = ["train", "digits", "--epochs", "2", "--explain-every", "1", "--threads", "1"]
+    finished = vit.run(tmp_path, [*command, "--run-folder", "run", "--model.number-of-layers", "1"])
+    assert finished.code == 0, finished.errors
+    assert Image.open(tmp_path / "run" / "plots" / "explanations.png").width > 300
+    board = EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0})
+    board.Reload()
+    assert len(board.Images("explanations")) == 2
+    assert torch.get_num_threads() >= 1
