@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+EXPLAINING = (Path(__file__).parents[1] / "docs" / "explaining.md").read_text(encoding="utf-8")
 SOURCE = Path(__file__).parents[1] / "src" / "vision_transformers"
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README + EXPLAINING, flags=re.DOTALL))
 def test_python_of_the_readme_runs(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

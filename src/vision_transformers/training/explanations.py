@@ -33,7 +33,9 @@ def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
     maps = METHODS[DEFAULT].explain(model, batch.images, guesses).cpu().numpy()
     pixels = denormalise(batch.images, run.recipe.preprocessing).permute(0, 2, 3, 1).cpu().numpy()
     colored = np.repeat(pixels, 3 // pixels.shape[3], axis=3)
-    shown = [overlaid(picture, values, (0, 0, 1, 1)) for picture, values in zip(colored, maps, strict=True)]
+    shown = [
+        overlaid(picture, values, (0.0, 0.0, 1.0, 1.0)) for picture, values in zip(colored, maps, strict=True)
+    ]
     classes = run.data.classes
     captions = [
         classes[guess] if guess == label else f"{classes[guess]} ({classes[label]})"

@@ -1,0 +1,125 @@
+"""What the attention weights cost where nobody asks for them, and what relevance costs where somebody does.
+
+    python benchmarks/explaining_costs.py [--threads N] [--rounds N]
+
+Training steps of a model whose attention can give its weights, beside a copy whose attention cannot; and
+explaining by relevance beside a training step, 16 images of a ViT-S/16 at 224 x 224. The two of a pair take
+turns; each pair gives a ratio of seconds, and the median is printed with its quartiles.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vision_transformers.explain.attention_lrp import attention_lrp
+from vision_transformers.explain.relevance import relevance
+from vision_transformers.model.presets import preset
+from vision_transformers.model.vit import ViT
+from vision_transformers.runtime.attention import attention_backend
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class FusedOnlyAttention(nn.Module):
+    """Self-attention that knows no weights."""
+
+    def __init__(self, model_dimension: int, number_of_heads: int) -> None:
+        super().__init__()
+        self.number_of_heads = number_of_heads
+        self.query_key_value = nn.Linear(model_dimension, 3 * model_dimension)
+        self.projection = nn.Linear(model_dimension, model_dimension)
+
+    def forward(self, sequence: Tensor, need_weights: bool, rotation: None) -> tuple[Tensor, None]:  # noqa: ARG002
+        """Called as ours is."""
+        parts = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
+        queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = F.scaled_dot_product_attention(queries, keys, values)
+        return self.projection(attended.transpose(1, 2).flatten(2)), None
+
+
+def main() -> None:
+    """Measures both pairs and prints them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=40)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    results = {
+        "training with the weights' code / without": ratios(*training_pair(), options.rounds),
+        "relevance / training step, ViT-S/16, 16 images": ratios(
+            *explaining_pair(relevance), options.rounds // 5
+        ),
+        "attention_lrp / training step, ViT-S/16, 16 images": ratios(
+            *explaining_pair(attention_lrp), options.rounds // 5
+        ),
+    }
+    lines = []
+    for name, values in results.items():
+        low, middle, high = statistics.quantiles(values, n=4)
+        lines.append(f"{name}: {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {len(values)} pairs)")
+        print(lines[-1], flush=True)
+    title = f"{date.today()}, {platform.machine()}, torch {torch.__version__}, {options.threads} threads"
+    content = {"title": title, "ratios": results}
+    (RESULTS / "explaining-costs.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def training_pair() -> tuple[Callable[[], None], Callable[[], None]]:
+    """A step of the MNIST recipe's model, and of its copy."""
+    ours, other = ViT.from_config(preset("MNIST")), ViT.from_config(preset("MNIST"))
+    for layer in other.transformer.layers:
+        layer.attention = FusedOnlyAttention(ours.config.model_dimension, ours.config.number_of_heads)
+    images, labels = torch.randn(256, 1, 28, 28), torch.randint(0, 10, (256,))
+    tokens = ours.config.grid[0] * ours.config.grid[1]
+    return training_step(ours, images, labels, tokens), training_step(other, images, labels, tokens)
+
+
+def explaining_pair(explain: Callable[..., Tensor]) -> tuple[Callable[[], None], Callable[[], None]]:
+    """An explanation, and a step, of the same images."""
+    model = ViT.from_config(preset("ViT-S/16"))
+    images, labels = torch.randn(16, 3, 224, 224), torch.randint(0, 1000, (16,))
+
+    def explained() -> None:
+        explain(model, images, labels)
+
+    return explained, training_step(model, images, labels, 197)
+
+
+def training_step(model: nn.Module, images: Tensor, labels: Tensor, tokens: int) -> Callable[[], None]:
+    """One step of AdamW."""
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def step() -> None:
+        with attention_backend(torch.device("cpu"), "float32", tokens):
+            F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def ratios(first: Callable[[], None], second: Callable[[], None], rounds: int) -> list[float]:
+    """Seconds of the first over seconds of the second, in turns; the order of the two alternates."""
+    found = []
+    for turn in range(2 + rounds):
+        pair = (first, second) if turn % 2 else (second, first)
+        seconds = {}
+        for each in pair:
+            began = time.perf_counter()
+            each()
+            seconds[each] = time.perf_counter() - began
+        if turn >= 2:
+            found.append(seconds[first] / seconds[second])
+    return found
+
+
+if __name__ == "__main__":
+    main()
