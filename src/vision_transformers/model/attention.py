@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.rotary import Rotation, rotate
+from vision_transformers.model.short_attention import is_faster, short_attention
 
 
 class MultiHeadAttention(nn.Module):
@@ -88,12 +89,24 @@ class MultiHeadAttention(nn.Module):
             attended = F.dropout(weights, dropout) @ values
         else:
             weights = None
-            attended = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
+            attended = attend(queries, keys, values, dropout)
         return self.projection(attended.transpose(1, 2).flatten(2)), weights
 
     def _split_heads(self, query_key_value: Tensor) -> tuple[Tensor, ...]:
         """From (batch, tokens, 3 * attention) to three of (batch, heads, tokens, head_dimension)."""
         return query_key_value.unflatten(2, (3, self.number_of_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def attend(
+    queries: Float[Tensor, "batch heads queries head_dimension"],
+    keys: Float[Tensor, "batch heads keys head_dimension"],
+    values: Float[Tensor, "batch heads keys head_dimension"],
+    dropout: float = 0.0,
+) -> Float[Tensor, "batch heads queries head_dimension"]:
+    """Equation 7 without keeping the weights: the values, weighted by `attention_weights`."""
+    if dropout == 0 and is_faster(queries, keys, values):
+        return short_attention(queries, keys, values)
+    return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
 
 
 def attention_weights(

@@ -10,7 +10,6 @@ from vision_transformers.data.images import Images
 from vision_transformers.errors import DataFailure
 from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
 from vision_transformers.report.metrics import Row
-from vision_transformers.runtime.attention import attention_backend
 from vision_transformers.runtime.compilation import compiled
 from vision_transformers.training.checkpoint import save_checkpoint
 from vision_transformers.training.explanations import draw_explanations
@@ -35,9 +34,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
     objective = run.objective()
     model = compiled(state.model, run.environment.compile)
     model.train()
-    tokens = run.model_config.number_of_prefix_tokens + run.model_config.grid[0] * run.model_config.grid[1]
-    backend = attention_backend(run.device, run.environment.precision, tokens)
-    with backend, Interruption() as interruption:
+    with Interruption() as interruption:
         try:
             if state.step == 0:
                 draw_first_batch(run, journal)
