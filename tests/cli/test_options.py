@@ -10,10 +10,9 @@ import re
 from pathlib import Path
 from unittest.mock import patch
 
-from vision_transformers.cli.main import main
+from vision_transformers.cli.main import COMMANDS, main
 
 FROZEN = Path(__file__).parent / "options.txt"
-COMMANDS = ("train", "evaluate", "predict", "convert", "report")
 
 
 def options_of(command: str) -> list[str]:

@@ -31,6 +31,14 @@ def resolve_device(asked: str) -> torch.device:
     return device
 
 
+def synchronize(device: torch.device) -> None:
+    """Waits until the device has done what it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def describe_device(device: torch.device) -> str:
     """The name of the processor, by which a resumed run tells that it is on another one."""
     if device.type == "cuda":

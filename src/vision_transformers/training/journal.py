@@ -1,16 +1,13 @@
 """What a run writes while it goes: metrics, timing, TensorBoard, and the person who watches."""
 
-import resource
-import sys
 import time
 from types import TracebackType
-
-import torch
 
 from vision_transformers.config import flat
 from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.report.metrics import MetricsLog, Row, RowLog
 from vision_transformers.report.tensorboard import TensorBoard
+from vision_transformers.runtime.memory import peak_memory
 from vision_transformers.training.observer import Observer, StepReport
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
@@ -58,7 +55,7 @@ class Journal:
             "step": row["step"],
             "seconds": time.monotonic() - self.pace.began,
             "images_per_second": self.pace.images_per_second(int(row["step"]), self.run.order.batch_size),
-            "memory_mebibytes": _peak_memory(self.run.device),
+            "memory_mebibytes": peak_memory(self.run.device),
         }
         self.timing.append(timing)
         self.board.scalars(row)
@@ -90,14 +87,3 @@ class Pace:
             self._warm = now
             return images / max(now - self.began, 1e-9)
         return (step - self.first_step - 1) * images / max(now - self._warm, 1e-9)
-
-
-def _peak_memory(device: torch.device) -> float:
-    """The most memory that the run has held, in MiB: of the GPU, or of the process.
-
-    The system counts in KiB, or on macOS in bytes.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

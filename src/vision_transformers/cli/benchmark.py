@@ -1,0 +1,116 @@
+"""`vit benchmark MODEL [OPTIONS]`: how fast a model is on this machine."""
+
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from vision_transformers.errors import UsageFailure
+
+if TYPE_CHECKING:
+    from vision_transformers.evaluation.speed import Speed
+    from vision_transformers.model.vit import ViT
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """A model, and how to measure it."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """A run, a model folder, or the name of a preset such as ViT-S/16."""
+    batch_size: tuple[int, ...] = (1, 16, 64)
+    """Images at once; several are measured one after another."""
+    work: tuple[Literal["inference", "training"], ...] = ("inference",)
+    """What to measure; training is forward, backward and AdamW, on random images."""
+    numbers: tuple[Literal["float32", "bfloat16", "bfloat16-weights"], ...] = ("float32", "bfloat16")
+    """In which to compute: bfloat16 computes products in it, bfloat16-weights everything."""
+    compile: bool = False
+    """Through torch.compile, which takes a while before it is measured."""
+    seconds: float = 2.0
+    """How long to measure each row, and 5 batches at least."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, mps."""
+    output: Path | None = None
+    """A JSON file for the numbers."""
+
+
+def main(arguments: list[str]) -> int:
+    """Measures as the arguments say; returns the exit code."""
+    options = _parse(arguments)
+    from vision_transformers.runtime.device import describe_device, resolve_device
+
+    device = resolve_device(options.device)
+    if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
+        raise UsageFailure(f"{options.output} cannot be written: name a file in a folder that exists")
+    model = _model(options.model)
+    rows = []
+    print(f"{describe_device(device)}, {_versions()}")
+    print(HEAD)
+    for speed in _speeds(options, model, str(device)):
+        rows.append(asdict(speed))
+        print(_line(speed), flush=True)
+    print("ceiling: the model's own matrix products at their own shapes, timed alone; 100 % cannot be passed")
+    if options.output is not None:
+        content = {"model": options.model, "machine": describe_device(device), "versions": _versions()}
+        options.output.write_text(json.dumps({**content, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+HEAD = "work       numbers           batch  images/s   p50 ms   p90 ms   p99 ms  of ceiling  memory MiB"
+
+
+def _line(speed: "Speed") -> str:
+    times = "".join(f"{speed.milliseconds[name]:9.2f}" for name in ("p50", "p90", "p99"))
+    return (
+        f"{speed.work:<10} {speed.numbers:<16} {speed.batch_size:>6} {speed.images_per_second:>9,.1f}{times}"
+        f" {speed.share_of_ceiling:>11.0%} {speed.memory_mebibytes:>11,.0f}"
+    )
+
+
+def _parse(arguments: list[str]) -> BenchmarkOptions:
+    description = "Measure how fast a model is: images a second, latencies, memory, share of the ceiling."
+    options = tyro.cli(BenchmarkOptions, prog="vit benchmark", description=description, args=arguments)
+    if not options.batch_size or min(options.batch_size) < 1:
+        raise UsageFailure("--batch-size needs whole numbers of 1 or more, such as --batch-size 1 16")
+    return options
+
+
+def _model(name: str) -> "ViT":
+    from vision_transformers.classifier import load
+    from vision_transformers.model.presets import PRESETS, preset
+    from vision_transformers.model.vit import ViT
+
+    if name in PRESETS and not Path(name).exists():
+        return ViT.from_config(preset(name))
+    return load(name, device="cpu").model
+
+
+def _speeds(options: BenchmarkOptions, model: "ViT", device: str) -> "Iterator[Speed]":
+    import torch
+
+    from vision_transformers.evaluation.speed import measure_speed
+
+    shape = (model.config.number_of_channels, *model.config.max_image_shape)
+    for work in options.work:
+        for numbers in options.numbers:
+            for batch_size in options.batch_size:
+                yield measure_speed(
+                    model,
+                    shape,
+                    batch_size,
+                    work=work,
+                    numbers=numbers,
+                    compile=options.compile,
+                    device=torch.device(device),
+                    least_seconds=options.seconds,
+                )
+
+
+def _versions() -> str:
+    import torch
+
+    return f"{torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"

@@ -1,0 +1,130 @@
+"""The ceiling of a model's speed: its own matrix products at their own shapes, timed alone."""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vision_transformers.runtime.device import synchronize
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a product is of."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def random(self) -> Tensor:
+        """Numbers, laid out in memory as the operand was."""
+        empty = torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device=self.device)
+        return empty.fill_(0.5)
+
+
+@dataclass(frozen=True)
+class Product:
+    """Two matrices, or two equally long rows of matrices, that are multiplied."""
+
+    left: Operand
+    right: Operand
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions, each counted as one."""
+        *batch, rows, inner = self.left.shape
+        return 2 * rows * inner * self.right.shape[-1] * (batch[0] if batch else 1)
+
+    def seconds(self, least_seconds: float = 0.02) -> float:
+        """The median over as many runs as fit, 5 at least."""
+        multiply = torch.bmm if len(self.left.shape) == 3 else torch.mm
+        left, right = self.left.random(), self.right.random()
+        out = multiply(left, right)
+        found: list[float] = []
+        while len(found) < 5 or sum(found) < least_seconds:
+            synchronize(left.device)
+            began = time.perf_counter()
+            multiply(left, right, out=out)
+            synchronize(left.device)
+            found.append(time.perf_counter() - began)
+        return statistics.median(found)
+
+
+def matrix_products(run: Callable[[], Any]) -> Counter[Product]:
+    """Every matrix product that `run` computes, forward and backward, and how often.
+
+    Fused attention counts as the products that it stands for. `torch.inference_mode` hides layers' products:
+    use `torch.no_grad`.
+    """
+    with _Recorder() as recorder:
+        run()
+    return recorder.products
+
+
+def seconds_of(products: Counter[Product]) -> float:
+    """How long all products take by themselves, one after another."""
+    return sum((count * product.seconds() for product, count in products.items()), 0.0)
+
+
+def operations_of(products: Counter[Product]) -> int:
+    """Multiplications and additions of all."""
+    return sum(count * product.operations for product, count in products.items())
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes the operands of every product that PyTorch dispatches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: Counter[Product] = Counter()
+
+    def __torch_dispatch__(
+        self,
+        function: Any,
+        types: Any,
+        arguments: tuple[Any, ...] = (),
+        options: dict[str, Any] | None = None,
+    ) -> Any:
+        result = function(*arguments, **(options or {}))
+        name = function.overloadpacket.__name__
+        if name in ("mm", "bmm"):
+            self._note(arguments[0], arguments[1])
+        elif name in ("addmm", "baddbmm"):
+            self._note(arguments[1], arguments[2])
+        elif name == "convolution":
+            self._note_convolution(arguments[0], arguments[1], result)
+        elif name == "convolution_backward":
+            self._note_convolution(arguments[1], arguments[2], arguments[0])
+        elif name.startswith("_scaled_dot_product") and "backward" not in name:
+            self._note_attention(arguments[0], arguments[1], arguments[2])
+        elif name.startswith("_scaled_dot_product"):
+            # Of values, weights, queries and keys; what a kernel computes anew in between is its own choice.
+            self._note_attention(arguments[1], arguments[2], arguments[3])
+            self._note_attention(arguments[1], arguments[2], arguments[3])
+        return result
+
+    def _note(self, left: Tensor, right: Tensor) -> None:
+        self.products[Product(_operand(left), _operand(right))] += 1
+
+    def _note_attention(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
+        queries, keys, values = (tensor.detach().flatten(0, 1) for tensor in (queries, keys, values))
+        weights = queries.new_empty(*queries.shape[:2], keys.shape[1])
+        self._note(queries, keys.transpose(1, 2))
+        self._note(weights, values)
+
+    def _note_convolution(self, image: Tensor, kernels: Tensor, result: Tensor) -> None:
+        """Whose kernel is its stride: a product of flat patches and flat kernels."""
+        flat = kernels.detach().flatten(1)
+        patches = image.new_empty(result.shape[0] * result.shape[2] * result.shape[3], flat.shape[1])
+        self._note(patches, flat.t().to(patches.dtype))
+
+
+def _operand(tensor: Tensor) -> Operand:
+    return Operand(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)

@@ -1,0 +1,143 @@
+"""How fast a model is: images a second, latencies, memory, and how near to its matrix products alone."""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vision_transformers.errors import Failure
+from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
+from vision_transformers.runtime.compilation import compiled
+from vision_transformers.runtime.device import synchronize
+from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
+from vision_transformers.runtime.precision import autocast
+
+Work = Literal["inference", "training"]
+Numbers = Literal["float32", "bfloat16", "bfloat16-weights"]
+"""In which numbers: `bfloat16` computes products in it, `bfloat16-weights` everything."""
+WARM_UP, LEAST_ROUNDS = 2, 5
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured at one batch size."""
+
+    work: Work
+    numbers: Numbers
+    batch_size: int
+    images_per_second: float
+    """At the median."""
+    milliseconds: dict[str, float]
+    """Of a batch: `p25`, `p50`, `p75`, `p90` and `p99`."""
+    share_of_ceiling: float
+    """Seconds of the model's matrix products, timed alone, over seconds of all."""
+    teraflops: float
+    """Multiplications and additions in matrix products a second, in units of 1e12."""
+    memory_mebibytes: float
+    """The most that the process (on CUDA: the GPU) held while it was measured."""
+
+
+def measure_speed(
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+    batch_size: int,
+    *,
+    work: Work = "inference",
+    numbers: Numbers = "float32",
+    compile: bool = False,
+    device: torch.device | None = None,
+    least_seconds: float = 2.0,
+) -> Speed:
+    """Measures on random images; the model itself is not changed.
+
+    Args:
+        model: from images to logits.
+        image_shape: channels, height and width.
+        batch_size: images at once.
+        work: `training` is forward, backward and AdamW.
+        numbers: in which to compute.
+        compile: whether through torch.compile; the first calls, which compile, do not count.
+        device: where; the CPU if not given.
+        least_seconds: how long to measure, and 5 rounds at least.
+
+    Raises:
+        Failure: the memory is not enough for so many images.
+    """
+    device = device or torch.device("cpu")
+    step = prepare(model, image_shape, batch_size, work, numbers, compile, device)
+    eager = prepare(model, image_shape, batch_size, work, numbers, False, device)
+    try:
+        products = matrix_products(eager)
+        forget_peak_memory(device)
+        seconds = timed(step, device, least_seconds)
+        memory = peak_memory(device)
+    except torch.OutOfMemoryError as error:
+        raise Failure(
+            f"the memory is not enough for {batch_size} images: try a smaller --batch-size"
+        ) from error
+    median = float(np.median(seconds))
+    return Speed(
+        work,
+        numbers,
+        batch_size,
+        images_per_second=batch_size / median,
+        milliseconds={
+            f"p{rank}": 1000 * float(np.percentile(seconds, rank)) for rank in (25, 50, 75, 90, 99)
+        },
+        share_of_ceiling=seconds_of(products) / median,
+        teraflops=operations_of(products) / median / 1e12,
+        memory_mebibytes=memory,
+    )
+
+
+def prepare(
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+    batch_size: int,
+    work: Work,
+    numbers: Numbers,
+    compile: bool,
+    device: torch.device,
+) -> Callable[[], None]:
+    """What is to be timed: one batch through a copy of the model."""
+    own = copy.deepcopy(model).to(device, torch.bfloat16 if numbers == "bfloat16-weights" else torch.float32)
+    dtype = next(own.parameters()).dtype
+    images = torch.randn(batch_size, *image_shape, device=device).to(dtype)
+    forward = compiled(own.train(work == "training"), compile)
+    precision: Literal["float32", "bfloat16"] = "bfloat16" if numbers == "bfloat16" else "float32"
+    if work == "inference":
+
+        def infer() -> None:
+            with torch.no_grad(), autocast(precision, device):
+                forward(images)
+
+        return infer
+    labels = torch.zeros(batch_size, dtype=torch.long, device=device)
+    optimizer = torch.optim.AdamW(own.parameters(), fused=True)
+
+    def train() -> None:
+        with autocast(precision, device):
+            logits = forward(images)
+        F.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return train
+
+
+def timed(step: Callable[[], None], device: torch.device, least_seconds: float) -> list[float]:
+    """Seconds of each call, after some that warm up."""
+    found: list[float] = []
+    while len(found) < WARM_UP + LEAST_ROUNDS or sum(found[WARM_UP:]) < least_seconds:
+        synchronize(device)
+        began = time.perf_counter()
+        step()
+        synchronize(device)
+        found.append(time.perf_counter() - began)
+    return found[WARM_UP:]

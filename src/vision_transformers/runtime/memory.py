@@ -1,0 +1,32 @@
+"""The most memory that was held at once."""
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+_CLEAR = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Lets the peak begin anew, where the system can: on CUDA, and on Linux for the process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _CLEAR.exists():
+        _CLEAR.write_text("5")
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory held, in MiB: of the GPU, or of the process.
+
+    Outside Linux the system counts from the process's start, in KiB, or on macOS in bytes.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if _STATUS.exists():
+        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

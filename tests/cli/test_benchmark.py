@@ -1,0 +1,43 @@
+"""`vit benchmark` measures anybody's model, and says what is wrong in words."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vision_transformers.cli.main import main
+
+
+def test_it_prints_a_row_for_each_way_and_writes_the_same_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "speed.json"
+    ways = ["--batch-size", "1", "3", "--numbers", "float32", "--work", "inference", "training"]
+    code = main(["benchmark", "MNIST", *ways, "--seconds", "0", "--output", str(file), "--device", "cpu"])
+    assert code == 0
+    printed = capsys.readouterr().out
+    rows = json.loads(file.read_text())["rows"]
+    assert [(row["work"], row["batch_size"]) for row in rows] == [
+        ("inference", 1),
+        ("inference", 3),
+        ("training", 1),
+        ("training", 3),
+    ]
+    for row in rows:
+        assert f"{row['images_per_second']:,.1f}" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["MNIST", "--batch-size", "0"], "1 or more"),
+        (["no-such-model"], "no-such-model"),
+        (["MNIST", "--output", "no/such/folder/file.json"], "folder that exists"),
+        (["MNIST", "--device", "abacus"], "abacus"),
+    ],
+)
+def test_what_cannot_be_is_said_in_words(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["benchmark", *arguments]) != 0
+    assert message in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""The ceiling counts every matrix product once, however attention is computed; speeds are of the median."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
+from vision_transformers.evaluation.speed import Numbers, Work, measure_speed, prepare
+from vision_transformers.model.vit import ViT
+
+SHAPE = (1, 28, 28)
+
+
+def small() -> ViT:
+    return ViT((7, 7), 32, 2, 4, 64, 1, 10)
+
+
+@pytest.mark.parametrize("extractor", ["linear", "convolutional"])
+@pytest.mark.parametrize("work", ["inference", "training"])
+def test_operations_are_those_that_pytorch_counts(extractor: str, work: Work) -> None:
+    step = prepare(
+        ViT((7, 7), 32, 2, 4, 64, 1, 10, patch_extractor=extractor),
+        SHAPE,
+        3,
+        work,
+        "float32",
+        compile=False,
+        device=torch.device("cpu"),
+    )
+    with FlopCounterMode(display=False) as counter:
+        step()
+    counted = operations_of(matrix_products(step))
+    # PyTorch's counter knows what fused attention computes anew; the ceiling is without it.
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_the_ceiling_is_the_same_work_in_float32_and_in_bfloat16() -> None:
+    """In bfloat16 attention is our own, with a column of ones; all else is equal."""
+    cpu = torch.device("cpu")
+    fused, own = (
+        operations_of(matrix_products(prepare(small(), SHAPE, 3, "training", numbers, False, cpu)))
+        for numbers in ("float32", "bfloat16")
+    )
+    assert fused < own < 1.1 * fused
+
+
+@pytest.mark.parametrize("numbers", ["float32", "bfloat16", "bfloat16-weights"])
+@pytest.mark.parametrize("work", ["inference", "training"])
+def test_a_speed_is_of_the_median_batch_and_leaves_the_model_alone(work: Work, numbers: Numbers) -> None:
+    model = small()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    speed = measure_speed(model, SHAPE, 4, work=work, numbers=numbers, least_seconds=0.0)
+    assert speed.images_per_second == pytest.approx(4 / (speed.milliseconds["p50"] / 1000))
+    assert speed.milliseconds["p25"] <= speed.milliseconds["p50"] <= speed.milliseconds["p99"]
+    assert speed.share_of_ceiling > 0
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_products_take_time() -> None:
+    left, right = torch.randn(64, 32), torch.randn(32, 16)
+    products = matrix_products(lambda: [left @ right for _ in range(3)])
+    assert list(products.values()) == [3]
+    assert operations_of(products) == 3 * 2 * 64 * 32 * 16
+    assert seconds_of(products) > 0
