@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vision_transformers.model import short_attention as module
 from vision_transformers.model.attention import attend, attention_weights
-from vision_transformers.model.short_attention import is_faster, short_attention
+from vision_transformers.model.short_attention import is_short, short_attention
 
 
 def inputs(queries: int, keys: int, scale: float, dtype: torch.dtype) -> list[Tensor]:
@@ -60,12 +60,18 @@ def test_without_gradients_it_gives_the_same_and_holds_one_part_of_the_exponenti
     assert torch.equal(short_attention(*ours), short_attention(*[x.detach() for x in ours]))
 
 
-def test_it_is_taken_in_bfloat16_on_cpus_and_not_for_long_sequences_or_with_dropout(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_it_is_taken_in_bfloat16_on_cpus_and_not_for_long_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
     short = inputs(50, 50, 1.0, torch.bfloat16)
-    assert is_faster(*short)
-    assert not is_faster(*inputs(50, 50, 1.0, torch.float32))
-    assert not is_faster(*inputs(8, module.MOST_TOKENS + 1, 1.0, torch.bfloat16))
-    monkeypatch.setattr("vision_transformers.model.attention.short_attention", pytest.fail)
-    assert attend(*short, dropout=0.5).shape == (3, 4, 50, 16)
+    assert is_short(*short)
+    assert not is_short(*inputs(50, 50, 1.0, torch.float32))
+    assert not is_short(*inputs(8, module.MOST_TOKENS + 1, 1.0, torch.bfloat16))
+    expected = torch.zeros(3, 4, 50, 16)
+    monkeypatch.setattr("vision_transformers.model.attention.short_attention", lambda *_: expected)
+    assert attend(*short) is expected
+
+
+def test_dropout_drops_weights_and_keeps_their_mean() -> None:
+    queries, keys, values = inputs(50, 50, 1.0, torch.bfloat16)
+    torch.manual_seed(0)
+    mean = torch.stack([attend(queries, keys, values, dropout=0.5).float() for _ in range(1000)]).mean(dim=0)
+    assert (mean - short_attention(queries, keys, values)).abs().mean() < 0.01

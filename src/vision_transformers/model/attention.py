@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.rotary import Rotation, rotate
-from vision_transformers.model.short_attention import is_faster, short_attention
+from vision_transformers.model.short_attention import is_short, short_attention
 
 
 class MultiHeadAttention(nn.Module):
@@ -104,8 +104,10 @@ def attend(
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch heads queries head_dimension"]:
     """Equation 7 without keeping the weights: the values, weighted by `attention_weights`."""
-    if dropout == 0 and is_faster(queries, keys, values):
-        return short_attention(queries, keys, values)
+    if is_short(queries, keys, values):
+        if dropout == 0 and not torch.compiler.is_compiling():
+            return short_attention(queries, keys, values)
+        return F.dropout(attention_weights(queries, keys), dropout) @ values
     return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
 
 
