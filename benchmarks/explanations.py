@@ -26,7 +26,7 @@ from vision_transformers.data.batches import normalise
 from vision_transformers.data.loading import load_data
 from vision_transformers.data.pictures import read_pictures
 from vision_transformers.data.source import DataSource
-from vision_transformers.explain.faithfulness import faithfulness
+from vision_transformers.explain.faithfulness import Faithfulness, faithfulness
 from vision_transformers.explain.methods import METHODS
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,8 +47,9 @@ def main() -> None:
         name, model, data = each.split("=")
         classifier = load(model, device="cpu")
         images = pictures(classifier, data, options.images)
+        random: dict[tuple[int, str], Faithfulness] = {}
         for method in METHODS:
-            for row in measure(classifier, images, method):
+            for row in measure(classifier, images, method, random):
                 rows.append({"data": name, "images": len(images), "method": method, **row})
                 print(line(rows[-1]), flush=True)
         write(rows)
@@ -90,19 +91,27 @@ def crops(count: int, generator: np.random.Generator) -> list[Image.Image]:
 
 
 def measure(
-    classifier: Classifier, images: Float[Tensor, "images channels height width"], method: str
+    classifier: Classifier,
+    images: Float[Tensor, "images channels height width"],
+    method: str,
+    random: dict[tuple[int, str], Faithfulness],
 ) -> list[dict[str, Any]]:
-    """Areas and advantage with their 95 % intervals, for each way of removal."""
+    """Areas and advantage with their 95 % intervals, for each way of removal.
+
+    Random orders are the same for all methods, and computed with the first: `random` keeps them by batch.
+    """
     areas: dict[str, list[dict[str, Tensor]]] = {removal: [] for removal in REMOVALS}
     seconds = 0.0
-    for batch in images.split(BATCH_SIZE):
+    for number, batch in enumerate(images.split(BATCH_SIZE)):
         with torch.no_grad():
             guesses = classifier.model(batch).argmax(dim=1)
         began = time.perf_counter()
         maps = METHODS[method].explain(classifier.model, batch, guesses)
         seconds += time.perf_counter() - began
         for removal in REMOVALS:
-            result = faithfulness(classifier.model, batch, maps, guesses, removal)
+            beside = random.get((number, removal))
+            result = faithfulness(classifier.model, batch, maps, guesses, removal, beside=beside)
+            random.setdefault((number, removal), result)
             of_batch = result.areas()
             areas[removal].append(
                 {

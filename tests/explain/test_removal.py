@@ -94,3 +94,13 @@ def test_an_explanation_that_only_sees_the_picture_does_not_change_with_the_weig
         lambda model, images, classes: images.mean(1).unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4)),  # noqa: ARG005
     )
     torch.testing.assert_close(alike, torch.ones(4))
+
+
+def test_random_orders_of_another_map_stand_for_this_one_too() -> None:
+    model = random_model({})
+    maps = torch.rand(2, 3, *GRID, generator=torch.Generator().manual_seed(1))
+    first = faithfulness(model, IMAGES, maps[0], CLASSES)
+    alone = faithfulness(model, IMAGES, maps[1], CLASSES)
+    beside = faithfulness(model, IMAGES, maps[1], CLASSES, beside=first)
+    assert torch.equal(alone.random_insertion, beside.random_insertion)
+    assert torch.equal(alone.advantage(), beside.advantage())

@@ -54,6 +54,7 @@ def faithfulness(
     orders: int = 4,
     seed: int = 0,
     temperature: float = 1.0,
+    beside: Faithfulness | None = None,
 ) -> Faithfulness:
     """Measures maps by taking patches out, and by putting them back.
 
@@ -67,6 +68,7 @@ def faithfulness(
         orders: random orders to stand beside.
         seed: of those.
         temperature: what logits are divided by before the softmax.
+        beside: what came of another map, all else being equal: its random orders stand for this map's too.
 
     Raises:
         ValueError: the maps are not of the model's grid.
@@ -90,12 +92,12 @@ def faithfulness(
                 values.append(probabilities.gather(1, classes[:, None])[:, 0])
             return torch.stack(values, dim=1)
 
-        shuffled = [
-            torch.rand(ranking.shape, generator=generator).argsort(dim=1).to(images.device)
-            for _ in range(orders)
-        ]
         # What is left when the first of an order have gone is the beginning of the reversed order.
-        random = torch.stack([curve(order) for order in shuffled])
+        if beside is None:
+            shuffled = [torch.rand(ranking.shape, generator=generator).argsort(dim=1) for _ in range(orders)]
+            random = torch.stack([curve(order.to(images.device)) for order in shuffled])
+        else:
+            random = beside.random_insertion
         return Faithfulness(
             fractions=torch.tensor(counts, device=images.device) / ranking.shape[1],
             deletion=curve(ranking.flip(1)).flip(1),

@@ -1,0 +1,87 @@
+"""The list of settings that everybody chooses from, and one step of a model in one of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from benchmarks.architectures import Architecture
+from benchmarks.opponents import OPPONENTS, Attention
+from torch import nn
+
+from vision_transformers.evaluation.speed import Numbers, Work
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a model computes."""
+
+    numbers: Numbers
+    attention: Attention
+    compile: bool = False
+    parts: int = 1
+    """Into how many equal parts a training batch is cut; gradients add up to the whole batch's."""
+
+    def __str__(self) -> str:
+        words = [self.numbers, f"{self.attention} attention", "compiled" if self.compile else "eager"]
+        return ", ".join(words + [f"{self.parts} parts"] * (self.parts > 1))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured."""
+
+    architecture: Architecture
+    work: Work
+    batch: int
+    numbers: tuple[Numbers, ...] = ("float32", "bfloat16", "bfloat16-weights")
+
+    @property
+    def name(self) -> str:
+        """As tables and records have it."""
+        only = "" if len(self.numbers) > 1 else f", {self.numbers[0]}"
+        return f"{self.architecture.name} {self.work}, batch {self.batch}{only}"
+
+
+def step_of(opponent: str, case: Case, setting: Setting, device: torch.device) -> Callable[[], None]:
+    """One batch through a new model: a training step with AdamW, or inference."""
+    torch.manual_seed(0)
+    dtype = torch.bfloat16 if setting.numbers == "bfloat16-weights" else torch.float32
+    model = OPPONENTS[opponent].build(case.architecture, setting.attention).to(device, dtype)
+    images = torch.randn(case.batch, *case.architecture.image_shape, device=device).to(dtype)
+    forward = torch.compile(model, dynamic=False) if setting.compile else model
+    if case.work == "inference":
+        model.eval()
+        return _inference(forward, images, setting)
+    return _training(model, forward, images, setting)
+
+
+def _inference(
+    forward: Callable[..., torch.Tensor], images: torch.Tensor, setting: Setting
+) -> Callable[[], None]:
+    def infer() -> None:
+        with torch.no_grad(), _autocast(setting, images):
+            forward(images)
+
+    return infer
+
+
+def _training(
+    model: nn.Module, forward: Callable[..., torch.Tensor], images: torch.Tensor, setting: Setting
+) -> Callable[[], None]:
+    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+    def train() -> None:
+        for part, of_part in zip(images.chunk(setting.parts), labels.chunk(setting.parts), strict=True):
+            with _autocast(setting, images):
+                logits = forward(part)
+            (F.cross_entropy(logits.float(), of_part) / setting.parts).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return train
+
+
+def _autocast(setting: Setting, images: torch.Tensor) -> torch.autocast:
+    return torch.autocast(images.device.type, torch.bfloat16, enabled=setting.numbers == "bfloat16")

@@ -1,0 +1,226 @@
+"""Training and inference beside everybody else's Vision Transformers, each in its own best setting.
+
+    python -m benchmarks.speed                    the short form: settings of the last whole run
+    python -m benchmarks.speed --choose           the whole run: settings are chosen anew
+    python -m benchmarks.speed --cases "MNIST training, batch 256" --rounds 20
+
+Opponents take turns, round by round. Each is in the setting that was its fastest: chosen by the same steps
+from the same list, and recorded in benchmarks/results/settings.json. The ceiling is the time of our model's
+matrix products alone, measured in the same run. Writes benchmarks/results/speed.json and speed.md.
+"""
+
+import argparse
+import gc
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TORCHINDUCTOR_FREEZING", "1")  # for compiled inference, everybody's
+
+import torch
+from benchmarks.architectures import ARCHITECTURES
+from benchmarks.opponents import OPPONENTS, OURS, STARTING_DOCUMENT
+from benchmarks.settings import Case, Setting, step_of
+from benchmarks.turns import Spread, ratio, take_turns
+
+from vision_transformers.evaluation.matrix_products import matrix_products, seconds_of
+from vision_transformers.runtime.device import describe_device, resolve_device
+from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
+
+RESULTS = Path(__file__).parent / "results"
+PARTS = 4
+LIBRARIES = ("torch", "timm", "torchvision", "transformers", "vit-pytorch")
+CASES = [
+    *(Case(ARCHITECTURES["MNIST"], "training", batch) for batch in (64, 256, 1024)),
+    Case(ARCHITECTURES["MNIST"], "inference", 256),
+    Case(ARCHITECTURES["CIFAR"], "training", 128),
+    Case(ARCHITECTURES["CIFAR"], "inference", 128),
+    *(Case(ARCHITECTURES[f"ViT-{size}/16"], "training", 16) for size in ("Ti", "S", "B", "L")),
+    Case(ARCHITECTURES["ViT-S/16"], "inference", 16, ("float32",)),
+    Case(ARCHITECTURES["ViT-S/16"], "inference", 16),
+    Case(ARCHITECTURES["ViT-S/16"], "inference", 1),
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One opponent in one case."""
+
+    case: str
+    opponent: str
+    setting: str
+    images_per_second: Spread
+    ours_is_times_as_fast: Spread
+    share_of_ceiling: float
+    memory_mebibytes: float
+    difference: str
+
+
+def main() -> None:
+    """Measures, prints and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--choose", action="store_true", help="choose everybody's settings anew")
+    parser.add_argument("--cases", nargs="*", choices=[case.name for case in CASES], metavar="CASE")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    device = resolve_device(options.device)
+    print(title(device))
+    for case in CASES:
+        if options.cases and case.name not in options.cases:
+            continue
+        chosen = choose(case, device) if options.choose else recorded(case)
+        if not chosen:
+            print(f"\n{case.name}: no settings are recorded; choose them with --choose")
+            continue
+        rows = measure(case, chosen, device, options.rounds)
+        print(table(rows), flush=True)
+        write(rows, device)
+
+
+def choose(case: Case, device: torch.device) -> dict[str, Setting]:
+    """Everybody's fastest setting by the same steps: eager, then compiled, then in parts; recorded."""
+    found: dict[str, list[tuple[float, Setting]]] = {}
+    for name, opponent in OPPONENTS.items():
+        eager = [Setting(n, attention) for n in case.numbers for attention in opponent.attentions]
+        tried = _try_all(name, case, eager, device)
+        fastest = sorted(tried, key=lambda pair: pair[0])[:2]
+        tried += _try_all(name, case, [replace(setting, compile=True) for _, setting in fastest], device)
+        if case.work == "training" and case.batch % PARTS == 0:
+            best = min(tried, key=lambda pair: pair[0])[1]
+            tried += _try_all(name, case, [replace(best, parts=PARTS)], device)
+        found[name] = sorted(tried, key=lambda pair: pair[0])
+        print(
+            f"{case.name}, {name}: " + "; ".join(f"{s}: {1000 * t:.1f} ms" for t, s in found[name]),
+            flush=True,
+        )
+    record = _read(RESULTS / "settings.json")
+    record.setdefault(describe_device(device), {})[case.name] = {
+        name: asdict(tried[0][1]) for name, tried in found.items()
+    }
+    _write(RESULTS / "settings.json", record)
+    return {name: tried[0][1] for name, tried in found.items()}
+
+
+def recorded(case: Case) -> dict[str, Setting]:
+    """The settings that the last whole run chose; of the first machine where this one has none."""
+    machines = _read(RESULTS / "settings.json")
+    for machine in machines.values():
+        if case.name in machine:
+            return {name: Setting(**setting) for name, setting in machine[case.name].items()}
+    return {}
+
+
+def _try_all(
+    opponent: str, case: Case, settings: list[Setting], device: torch.device
+) -> list[tuple[float, Setting]]:
+    """The median of a few calls, in turns; one setting that fails does not count."""
+    steps: dict[str, Callable[[], None]] = {}
+    for setting in settings:
+        step = step_of(opponent, case, setting, device)
+        try:
+            step()
+        except Exception as error:  # what a compiler meets is its own; the setting is left out, and said so
+            print(f"{opponent}, {setting}: {type(error).__name__}, left out")
+            continue
+        steps[str(setting)] = step
+    seconds = take_turns(steps, device, rounds=5, warm_up=1)
+    return [(Spread.of(seconds[str(s)]).median, s) for s in settings if str(s) in seconds]
+
+
+def measure(case: Case, chosen: dict[str, Setting], device: torch.device, rounds: int) -> list[Row]:
+    """All opponents in turns, each in its setting; and the ceiling of ours."""
+    steps = {name: step_of(name, case, setting, device) for name, setting in chosen.items()}
+    seconds = take_turns(steps, device, rounds)
+    ceiling = ceiling_of(case, chosen[OURS], device)
+    rows = []
+    for name, setting in chosen.items():
+        forget_peak_memory(device)
+        steps[name]()
+        rows.append(
+            Row(
+                case.name,
+                name,
+                str(setting),
+                Spread.of([case.batch / each for each in seconds[name]]),
+                ratio(seconds[name], seconds[OURS]),
+                ceiling / Spread.of(seconds[name]).median,
+                peak_memory(device),
+                OPPONENTS[name].difference,
+            )
+        )
+    gc.collect()
+    return rows
+
+
+def ceiling_of(case: Case, setting: Setting, device: torch.device) -> float:
+    """Seconds of our model's matrix products alone, in the numbers of our setting, the batch in one part."""
+    eager = step_of(OURS, case, replace(setting, compile=False, parts=1), device)
+    return seconds_of(matrix_products(eager))
+
+
+def best_opponent(rows: list[Row]) -> Row:
+    """The fastest of the others, without the starting document's model."""
+    others = [row for row in rows if row.opponent not in (OURS, STARTING_DOCUMENT)]
+    return max(others, key=lambda row: row.images_per_second.median)
+
+
+def table(rows: list[Row]) -> str:
+    """For a terminal, and for Markdown."""
+    lines = [
+        f"\n### {rows[0].case}\n",
+        "| model | setting | images/s | ours is times as fast | of ceiling | MiB |",
+    ]
+    lines.append("|---" * 6 + "|")
+    for row in sorted(rows, key=lambda row: -row.images_per_second.median):
+        speed = row.images_per_second
+        images = f"{speed.median:,.1f} ({speed.lower:,.1f} to {speed.upper:,.1f})"
+        lines.append(
+            f"| {row.opponent} | {row.setting} | {images} | {row.ours_is_times_as_fast} "
+            f"| {row.share_of_ceiling:.0%} | {row.memory_mebibytes:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def title(device: torch.device) -> str:
+    """Date, machine and versions."""
+    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    threads = f"{torch.get_num_threads()} threads"
+    machine = f"{describe_device(device)}, {threads}, Python {platform.python_version()}"
+    return f"{date.today()}, {machine}, {versions}"
+
+
+def write(rows: list[Row], device: torch.device) -> None:
+    """Puts the case into speed.json and writes speed.md anew from all of them."""
+    record = _read(RESULTS / "speed.json")
+    record[rows[0].case] = {"title": title(device), "rows": [asdict(row) for row in rows]}
+    _write(RESULTS / "speed.json", record)
+    parts = ["# Speeds", "", "Medians with quartiles, in turns; made by `python -m benchmarks.speed`."]
+    for case in record.values():
+        parts += [table(read_rows(case)), "", case["title"]]
+    (RESULTS / "speed.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def read_rows(case: dict[str, Any]) -> list[Row]:
+    """The rows of one case of speed.json."""
+    spreads = ("images_per_second", "ours_is_times_as_fast")
+    return [Row(**(row | {name: Spread(**row[name]) for name in spreads})) for row in case["rows"]]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
