@@ -37,7 +37,19 @@ def check_training(**options: Any) -> None:
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5)
 
 
+def check_bfloat16() -> None:
+    """The same gradients through the attention of our own, which the compiler takes as it is."""
+    plain, image = model().train(), images()
+    gradients = []
+    for forward in (plain, torch.compile(plain, fullgraph=True, backend="aot_eager")):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = forward(image).float().square().sum()
+        gradients.append(torch.autograd.grad(loss, list(plain.parameters())))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=2e-2, atol=1e-2)
+
+
 check_machine_code(**LOADED)
+check_bfloat16()
 for options in ({}, LOADED):
     check_weights(**options)
     check_training(**options)

@@ -105,9 +105,9 @@ def attend(
 ) -> Float[Tensor, "batch heads queries head_dimension"]:
     """Equation 7 without keeping the weights: the values, weighted by `attention_weights`."""
     if is_short(queries, keys, values):
-        if dropout == 0 and not torch.compiler.is_compiling():
-            return short_attention(queries, keys, values)
-        return F.dropout(attention_weights(queries, keys), dropout) @ values
+        if dropout:
+            return F.dropout(attention_weights(queries, keys), dropout) @ values
+        return short_attention(queries, keys, values)
     return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
 
 
