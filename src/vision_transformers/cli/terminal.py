@@ -11,6 +11,7 @@ from rich.text import Text
 
 from vision_transformers.report.metrics import Row
 from vision_transformers.training.observer import Observer, StepReport
+from vision_transformers.training.waiting import WORTH_SAYING
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -32,10 +33,11 @@ def _begins(folder: Path, description: str, step: int, total_steps: int) -> str:
 
 
 def _progress(report: StepReport) -> str:
+    waiting = f"  {report.waiting_share:.0%} waiting for data" if report.waiting_share >= WORTH_SAYING else ""
     return (
         f"epoch {report.epoch:.2f}  step {report.step:,}/{report.total_steps:,}  loss {report.loss:.3f}  "
         f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s  "
-        f"{_duration(report.seconds_left)} left"
+        f"{_duration(report.seconds_left)} left{waiting}"
     )
 
 

@@ -31,9 +31,11 @@ class Journal:
         self.board = TensorBoard(run.folder.path, first_step)
         self.board.hyperparameters(flat(run.recipe))
         self.pace = Pace(first_step - 1)
+        self.waiting_share = 0.0
 
-    def stepped(self, state: TrainingState, sums: ClassificationSums) -> None:
-        """A step is done."""
+    def stepped(self, state: TrainingState, sums: ClassificationSums, waiting_share: float) -> None:
+        """A step is done; so much of the time went to waiting for data, 0 to 1."""
+        self.waiting_share = waiting_share
         images_per_second = self.pace.images_per_second(state.step, sums.images)
         steps_left = self.run.total_steps - state.step
         self.observer.stepped(
@@ -45,6 +47,7 @@ class Journal:
                 accuracy=sums.correct / sums.images,
                 images_per_second=images_per_second,
                 seconds_left=steps_left * sums.images / images_per_second,
+                waiting_share=waiting_share,
             )
         )
 
@@ -55,6 +58,7 @@ class Journal:
             "step": row["step"],
             "seconds": time.monotonic() - self.pace.began,
             "images_per_second": self.pace.images_per_second(int(row["step"]), self.run.order.batch_size),
+            "waiting_share": self.waiting_share,
             "memory_mebibytes": peak_memory(self.run.device),
         }
         self.timing.append(timing)

@@ -1,5 +1,6 @@
 """The loop: one straight line from the first step to the last."""
 
+import logging
 import time
 from collections.abc import Iterator
 
@@ -20,6 +21,9 @@ from vision_transformers.training.journal import Journal
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 from vision_transformers.training.step import training_step
+from vision_transformers.training.waiting import Waiting, waiting_warning
+
+logger = logging.getLogger(__name__)
 
 
 def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
@@ -42,12 +46,13 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 # An image of this step's evaluation could not be decoded: the state was saved before its row.
                 journal.write(_row(run, state))
             freeze(state.model, run.recipe, probing=state.step < run.probe_steps)
-            for batch in _batches(run, state):
+            waiting = Waiting(_batches(run, state))
+            for batch in waiting:
                 if state.step == run.probe_steps:
                     freeze(state.model, run.recipe)
                 sums = training_step(run, state, model, objective, batch)
                 state.sums += sums
-                journal.stepped(state, sums)
+                journal.stepped(state, sums, waiting.share)
                 if run.is_logged_at(state.step):
                     journal.write(_row(run, state))
                 if run.is_explained_at(state.step):
@@ -57,6 +62,8 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                     checkpoints.saved()
                 if interruption.signal:
                     raise Interrupted(_go_on(run, f"stopped after step {state.step}"), interruption.signal)
+            if warning := waiting_warning(run.recipe, run.training_images, waiting.share):
+                logger.warning("%s", warning)
         except DataFailure as failure:
             save(run, state, journal)
             raise DataFailure(_after_repair(run, failure)) from failure

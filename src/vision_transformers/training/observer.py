@@ -20,6 +20,8 @@ class StepReport:
     """Of this step's training images, 0 to 1."""
     images_per_second: float
     seconds_left: float
+    waiting_share: float
+    """Part of the time that went to waiting for data, 0 to 1."""
 
 
 @runtime_checkable

@@ -1,0 +1,154 @@
+"""From JPEG files to batches: this project's pipeline beside ImageFolder with DataLoader, in turns.
+
+    python -m benchmarks.pictures [--folder PATH/<class>/*] [--rounds N] [--workers N ...]
+
+Two kinds of files: photographs (crops of the two that scikit-learn ships, 500 x 375) resized and cropped at
+random to 224 x 224, and files of 32 x 32 pixels (`--folder`, such as CIFAR-10 as JPEG) shifted and mirrored.
+What is read without variations is compared first: the same pictures come out. Writes
+benchmarks/results/pictures.json.
+"""
+
+import argparse
+import cProfile
+import json
+import pstats
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.speed import title
+from benchmarks.turns import Spread, ratio
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.batches import evaluation_batches, training_batches
+from vision_transformers.data.folder import read_folder
+from vision_transformers.data.order import Order
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.source import DataSource
+
+RESULTS = Path(__file__).parent / "results"
+CPU = torch.device("cpu")
+BATCH = 64
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PHOTOGRAPHS = 640
+
+
+def main() -> None:
+    """Measures both kinds, with and without loader workers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="files of 32 x 32 pixels, by class")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
+    options = parser.parse_args()
+    record: dict[str, Any] = {"title": title(CPU), "rows": []}
+    print(record["title"])
+    with tempfile.TemporaryDirectory() as folder:
+        write_photographs(Path(folder))
+        kinds: list[tuple[str, Path, int, Augmentation, list[Any]]] = [
+            (
+                "photographs, 500 x 375, cropped to 224 x 224",
+                Path(folder),
+                224,
+                Augmentation(resized_crop=(0.08, 1.0), flip=True),
+                [v2.RandomResizedCrop(224), v2.RandomHorizontalFlip()],
+            )
+        ]
+        if options.folder:
+            kinds.append(
+                (
+                    "32 x 32, shifted",
+                    options.folder,
+                    32,
+                    Augmentation(shift=4, flip=True),
+                    [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()],
+                )
+            )
+        for name, path, size, augmentation, variations in kinds:
+            for workers in options.workers:
+                row = measure(path, size, augmentation, variations, workers, options.rounds)
+                record["rows"].append({"kind": name, "workers": workers, **row})
+                print(
+                    f"{name}, {workers} workers: ours {row['ours']:,.0f}, ImageFolder with DataLoader "
+                    f"{row['theirs']:,.0f} images a second, ratio {row['ratio']}; "
+                    f"largest difference of pixels without variations {row['difference']:.4f}",
+                    flush=True,
+                )
+    (RESULTS / "pictures.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def write_photographs(folder: Path) -> None:
+    """Files of 500 x 375 pixels, cut from anywhere in two photographs, in two classes."""
+    from sklearn.datasets import load_sample_images
+
+    generator = np.random.default_rng(0)
+    for index in range(PHOTOGRAPHS):
+        photograph = Image.fromarray(load_sample_images().images[index % 2])
+        left = int(generator.integers(0, photograph.width - 500 + 1))
+        top = int(generator.integers(0, photograph.height - 375 + 1))
+        path = folder / "train" / ("first", "second")[index % 2] / f"{index:04}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photograph.crop((left, top, left + 500, top + 375)).save(path, quality=90)
+
+
+def measure(
+    folder: Path, size: int, augmentation: Augmentation, variations: list[Any], workers: int, rounds: int
+) -> dict[str, Any]:
+    """Images a second of both, their ratio by pairs, and where our time goes."""
+    preprocessing = Preprocessing(size=(size, size), channels=3, mean=MEAN, std=STD)
+    images = read_folder(DataSource(name="folder", path=str(folder), test_fraction=0.0)).train
+    batches = min(len(images), 3200) // BATCH
+    order = Order(0, len(images), BATCH)
+    tensors = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    root = folder / "train" if (folder / "train").is_dir() else folder
+    theirs_varied = ImageFolder(root, v2.Compose([*variations, *tensors]))
+    theirs_plain = ImageFolder(root, v2.Compose([v2.Resize((size, size)), *tensors]))
+    our_batch = next(iter(evaluation_batches(images, preprocessing, BATCH, CPU, 0))).images
+    their_batch = next(iter(DataLoader(theirs_plain, BATCH)))[0]
+    difference = float((our_batch - their_batch).abs().max())
+
+    def ours() -> int:
+        found = training_batches(images, preprocessing, augmentation, order, 0, batches, CPU, workers)
+        return sum(len(batch.labels) for batch in found)
+
+    def theirs() -> int:
+        loader = DataLoader(theirs_varied, BATCH, shuffle=True, num_workers=workers)
+        return sum(len(labels) for _, (_, labels) in zip(range(batches), loader, strict=False))
+
+    seconds: dict[Callable[[], int], list[float]] = {ours: [], theirs: []}
+    for turn in range(-1, rounds):
+        for each in (ours, theirs) if turn % 2 else (theirs, ours):
+            began = time.perf_counter()
+            count = each()
+            if turn >= 0:
+                seconds[each].append((time.perf_counter() - began) / count)
+    return {
+        "ours": 1 / Spread.of(seconds[ours]).median,
+        "theirs": 1 / Spread.of(seconds[theirs]).median,
+        "ratio": str(ratio(seconds[theirs], seconds[ours])),
+        "difference": difference,
+        "where": profile(ours) if workers == 0 else {},
+    }
+
+
+def profile(read: Callable[[], int]) -> dict[str, float]:
+    """Share of our time in each function, by the profiler; those above 3 %."""
+    profiler = cProfile.Profile()
+    profiler.runcall(read)
+    stats = pstats.Stats(profiler)
+    total = stats.total_tt  # type: ignore[attr-defined]
+    shares = {name[2]: values[2] / total for name, values in stats.stats.items()}  # type: ignore[attr-defined]
+    return {
+        name: round(share, 3) for name, share in sorted(shares.items(), key=lambda x: -x[1]) if share > 0.03
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""How long a run waits for its data, and what to change where that is long."""
+
+import os
+import time
+from collections.abc import Iterator
+
+from vision_transformers.data.batches import Batch
+from vision_transformers.data.images import ImageFiles, Images
+from vision_transformers.training.recipe import Recipe
+
+WORTH_SAYING = 0.1
+"""Part of the time."""
+
+
+class Waiting:
+    """Passes batches on and counts the seconds until each is there; the first, which starts workers, not.
+
+    Args:
+        batches: of training.
+    """
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self.batches = batches
+        self.waited = 0.0
+        self.began: float | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            asked = time.monotonic()
+            batch = next(self.batches, None)
+            if batch is None:
+                return
+            now = time.monotonic()
+            if self.began is None:
+                self.began = now
+            else:
+                self.waited += now - asked
+            yield batch
+
+    @property
+    def share(self) -> float:
+        """Part of the time since the first batch, 0 to 1."""
+        if self.began is None:
+            return 0.0
+        return self.waited / max(time.monotonic() - self.began, 1e-9)
+
+
+def waiting_warning(recipe: Recipe, images: Images, share: float, cores: int | None = None) -> str | None:
+    """A sentence for a run that waits: how much, for what, and what to change; None where it is little.
+
+    Args:
+        recipe: the run's.
+        images: its training images.
+        share: part of the time that it waited.
+        cores: of this machine; counted if not given.
+    """
+    if share < WORTH_SAYING:
+        return None
+    cores = cores or len(os.sched_getaffinity(0))
+    augmentation, workers = recipe.augmentation, recipe.data.workers
+    single = [
+        f"--augmentation.{name.replace('_', '-')} 0"
+        for name in ("rand_augment", "color_jitter")
+        if getattr(augmentation, name) > 0
+    ]
+    reads = isinstance(images, ImageFiles)
+    if not (reads or single):
+        what, changes = "images in memory to be varied", ["weaker --augmentation"]
+    else:
+        what = "pictures to be read and varied" if reads else "pictures to be varied one at a time"
+        changes = [f"--data.workers {cores}"] * (workers < cores) + single
+        if reads:
+            changes.append(
+                f"files that are no larger than they need be ({recipe.preprocessing.size[0]} pixels)"
+            )
+    return (
+        f"{share:.0%} of the time the run waited for {what}, by {workers} workers on {cores} cores; "
+        f"what could help: {', or '.join(changes)}"
+    )
