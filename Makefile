@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 FOR_DEVELOPERS := .venv/installed-for-developers
+SHORT := "MNIST training, batch 256" "CIFAR training, batch 128" "ViT-S/16 training, batch 16" \
+	"ViT-S/16 inference, batch 16"
 
-.PHONY: train test test-slow test-lowest compare-losses check format bench clean
+.PHONY: train test test-slow test-lowest compare-losses check format bench bench-all clean
 
 train: $(INSTALLED)  ## train a Vision Transformer on the digits inside scikit-learn
 	$(BIN)/vit train
@@ -39,8 +41,18 @@ format: $(FOR_DEVELOPERS)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED)  ## a table of speeds, also written under benchmarks/results
-	$(BIN)/python benchmarks/training_step.py
+bench: $(FOR_DEVELOPERS)  ## speeds beside other projects in their recorded settings, in under 10 minutes
+	$(BIN)/python -m benchmarks.speed --cases $(SHORT)
+	$(BIN)/python -m benchmarks.start
+	$(BIN)/python -m benchmarks.goals
+
+bench-all: $(FOR_DEVELOPERS)  ## all of them, settings chosen anew, and recipes to their ends: many hours
+	$(BIN)/python -m benchmarks.speed --choose
+	$(BIN)/python -m benchmarks.start
+	$(BIN)/python -m benchmarks.pictures
+	$(BIN)/python -m benchmarks.accuracy mnist-fast --seeds 5
+	$(BIN)/python -m benchmarks.accuracy mnist --seeds 3
+	$(BIN)/python -m benchmarks.goals
 
 clean:
 	rm -rf .venv .venv-lowest .compare* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -1,0 +1,140 @@
+"""What this project wants to reach, beside what the benchmarks last recorded.
+
+python -m benchmarks.goals
+"""
+
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.opponents import OURS, STARTING_DOCUMENT
+from benchmarks.speed import best_opponent, read_rows
+
+RESULTS = Path(__file__).parent / "results"
+ENOUGH_OF_CEILING = 0.8
+"""A ratio counts as met, too, at this share of what the matrix products alone allow."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Something to reach."""
+
+    what: str
+    wanted: str
+    judge: Callable[[], tuple[str, bool] | None]
+    """What was measured, and whether that is enough; None where nothing was."""
+
+
+def faster(case: str, wanted: float) -> Goal:
+    """So many times as fast as the best opponent."""
+
+    def judge() -> tuple[str, bool] | None:
+        rows = _speeds(case)
+        if rows is None:
+            return None
+        best = best_opponent(rows)
+        ours = next(row for row in rows if row.opponent == OURS)
+        ratio = best.ours_is_times_as_fast
+        is_met = ratio.median >= wanted or ours.share_of_ceiling >= ENOUGH_OF_CEILING
+        return f"{ratio} of {best.opponent}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
+
+    return Goal(case, f"at least {wanted:g} times the best opponent", judge)
+
+
+def beside_the_start(case: str, wanted: float) -> Goal:
+    """So many times as fast as the starting document's model."""
+
+    def judge() -> tuple[str, bool] | None:
+        rows = _speeds(case)
+        if rows is None:
+            return None
+        ratio = next(row for row in rows if row.opponent == STARTING_DOCUMENT).ours_is_times_as_fast
+        return str(ratio), ratio.median >= wanted
+
+    return Goal(case, f"at least {wanted:g} times the starting document's model", judge)
+
+
+def accurate(recipe: str, wanted: float, seconds: float | None, seeds: int) -> Goal:
+    """So right, as a mean over seeds (with a limit of time: medians), in so many seconds."""
+
+    def judge() -> tuple[str, bool] | None:
+        runs = _read("accuracy.json").get(recipe, {}).get("runs", [])
+        if len(runs) < seeds:
+            return None
+        accuracies = [run["test_accuracy"] for run in runs]
+        accuracy = statistics.median(accuracies) if seconds else statistics.fmean(accuracies)
+        took = statistics.median(run["seconds"] for run in runs)
+        spread = f"{min(accuracies):.2%} to {max(accuracies):.2%}, {len(runs)} seeds"
+        return f"{accuracy:.2%} ({spread}) in {took:.0f} s", accuracy >= wanted and took <= (seconds or took)
+
+    limit = f" in at most {seconds:g} s" if seconds else ""
+    return Goal(f"vit train {recipe}", f"{wanted:.2%}{limit}", judge)
+
+
+def pictures() -> tuple[str, bool] | None:
+    """The JPEG pipeline, by its worst ratio."""
+    rows = _read("pictures.json").get("rows", [])
+    ratios = [(float(row["ratio"].split()[0]), f"{row['kind']}, {row['workers']} workers") for row in rows]
+    if not ratios:
+        return None
+    return "; ".join(f"{ratio:.2f} ({kind})" for ratio, kind in ratios), min(ratios)[0] >= 1.5
+
+
+def start() -> tuple[str, bool] | None:
+    """The help, and the first training step."""
+    seconds = _read("start.json").get("seconds")
+    if seconds is None:
+        return None
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    shown = medians.pop("vit --help")
+    first = min(medians, key=lambda name: medians[name])
+    steps = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
+    return f"help {shown:.2f} s; first step: {steps}", shown < 0.3 and first == OURS
+
+
+GOALS = [
+    *(faster(f"MNIST training, batch {batch}", 1.3) for batch in (64, 256, 1024)),
+    beside_the_start("MNIST training, batch 256", 3),
+    faster("CIFAR training, batch 128", 1.3),
+    faster("ViT-S/16 training, batch 16", 1.3),
+    faster("ViT-S/16 inference, batch 16", 1.25),
+    faster("ViT-S/16 inference, batch 16, float32", 1.0),
+    Goal("JPEG folder", "at least 1.5 times ImageFolder with DataLoader", pictures),
+    Goal("start-up", "help under 0.3 s; no peer's first step sooner", start),
+    accurate("mnist-fast", 0.9846, 60, 5),
+    accurate("mnist", 0.995, 900, 3),
+    accurate("mnist-best", 0.997, None, 3),
+    accurate("cifar10-fast", 0.8, 1800, 3),
+]
+
+
+def main() -> None:
+    """Prints the table and writes it."""
+    lines = ["| case | goal | measured | met |", "|---" * 4 + "|"]
+    for goal in GOALS:
+        judged = goal.judge()
+        measured, met = (
+            ("not measured", "open") if judged is None else (judged[0], "yes" if judged[1] else "no")
+        )
+        lines.append(f"| {goal.what} | {goal.wanted} | {measured} | {met} |")
+    text = "\n".join(lines)
+    print(text)
+    (RESULTS / "goals.md").write_text(f"# Goals\n\n{text}\n", encoding="utf-8")
+
+
+def _speeds(case: str) -> list[Any] | None:
+    record = _read("speed.json").get(case)
+    return None if record is None else read_rows(record)
+
+
+def _read(name: str) -> dict[str, Any]:
+    file = RESULTS / name
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
+
+
+if __name__ == "__main__":
+    main()
