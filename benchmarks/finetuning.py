@@ -1,6 +1,7 @@
 """What weights from other classes are worth: ways to fine-tune, beside training from scratch.
 
-    python benchmarks/finetuning.py CIFAR10_JPEG [--work DIR] [--seeds N] [--sizes N ...] [--threads N]
+    python benchmarks/finetuning.py CIFAR10_JPEG [--work DIR] [--seeds N] [--sizes N ...] [--data four digits]
+        [--threads N]
 
 A small ViT learns six classes of CIFAR-10's JPEG files (CIFAR10_JPEG/train/<class>/*.jpg). Then it is
 fine-tuned to pictures that it has not seen: the other four classes, and MNIST's digits as RGB at 28 x 28, of
@@ -28,7 +29,7 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
 from vision_transformers.model.config import LowRankConfig, ViTConfig
 from vision_transformers.training.recipe import Optimizer, Probe, Recipe
-from vision_transformers.training.train import train
+from vision_transformers.training.train import resume, train
 
 RESULTS = Path(__file__).parent / "results"
 SIX = ("airplane", "bird", "cat", "deer", "frog", "ship")
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/finetuning"))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="*", default=[10, 100, 1000])
+    parser.add_argument("--data", nargs="*", choices=["four", "digits"], default=["four", "digits"])
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -94,6 +96,8 @@ def main() -> None:
 
 def first_stage(options: argparse.Namespace) -> Any:
     """The run on six classes."""
+    if (options.work / "source").exists():
+        return resume(options.work / "source")
     folder = options.work / "six"
     parts = (("train", "train", 0, 5000), ("test", "test", 0, 1000))
     for part, origin, begin, end in parts:
@@ -106,14 +110,14 @@ def first_stage(options: argparse.Namespace) -> Any:
 
 def data_sets(options: argparse.Namespace) -> Any:
     """Name, pictures a class, folder and image shape of each second data set."""
-    for size in options.sizes:
+    for size in options.sizes if "four" in options.data else ():
         folder = options.work / f"four-{size}"
         train_end = 5000 - HELD_OUT
         link(options.cifar10_jpeg / "train", folder / "train", FOUR, 0, size)
         link(options.cifar10_jpeg / "train", folder / "val", FOUR, train_end, 5000)
         link(options.cifar10_jpeg / "test", folder / "test", FOUR, 0, TESTED)
         yield "four classes of CIFAR-10", size, folder, (32, 32)
-    for size in options.sizes[:-1]:
+    for size in options.sizes if "digits" in options.data else ():
         folder = options.work / f"digits-{size}"
         draw_digits(folder, size)
         yield "MNIST as RGB, 28 x 28", size, folder, (28, 28)

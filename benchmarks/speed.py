@@ -30,6 +30,7 @@ from benchmarks.settings import Case, Setting, step_of
 from benchmarks.turns import Spread, ratio, take_turns
 
 from vision_transformers.evaluation.matrix_products import matrix_products, seconds_of
+from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.device import describe_device, resolve_device
 from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
 
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     device = resolve_device(options.device)
+    keep_freed_memory()  # everybody's, as `vit train` does
     print(title(device))
     for case in CASES:
         if options.cases and case.name not in options.cases:

@@ -38,7 +38,7 @@ def check_training(**options: Any) -> None:
 
 
 def check_bfloat16() -> None:
-    """The same gradients through the attention of our own, which the compiler takes as it is."""
+    """The same gradients through the attention that is written out in bfloat16."""
     plain, image = model().train(), images()
     gradients = []
     for forward in (plain, torch.compile(plain, fullgraph=True, backend="aot_eager")):

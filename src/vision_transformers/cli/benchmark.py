@@ -41,8 +41,10 @@ class BenchmarkOptions:
 def main(arguments: list[str]) -> int:
     """Measures as the arguments say; returns the exit code."""
     options = _parse(arguments)
+    from vision_transformers.runtime.allocation import keep_freed_memory
     from vision_transformers.runtime.device import describe_device, resolve_device
 
+    keep_freed_memory()
     device = resolve_device(options.device)
     if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
         raise UsageFailure(f"{options.output} cannot be written: name a file in a folder that exists")

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.rotary import Rotation, rotate
-from vision_transformers.model.short_attention import is_short, short_attention
+
+MOST_TOKENS_WRITTEN_OUT = 256
+"""In bfloat16 on CPUs, up to as many as were measured: `python -m benchmarks.attention_backends`."""
 
 
 class MultiHeadAttention(nn.Module):
@@ -104,11 +106,15 @@ def attend(
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch heads queries head_dimension"]:
     """Equation 7 without keeping the weights: the values, weighted by `attention_weights`."""
-    if is_short(queries, keys, values):
-        if dropout:
-            return F.dropout(attention_weights(queries, keys), dropout) @ values
-        return short_attention(queries, keys, values)
+    if _is_faster_written_out(queries, keys, values):
+        return F.dropout(attention_weights(queries, keys), dropout) @ values
     return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
+
+
+def _is_faster_written_out(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
+    """On CPUs, PyTorch's fused attention in bfloat16 takes many times as long backward as its products do."""
+    is_bfloat16 = queries.dtype == keys.dtype == values.dtype == torch.bfloat16
+    return queries.device.type == "cpu" and is_bfloat16 and keys.shape[2] <= MOST_TOKENS_WRITTEN_OUT
 
 
 def attention_weights(

@@ -35,6 +35,26 @@ def mnist() -> Recipe:
     )
 
 
+def mnist_fast() -> Recipe:
+    """Handwritten digits in less than a minute: MEASURED
+
+    vit train mnist-fast
+
+    A wider and shallower model than that of `mnist`, and fewer epochs; chosen on held-out training images.
+    """
+    recipe = mnist()
+    sizes = {"model_dimension": 160, "number_of_layers": 3, "hidden_dimension": 320}
+    return replace(
+        recipe,
+        name="mnist-fast",
+        model=replace(recipe.model, **sizes, pool="attention"),  # type: ignore[arg-type]
+        data=replace(recipe.data, validation_fraction=0.02),
+        optimizer=replace(recipe.optimizer, learning_rate=9e-3),
+        epochs=3,
+        evaluate_epochs=3,
+    )
+
+
 def fashion_mnist() -> Recipe:
     """Pictures of clothes, with the recipe of `mnist` and mirrored images.
 

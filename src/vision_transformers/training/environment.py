@@ -9,6 +9,7 @@ import torch
 
 from vision_transformers.config import differences
 from vision_transformers.errors import Failure
+from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
 from vision_transformers.runtime.precision import resolve_precision
@@ -60,8 +61,10 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
 
 
 def apply_environment(environment: Environment, deterministic: bool) -> None:
-    """Sets threads and determinism for this process."""
+    """Sets threads, memory and determinism for this process."""
     torch.set_num_threads(environment.threads)
+    if environment.device == "cpu":
+        keep_freed_memory()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
