@@ -10,8 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from vision_transformers.report.metrics import Row
-from vision_transformers.training.observer import Observer, StepReport
-from vision_transformers.training.waiting import WORTH_SAYING
+from vision_transformers.training.observer import WAITING_WORTH_SAYING, Observer, StepReport
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -33,7 +32,11 @@ def _begins(folder: Path, description: str, step: int, total_steps: int) -> str:
 
 
 def _progress(report: StepReport) -> str:
-    waiting = f"  {report.waiting_share:.0%} waiting for data" if report.waiting_share >= WORTH_SAYING else ""
+    waiting = (
+        f"  {report.waiting_share:.0%} waiting for data"
+        if report.waiting_share >= WAITING_WORTH_SAYING
+        else ""
+    )
     return (
         f"epoch {report.epoch:.2f}  step {report.step:,}/{report.total_steps:,}  loss {report.loss:.3f}  "
         f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s  "

@@ -6,6 +6,9 @@ from typing import Protocol, runtime_checkable
 
 from vision_transformers.report.metrics import Row
 
+WAITING_WORTH_SAYING = 0.1
+"""Part of the time."""
+
 
 @dataclass(frozen=True)
 class StepReport:

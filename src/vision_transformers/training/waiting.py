@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from vision_transformers.data.batches import Batch
 from vision_transformers.data.images import ImageFiles, Images
+from vision_transformers.training.observer import WAITING_WORTH_SAYING
 from vision_transformers.training.recipe import Recipe
-
-WORTH_SAYING = 0.1
-"""Part of the time."""
 
 
 class Waiting:
@@ -54,7 +52,7 @@ def waiting_warning(recipe: Recipe, images: Images, share: float, cores: int | N
         share: part of the time that it waited.
         cores: of this machine; counted if not given.
     """
-    if share < WORTH_SAYING:
+    if share < WAITING_WORTH_SAYING:
         return None
     cores = cores or len(os.sched_getaffinity(0))
     augmentation, workers = recipe.augmentation, recipe.data.workers
