@@ -26,8 +26,8 @@ def test_the_first_batch_does_not_count_and_the_others_do() -> None:
             time.sleep(0.05)
             yield batch
 
-    waiting = Waiting(slow())
-    for _ in waiting:
+    waiting = Waiting()
+    for _ in waiting.for_each(slow()):
         time.sleep(0.05)
     assert 0.3 < waiting.share < 0.6
 

@@ -46,8 +46,8 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 # An image of this step's evaluation could not be decoded: the state was saved before its row.
                 journal.write(_row(run, state))
             freeze(state.model, run.recipe, probing=state.step < run.probe_steps)
-            waiting = Waiting(_batches(run, state))
-            for batch in waiting:
+            waiting = Waiting()
+            for batch in waiting.for_each(_batches(run, state)):
                 if state.step == run.probe_steps:
                     freeze(state.model, run.recipe)
                 sums = training_step(run, state, model, objective, batch)

@@ -11,21 +11,20 @@ from vision_transformers.training.recipe import Recipe
 
 
 class Waiting:
-    """Passes batches on and counts the seconds until each is there; the first, which starts workers, not.
+    """Counts the seconds until batches are there."""
 
-    Args:
-        batches: of training.
-    """
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self.batches = batches
+    def __init__(self) -> None:
         self.waited = 0.0
         self.began: float | None = None
 
-    def __iter__(self) -> Iterator[Batch]:
+    def for_each(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Passes batches on; the first, which starts loader workers, does not count.
+
+        Whoever stops asking lets go of the batches too, and of the workers that make them.
+        """
         while True:
             asked = time.monotonic()
-            batch = next(self.batches, None)
+            batch = next(batches, None)
             if batch is None:
                 return
             now = time.monotonic()
