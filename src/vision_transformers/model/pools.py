@@ -1,12 +1,11 @@
 """From the sequence to one vector: modules in front of the classifier."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model import initialization
-from vision_transformers.model.attention import attention_weights
+from vision_transformers.model.attention import attend, attention_weights
 
 
 class FirstToken(nn.Module):
@@ -103,7 +102,7 @@ class AttentionPool(nn.Module):
         query = self.query(probe).unflatten(2, (self.number_of_heads, -1)).transpose(1, 2)
         key_value = self.key_value(sequence).unflatten(2, (2, self.number_of_heads, -1))
         keys, values = key_value.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(query, keys, values)
+        attended = attend(query, keys, values)
         pooled = self.projection(attended.transpose(1, 2).flatten(1))
         return pooled + self.feed_forward(self.normalization(pooled))
 

