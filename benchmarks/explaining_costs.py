@@ -77,8 +77,7 @@ def training_pair() -> tuple[Callable[[], None], Callable[[], None]]:
     for layer in other.transformer.layers:
         layer.attention = FusedOnlyAttention(ours.config.model_dimension, ours.config.number_of_heads)
     images, labels = torch.randn(256, 1, 28, 28), torch.randint(0, 10, (256,))
-    tokens = ours.config.grid[0] * ours.config.grid[1]
-    return training_step(ours, images, labels, tokens), training_step(other, images, labels, tokens)
+    return training_step(ours, images, labels), training_step(other, images, labels)
 
 
 def explaining_pair(explain: Callable[..., Tensor]) -> tuple[Callable[[], None], Callable[[], None]]:
