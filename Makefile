@@ -41,7 +41,7 @@ format: $(FOR_DEVELOPERS)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(FOR_DEVELOPERS)  ## speeds beside other projects in their recorded settings, in under 10 minutes
+bench: $(FOR_DEVELOPERS)  ## speeds beside other projects in their recorded settings; the first time it chooses them, 10 minutes a case
 	$(BIN)/python -m benchmarks.speed --cases $(SHORT)
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.goals

@@ -1,6 +1,6 @@
 """Training and inference beside everybody else's Vision Transformers, each in its own best setting.
 
-    python -m benchmarks.speed                    the short form: settings of the last whole run
+    python -m benchmarks.speed                    the settings that are recorded; chosen where none are
     python -m benchmarks.speed --choose           the whole run: settings are chosen anew
     python -m benchmarks.speed --cases "MNIST training, batch 256" --rounds 20
 
@@ -77,10 +77,8 @@ def main() -> None:
     for case in CASES:
         if options.cases and case.name not in options.cases:
             continue
-        chosen = choose(case, device) if options.choose else recorded(case)
-        if not chosen:
-            print(f"\n{case.name}: no settings are recorded; choose them with --choose")
-            continue
+        chosen = {} if options.choose else recorded(case)
+        chosen = chosen or choose(case, device)
         rows = measure(case, chosen, device, options.rounds)
         print(table(rows), flush=True)
         write(rows, device)

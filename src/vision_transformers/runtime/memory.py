@@ -1,5 +1,6 @@
 """The most memory that was held at once."""
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ def forget_peak_memory(device: torch.device) -> None:
     """Lets the peak begin anew, where the system can: on CUDA, and on Linux for the process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif _CLEAR.exists():
+    elif os.access(_CLEAR, os.W_OK):
         _CLEAR.write_text("5")
 
 

@@ -53,7 +53,7 @@ def waiting_warning(recipe: Recipe, images: Images, share: float, cores: int | N
     """
     if share < WAITING_WORTH_SAYING:
         return None
-    cores = cores or len(os.sched_getaffinity(0))
+    cores = cores or os.cpu_count() or 1
     augmentation, workers = recipe.augmentation, recipe.data.workers
     single = [
         f"--augmentation.{name.replace('_', '-')} 0"
