@@ -72,11 +72,9 @@ def training_batches(
         DataFailure: an image cannot be decoded.
     """
     numbers = range(first, last)
-    is_in_memory = isinstance(images, ImagesInMemory)
     # A crop of a file is cut out of the whole picture, not of what is left at the model's size.
-    varies_batches = not augmentation.needs_single_images and (
-        is_in_memory or augmentation.resized_crop is None
-    )
+    crops_files = augmentation.resized_crop is not None and not isinstance(images, ImagesInMemory)
+    varies_batches = not (augmentation.needs_single_images or crops_files)
     if isinstance(images, ImagesInMemory) and varies_batches:
         batches = _gather(images, order, numbers, device)
     else:
