@@ -24,6 +24,12 @@ class Broken(Failure):
     """A file is not what its manifest says."""
 
 
+def cache_folder() -> Path:
+    """For what can be made again: this software's in $XDG_CACHE_HOME or ~/.cache; it need not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "vision_transformers"
+
+
 def write_file(path: Path, content: bytes | str) -> None:
     """Writes a file that is there whole, or not at all."""
     data = content.encode() if isinstance(content, str) else content

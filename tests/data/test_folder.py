@@ -11,10 +11,10 @@ from vision_transformers.data import headers
 from vision_transformers.data.folder import read_folder
 from vision_transformers.data.images import ImageFiles
 from vision_transformers.data.loading import load_data
-from vision_transformers.data.places import cache_folder
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
 from vision_transformers.errors import DataFailure
+from vision_transformers.files import cache_folder
 
 
 @pytest.fixture(autouse=True)

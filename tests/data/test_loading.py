@@ -19,11 +19,12 @@ from torchvision.datasets import CIFAR10, CIFAR100, MNIST, FashionMNIST
 from vision_transformers.data.cifar_jpeg import CLASSES
 from vision_transformers.data.images import ImagesInMemory
 from vision_transformers.data.loading import load_data
-from vision_transformers.data.places import cache_folder, data_folders, first_writable
+from vision_transformers.data.places import data_folders, first_writable
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataName, DataSource
 from vision_transformers.data.splitting import hold_out
 from vision_transformers.errors import DataFailure
+from vision_transformers.files import cache_folder
 
 RANDOM = np.random.default_rng(0)
 

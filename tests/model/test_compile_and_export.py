@@ -16,13 +16,21 @@ def run(program: str) -> None:
     assert finished.returncode == 0, finished.stderr[-3000:]
 
 
-@pytest.mark.skipif(
+needs_compiler = pytest.mark.skipif(
     not any(shutil.which(name) for name in ("c++", "g++", "clang++")),
     reason="torch.compile needs a C++ compiler",
 )
+
+
+@needs_compiler
 def test_the_model_compiles_without_a_graph_break():
     """Each break costs part of the speed that compilation is for."""
     run("compile_model.py")
+
+
+@needs_compiler
+def test_attention_in_c_compiles_without_a_graph_break():
+    run("compile_short_attention.py")
 
 
 def test_the_model_exports_for_any_batch():

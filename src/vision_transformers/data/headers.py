@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vision_transformers.data.decoding import check_header
-from vision_transformers.data.places import cache_folder
 from vision_transformers.errors import DataFailure, Failure
-from vision_transformers.files import read_json, write_json
+from vision_transformers.files import cache_folder, read_json, write_json
 
 NAMED = 5
 """How many broken files a message names."""

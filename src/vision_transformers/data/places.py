@@ -5,12 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vision_transformers.data.source import DataSource
-
-
-def cache_folder() -> Path:
-    """The folder of this software under $XDG_CACHE_HOME, or under ~/.cache; it need not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vision_transformers"
+from vision_transformers.files import cache_folder
 
 
 def data_folders(source: DataSource) -> list[Path]:

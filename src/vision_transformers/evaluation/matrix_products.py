@@ -13,6 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_transformers.runtime.device import synchronize
 
+ATTENTIONS = ("_scaled_dot_product", "short_attention")
+"""How the names of operators begin that compute two products and what is between them."""
+
 
 @dataclass(frozen=True)
 class Operand:
@@ -102,9 +105,9 @@ class _Recorder(TorchDispatchMode):
             self._note_convolution(arguments[0], arguments[1], result)
         elif name == "convolution_backward":
             self._note_convolution(arguments[1], arguments[2], arguments[0])
-        elif name.startswith("_scaled_dot_product") and "backward" not in name:
+        elif name.startswith(ATTENTIONS) and "backward" not in name:
             self._note_attention(arguments[0], arguments[1], arguments[2])
-        elif name.startswith("_scaled_dot_product"):
+        elif name.startswith(ATTENTIONS):
             # Of values, weights, queries and keys; what a kernel computes anew in between is its own choice.
             self._note_attention(arguments[1], arguments[2], arguments[3])
             self._note_attention(arguments[1], arguments[2], arguments[3])

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.rotary import Rotation, rotate
+from vision_transformers.model.short_attention import is_served, short_attention
 
 MOST_TOKENS_WRITTEN_OUT = 256
 """In bfloat16 on CPUs, up to as many as were measured: `python -m benchmarks.attention_backends`."""
@@ -96,7 +97,8 @@ class MultiHeadAttention(nn.Module):
 
     def _split_heads(self, query_key_value: Tensor) -> tuple[Tensor, ...]:
         """From (batch, tokens, 3 * attention) to three of (batch, heads, tokens, head_dimension)."""
-        return query_key_value.unflatten(2, (3, self.number_of_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        parts = query_key_value.unflatten(2, (3, self.number_of_heads, -1)).unbind(2)
+        return tuple(part.transpose(1, 2) for part in parts)
 
 
 def attend(
@@ -106,6 +108,9 @@ def attend(
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch heads queries head_dimension"]:
     """Equation 7 without keeping the weights: the values, weighted by `attention_weights`."""
+    if dropout == 0 and is_served(queries, keys, values):
+        attended: Tensor = short_attention(queries, keys, values)[0]
+        return attended
     if _is_faster_written_out(queries, keys, values):
         return F.dropout(attention_weights(queries, keys), dropout) @ values
     return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)

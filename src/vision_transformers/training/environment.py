@@ -9,6 +9,7 @@ import torch
 
 from vision_transformers.config import differences
 from vision_transformers.errors import Failure
+from vision_transformers.model import short_attention
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
@@ -24,6 +25,8 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
         UsageFailure: the device or compilation that is asked for is not to be had here.
     """
     device = resolve_device(recipe.device)
+    precision = resolve_precision(recipe.precision, device)
+    has_native_attention = device.type == "cpu" and precision == "bfloat16" and short_attention.is_available()
     return Environment(
         torch=version("torch"),
         torchvision=version("torchvision"),
@@ -31,9 +34,10 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
         device=str(device),
         processor=describe_device(device),
         threads=recipe.threads or torch.get_num_threads(),
-        precision=resolve_precision(recipe.precision, device),
+        precision=precision,
         compile=resolve_compile(recipe.compile, device),
         data=data_fingerprint,
+        attention="native" if has_native_attention else "pytorch",
     )
 
 

@@ -23,6 +23,8 @@ class Environment:
     compile: bool
     data: str
     """The fingerprint of the images: what is in them."""
+    attention: Literal["pytorch", "native"] = "pytorch"
+    """Who computes it: PyTorch, or `model/short_attention.c`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,367 @@
+/* Self-attention of short sequences in bfloat16 (arXiv 2010.11929, Equations 6 and 7), forward and backward.
+ *
+ * A head of one image is a few matrices that fit into the cache together. So its scores, their softmax and the
+ * product with the values are computed there, one head after another, and the scores never reach the memory;
+ * backward computes them again from what forward kept of each row (arXiv 2205.14135, appendix B.2).
+ *
+ * The processor multiplies bfloat16 in pairs and adds them up in float32 (vdpbf16ps). A `pair` below is two
+ * numbers that are neighbours along the dimension which a product sums over.
+ */
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint16_t bfloat16;
+typedef uint32_t pair;
+
+enum { LANES = 16, ALIGNMENT = 64, TILES = 4, ROWS = 8 };
+
+static const float LOG2_E = 1.44269504f;
+
+/* (batch, heads, tokens, dimension); strides in elements, that of the dimension is 1. */
+typedef struct {
+    bfloat16 *data;
+    int64_t batch_stride, head_stride, token_stride;
+} tensor;
+
+typedef struct {
+    int64_t batch, heads, queries, keys, dimension;
+    float scale;
+} sizes;
+
+/* One head of one image: `rows` tokens. */
+typedef struct {
+    bfloat16 *data;
+    int64_t rows, stride;
+} matrix;
+
+/* What forward keeps of a row of scores: weight = 2^(score * scale * log2(e) - greatest) * inverse_sum. */
+typedef struct {
+    float greatest, inverse_sum;
+} row_statistics;
+
+static inline int64_t round_up(int64_t number, int64_t multiple) {
+    return (number + multiple - 1) / multiple * multiple;
+}
+
+static inline matrix head_of(const tensor *x, int64_t image, int64_t head, int64_t rows) {
+    return (matrix){x->data + image * x->batch_stride + head * x->head_stride, rows, x->token_stride};
+}
+
+static inline __mmask16 first_lanes(int64_t count) {
+    return count >= LANES ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
+}
+
+static inline __m256i to_bfloat16(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
+
+static inline __m512i interleave(__m256i even, __m256i odd) {
+    return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
+}
+
+/* 2^x for x of at most 0, to a relative error of 3e-7: the Taylor series of 2^f, f in [-1/2, 1/2]. */
+static inline __m512 power_of_two(__m512 x) {
+    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 fraction = _mm512_sub_ps(x, whole);
+    __m512 y = _mm512_set1_ps(1.5403530e-4f);
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(1.3333558e-3f));
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(9.6181291e-3f));
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(5.5504109e-2f));
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(2.4022651e-1f));
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(6.9314718e-1f));
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(y, whole);
+}
+
+/* Takes memory for `count` pairs or floats out of a workspace. */
+static inline void *take(char **workspace, int64_t count) {
+    void *taken = *workspace;
+    *workspace += round_up(4 * count, ALIGNMENT);
+    return taken;
+}
+
+static size_t workspace_size(const sizes *s) {
+    int64_t keys = round_up(s->keys, LANES), queries = round_up(s->queries, LANES);
+    int64_t width = round_up(s->dimension, LANES);
+    int64_t numbers = width * (3 * keys + queries + ROWS) + keys * (queries + 3 * ROWS);
+    return 4 * (size_t)(numbers + keys * width) + 16 * ALIGNMENT;
+}
+
+/* packed[row / 2][column] is a pair of two rows: for products that sum over rows. */
+static void pack_rows(matrix x, int64_t columns, pair *packed) {
+    int64_t width = round_up(columns, LANES);
+    for (int64_t row = 0; row < x.rows; row += 2)
+        for (int64_t column = 0; column < width; column += LANES) {
+            const bfloat16 *from = x.data + row * x.stride + column;
+            __mmask16 mask = first_lanes(columns - column);
+            __m256i even = _mm256_maskz_loadu_epi16(mask, from);
+            __m256i odd = _mm256_maskz_loadu_epi16(row + 1 < x.rows ? mask : 0, from + x.stride);
+            _mm512_store_si512(packed + row / 2 * width + column, interleave(even, odd));
+        }
+}
+
+/* Four pairs of the rows `row`, `row` + 4, `row` + 8 and `row` + 12. */
+static inline __m512i every_fourth_row(matrix x, int64_t row, int64_t column, __mmask8 mask) {
+    const bfloat16 *from = x.data + row * x.stride + column;
+    __m128i four[4];
+    for (int i = 0; i < 4; i++)
+        four[i] = _mm_maskz_loadu_epi32(row + 4 * i < x.rows ? mask : 0, from + 4 * i * x.stride);
+    __m512i all = _mm512_inserti32x4(_mm512_castsi128_si512(four[0]), four[1], 1);
+    return _mm512_inserti32x4(_mm512_inserti32x4(all, four[2], 2), four[3], 3);
+}
+
+/* packed[column / 2][row] is a pair of two columns: for products that sum over columns. */
+static void pack_columns(matrix x, int64_t columns, pair *packed) {
+    int64_t width = round_up(x.rows, LANES), pairs = columns / 2;
+    for (int64_t row = 0; row < width; row += LANES)
+        for (int64_t left = 0; left < pairs; left += 4) {
+            __mmask8 mask = first_lanes(pairs - left) & 0xF;
+            __m512i r[4], t[4];
+            for (int i = 0; i < 4; i++) r[i] = every_fourth_row(x, row + i, 2 * left, mask);
+            for (int i = 0; i < 4; i += 2) {
+                t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+                t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+            }
+            r[0] = _mm512_unpacklo_epi64(t[0], t[2]);
+            r[1] = _mm512_unpackhi_epi64(t[0], t[2]);
+            r[2] = _mm512_unpacklo_epi64(t[1], t[3]);
+            r[3] = _mm512_unpackhi_epi64(t[1], t[3]);
+            for (int i = 0; i < 4 && left + i < pairs; i++)
+                _mm512_store_si512(packed + (left + i) * width + row, r[i]);
+        }
+}
+
+/* `rows` by `tiles` of `multiply`, whose sums stay in registers. */
+static inline __attribute__((always_inline)) void multiply_block(
+    const int rows, const int tiles, int64_t pairs, const pair *left, int64_t row_stride, int64_t pair_stride,
+    const pair *right, int64_t width, float *out) {
+    __m512 sums[ROWS][TILES];
+    for (int row = 0; row < rows; row++)
+        for (int tile = 0; tile < tiles; tile++) sums[row][tile] = _mm512_setzero_ps();
+    for (int64_t p = 0; p < pairs; p++) {
+        __m512bh columns[TILES];
+        for (int tile = 0; tile < tiles; tile++)
+            columns[tile] = (__m512bh)_mm512_load_si512(right + p * width + tile * LANES);
+        for (int row = 0; row < rows; row++) {
+            __m512bh same = (__m512bh)_mm512_set1_epi32((int)left[row * row_stride + p * pair_stride]);
+            for (int tile = 0; tile < tiles; tile++)
+                sums[row][tile] = _mm512_dpbf16_ps(sums[row][tile], same, columns[tile]);
+        }
+    }
+    for (int row = 0; row < rows; row++)
+        for (int tile = 0; tile < tiles; tile++)
+            _mm512_store_ps(out + row * width + tile * LANES, sums[row][tile]);
+}
+
+static void multiply_tiles(
+    int rows, int tiles, int64_t pairs, const pair *left, int64_t row_stride, int64_t pair_stride,
+    const pair *right, int64_t width, float *out) {
+#define BLOCK(R, T) \
+    case R * 10 + T: \
+        multiply_block(R, T, pairs, left, row_stride, pair_stride, right, width, out); \
+        break;
+    switch (rows * 10 + tiles) {
+        BLOCK(1, 1) BLOCK(1, 2) BLOCK(1, 3) BLOCK(1, 4)
+        BLOCK(2, 1) BLOCK(2, 2) BLOCK(2, 3) BLOCK(2, 4)
+        BLOCK(4, 1) BLOCK(4, 2) BLOCK(4, 3) BLOCK(4, 4)
+        BLOCK(8, 1) BLOCK(8, 2)
+    }
+#undef BLOCK
+}
+
+/* out[row][column] = the sum over pairs of left[row][pair] * right[pair][column]; width is a multiple of LANES. */
+static void multiply(
+    int64_t rows, int64_t pairs, const pair *left, int64_t row_stride, int64_t pair_stride, const pair *right,
+    int64_t width, float *out) {
+    int most = width <= 2 * LANES ? 8 : 4;
+    for (int64_t row = 0; row < rows;) {
+        int these = most;
+        while (these > rows - row) these /= 2;
+        int64_t groups = (width / LANES + TILES - 1) / TILES;
+        for (int64_t column = 0; column < width; groups--) {
+            int tiles = (int)(((width - column) / LANES + groups - 1) / groups);
+            multiply_tiles(
+                these, tiles, pairs, left + row * row_stride, row_stride, pair_stride, right + column, width,
+                out + row * width + column);
+            column += tiles * LANES;
+        }
+        row += these;
+    }
+}
+
+/* Writes rows of sums as bfloat16, row by row times a factor where there are some. */
+static void store_rows(const float *sums, int64_t columns, const row_statistics *statistics, matrix out) {
+    int64_t width = round_up(columns, LANES);
+    for (int64_t row = 0; row < out.rows; row++) {
+        __m512 factor = _mm512_set1_ps(statistics ? statistics[row].inverse_sum : 1.0f);
+        for (int64_t column = 0; column < columns; column += LANES) {
+            __m512 x = _mm512_mul_ps(_mm512_load_ps(sums + row * width + column), factor);
+            _mm256_mask_storeu_epi16(
+                out.data + row * out.stride + column, first_lanes(columns - column), to_bfloat16(x));
+        }
+    }
+}
+
+static inline matrix rows_from(matrix x, int64_t row) {
+    int64_t rows = x.rows - row < ROWS ? x.rows - row : ROWS;
+    return (matrix){x.data + row * x.stride, rows, x.stride};
+}
+
+/* The weights of a row of scores, not yet divided by their sum. */
+static row_statistics exponentials(const float *scores, const sizes *s, bfloat16 *weights) {
+    int64_t last = round_up(s->keys, LANES) - LANES;
+    __mmask16 there = first_lanes(s->keys - last);
+    __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sum = _mm512_setzero_ps();
+    __m512 most = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), there, scores + last);
+    for (int64_t key = 0; key < last; key += LANES) most = _mm512_max_ps(most, _mm512_load_ps(scores + key));
+    float greatest = _mm512_reduce_max_ps(most) * s->scale * LOG2_E;
+    __m512 offset = _mm512_set1_ps(greatest);
+    for (int64_t key = 0; key <= last; key += LANES) {
+        __m512 weight = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(scores + key), scale, offset));
+        if (key == last) weight = _mm512_maskz_mov_ps(there, weight);
+        sum = _mm512_add_ps(sum, weight);
+        _mm256_store_si256((__m256i *)(weights + key), to_bfloat16(weight));
+    }
+    return (row_statistics){greatest, 1.0f / _mm512_reduce_add_ps(sum)};
+}
+
+static void attend_head(
+    const sizes *s, matrix queries, matrix keys, matrix values, matrix out, row_statistics *statistics,
+    char *workspace) {
+    int64_t many = round_up(s->keys, LANES), width = round_up(s->dimension, LANES);
+    pair *key_columns = take(&workspace, s->dimension / 2 * many);
+    pair *value_rows = take(&workspace, (s->keys + 1) / 2 * width);
+    float *scores = take(&workspace, ROWS * many);
+    bfloat16 *weights = take(&workspace, ROWS * many / 2);
+    float *sums = take(&workspace, ROWS * width);
+    pack_columns(keys, s->dimension, key_columns);
+    pack_rows(values, s->dimension, value_rows);
+    for (int64_t i = 0; i < s->queries; i += ROWS) {
+        matrix some = rows_from(queries, i);
+        multiply(some.rows, s->dimension / 2, (pair *)some.data, some.stride / 2, 1, key_columns, many, scores);
+        for (int64_t row = 0; row < some.rows; row++)
+            statistics[i + row] = exponentials(scores + row * many, s, weights + row * many);
+        multiply(some.rows, (s->keys + 1) / 2, (pair *)weights, many / 2, 1, value_rows, width, sums);
+        store_rows(sums, s->dimension, statistics + i, rows_from(out, i));
+    }
+}
+
+/* Turns a row of scores into weights; the sum of weights times their gradients. */
+static __m512 weights_again(
+    float *scores, const float *weight_gradients, const sizes *s, const row_statistics *statistics) {
+    int64_t last = round_up(s->keys, LANES) - LANES;
+    __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sum = _mm512_setzero_ps();
+    __m512 offset = _mm512_set1_ps(statistics->greatest), inverse = _mm512_set1_ps(statistics->inverse_sum);
+    for (int64_t key = 0; key <= last; key += LANES) {
+        __m512 weight = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(scores + key), scale, offset));
+        weight = _mm512_mul_ps(weight, inverse);
+        if (key == last) weight = _mm512_maskz_mov_ps(first_lanes(s->keys - last), weight);
+        sum = _mm512_fmadd_ps(weight, _mm512_load_ps(weight_gradients + key), sum);
+        _mm512_store_ps(scores + key, weight);
+    }
+    return _mm512_set1_ps(_mm512_reduce_add_ps(sum));
+}
+
+/* Two rows of weights and of the scores' gradients: as pairs of the two, and the gradients as rows, too. */
+static void differentiate_softmax(
+    float *scores, const float *weight_gradients, const sizes *s, const row_statistics statistics[2],
+    pair *weight_pairs, pair *gradient_pairs, bfloat16 *gradient_rows) {
+    int64_t many = round_up(s->keys, LANES);
+    __m512 scale = _mm512_set1_ps(s->scale);
+    __m512 even_mean = weights_again(scores, weight_gradients, s, statistics);
+    __m512 odd_mean = weights_again(scores + many, weight_gradients + many, s, statistics + 1);
+    for (int64_t key = 0; key < many; key += LANES) {
+        __m512 even_weight = _mm512_load_ps(scores + key), odd_weight = _mm512_load_ps(scores + many + key);
+        __m512 even = _mm512_sub_ps(_mm512_load_ps(weight_gradients + key), even_mean);
+        __m512 odd = _mm512_sub_ps(_mm512_load_ps(weight_gradients + many + key), odd_mean);
+        __m256i even_gradient = to_bfloat16(_mm512_mul_ps(_mm512_mul_ps(even_weight, scale), even));
+        __m256i odd_gradient = to_bfloat16(_mm512_mul_ps(_mm512_mul_ps(odd_weight, scale), odd));
+        _mm256_store_si256((__m256i *)(gradient_rows + key), even_gradient);
+        _mm256_store_si256((__m256i *)(gradient_rows + many + key), odd_gradient);
+        _mm512_store_si512(gradient_pairs + key, interleave(even_gradient, odd_gradient));
+        _mm512_store_si512(weight_pairs + key, interleave(to_bfloat16(even_weight), to_bfloat16(odd_weight)));
+    }
+}
+
+static void attend_head_backward(
+    const sizes *s, matrix queries, matrix keys, matrix values, matrix gradients,
+    const row_statistics *statistics, matrix query_gradients, matrix key_gradients, matrix value_gradients,
+    char *workspace) {
+    int64_t many = round_up(s->keys, LANES), width = round_up(s->dimension, LANES);
+    int64_t query_pairs = (s->queries + 1) / 2, key_pairs = (s->keys + 1) / 2, pairs = s->dimension / 2;
+    pair *key_columns = take(&workspace, pairs * many), *value_columns = take(&workspace, pairs * many);
+    pair *key_rows = take(&workspace, key_pairs * width), *query_rows = take(&workspace, query_pairs * width);
+    pair *gradient_rows = take(&workspace, query_pairs * width);
+    pair *weights = take(&workspace, query_pairs * many), *score_gradients = take(&workspace, query_pairs * many);
+    float *scores = take(&workspace, ROWS * many), *weight_gradients = take(&workspace, ROWS * many);
+    bfloat16 *score_gradient_rows = take(&workspace, ROWS * many / 2);
+    float *sums = take(&workspace, (many > ROWS ? many : ROWS) * width);
+    pack_columns(keys, s->dimension, key_columns);
+    pack_columns(values, s->dimension, value_columns);
+    pack_rows(keys, s->dimension, key_rows);
+    pack_rows(queries, s->dimension, query_rows);
+    pack_rows(gradients, s->dimension, gradient_rows);
+    for (int64_t i = 0; i < s->queries; i += ROWS) {
+        matrix q = rows_from(queries, i), g = rows_from(gradients, i);
+        multiply(q.rows, pairs, (pair *)q.data, q.stride / 2, 1, key_columns, many, scores);
+        multiply(g.rows, pairs, (pair *)g.data, g.stride / 2, 1, value_columns, many, weight_gradients);
+        if (q.rows % 2) { /* a row of zeros, whose weights are zeros, too, makes the last pair whole */
+            memset(scores + q.rows * many, 0, many * sizeof(float));
+            memset(weight_gradients + q.rows * many, 0, many * sizeof(float));
+        }
+        for (int64_t row = 0; row < q.rows; row += 2) {
+            row_statistics two[2] = {statistics[i + row]};
+            if (row + 1 < q.rows) two[1] = statistics[i + row + 1];
+            int64_t pairs_from = (i + row) / 2 * many;
+            differentiate_softmax(
+                scores + row * many, weight_gradients + row * many, s, two, weights + pairs_from,
+                score_gradients + pairs_from, score_gradient_rows + row * many);
+        }
+        multiply(q.rows, key_pairs, (pair *)score_gradient_rows, many / 2, 1, key_rows, width, sums);
+        store_rows(sums, s->dimension, NULL, rows_from(query_gradients, i));
+    }
+    multiply(s->keys, query_pairs, score_gradients, 1, many, query_rows, width, sums);
+    store_rows(sums, s->dimension, NULL, key_gradients);
+    multiply(s->keys, query_pairs, weights, 1, many, gradient_rows, width, sums);
+    store_rows(sums, s->dimension, NULL, value_gradients);
+}
+
+void attend(
+    const sizes *s, const tensor *queries, const tensor *keys, const tensor *values, const tensor *out,
+    row_statistics *statistics) {
+#pragma omp parallel
+    {
+        char *workspace = aligned_alloc(ALIGNMENT, round_up(workspace_size(s), ALIGNMENT));
+#pragma omp for
+        for (int64_t number = 0; number < s->batch * s->heads; number++) {
+            int64_t image = number / s->heads, head = number % s->heads;
+            attend_head(
+                s, head_of(queries, image, head, s->queries), head_of(keys, image, head, s->keys),
+                head_of(values, image, head, s->keys), head_of(out, image, head, s->queries),
+                statistics + number * s->queries, workspace);
+        }
+        free(workspace);
+    }
+}
+
+void attend_backward(
+    const sizes *s, const tensor *queries, const tensor *keys, const tensor *values, const tensor *gradients,
+    const row_statistics *statistics, const tensor *query_gradients, const tensor *key_gradients,
+    const tensor *value_gradients) {
+#pragma omp parallel
+    {
+        char *workspace = aligned_alloc(ALIGNMENT, round_up(workspace_size(s), ALIGNMENT));
+#pragma omp for
+        for (int64_t number = 0; number < s->batch * s->heads; number++) {
+            int64_t image = number / s->heads, head = number % s->heads;
+            attend_head_backward(
+                s, head_of(queries, image, head, s->queries), head_of(keys, image, head, s->keys),
+                head_of(values, image, head, s->keys), head_of(gradients, image, head, s->queries),
+                statistics + number * s->queries, head_of(query_gradients, image, head, s->queries),
+                head_of(key_gradients, image, head, s->keys), head_of(value_gradients, image, head, s->keys),
+                workspace);
+        }
+        free(workspace);
+    }
+}

@@ -1,0 +1,69 @@
+"""C that lies beside the Python which calls it: compiled once for this machine's processor, then loaded.
+
+PyTorch computes everything that is computed here, too: where there is no C compiler, `load_native` gives
+None, and whoever asked takes PyTorch's way. `VISION_TRANSFORMERS_NATIVE=off` says so by hand.
+"""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from vision_transformers.errors import Failure
+from vision_transformers.files import cache_folder, fill_file
+
+FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=gnu11")
+SWITCH = "VISION_TRANSFORMERS_NATIVE"
+
+logger = logging.getLogger(__name__)
+
+
+@functools.cache
+def load_native(source: Path) -> ctypes.CDLL | None:
+    """The functions of a C file; None where they cannot be had.
+
+    What was compiled is kept in the user's cache folder, by everything that it depends on.
+
+    Args:
+        source: the C file.
+    """
+    compiler = shutil.which(os.environ.get("CC", "gcc")) or shutil.which("clang")
+    if compiler is None or os.environ.get(SWITCH) == "off":
+        return None
+    library = cache_folder() / "native" / f"{source.stem}-{_digest(source, compiler)}.so"
+    if not library.exists() and not _compile(compiler, source, library):
+        return None
+    # The threads are PyTorch's: names of OpenMP are looked up in what the process has loaded before.
+    return ctypes.CDLL(str(library))
+
+
+def _digest(source: Path, compiler: str) -> str:
+    """Of source, compiler, flags and processor: a home folder may be shared by several machines."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
+    processor = [
+        line for line in Path("/proc/cpuinfo").read_bytes().splitlines() if line.startswith(b"flags")
+    ]
+    parts = [source.read_bytes(), compiler.encode(), version, " ".join(FLAGS).encode(), *processor[:1]]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _compile(compiler: str, source: Path, library: Path) -> bool:
+    """Whether the library is there now; it appears whole, also where several processes compile it at once."""
+
+    def fill(path: Path) -> None:
+        subprocess.run([compiler, *FLAGS, str(source), "-o", str(path)], check=True, capture_output=True)
+
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        fill_file(library, fill)
+    except (OSError, Failure, subprocess.CalledProcessError) as error:
+        said = (
+            error.stderr.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else ""
+        )
+        logger.warning("%s is left to PyTorch, which takes longer: %s", source.name, said.strip() or error)
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""C is compiled once; without a compiler, or with one that fails, everything works and says so once."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vision_transformers.native import SWITCH, load_native
+
+needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
+ADD = "int add(int a, int b) { return a + b; }"
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(SWITCH, raising=False)
+    load_native.cache_clear()
+    file = tmp_path / "adding.c"
+    file.write_text(ADD)
+    return file
+
+
+def libraries(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache").rglob("*"))
+
+
+@needs_compiler
+def test_it_is_compiled_once_and_anew_when_it_changes(source: Path, tmp_path: Path) -> None:
+    library = load_native(source)
+    assert library is not None
+    assert library.add(2, 3) == 5
+    made = libraries(tmp_path)
+    before = made[-1].stat().st_mtime_ns
+    load_native.cache_clear()
+    load_native(source)
+    assert libraries(tmp_path) == made
+    assert made[-1].stat().st_mtime_ns == before
+    source.write_text(ADD.replace("a + b", "a + b + 1"))
+    load_native.cache_clear()
+    changed = load_native(source)
+    assert changed is not None
+    assert changed.add(2, 3) == 6
+
+
+@needs_compiler
+def test_processes_that_compile_at_once_do_not_disturb_each_other(source: Path, tmp_path: Path) -> None:
+    program = (
+        f"from pathlib import Path; from vision_transformers.native import load_native; "
+        f"print(load_native(Path({str(source)!r})).add(2, 3))"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
+    assert [process.communicate()[0].strip() for process in processes] == ["5"] * 4
+    assert len([path for path in libraries(tmp_path) if path.is_file()]) == 1
+
+
+@needs_compiler
+def test_what_cannot_be_compiled_is_said_and_left_out(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source.write_text("int add(int a, int b) { return a + nothing; }")
+    with caplog.at_level(logging.WARNING):
+        assert load_native(source) is None
+        assert load_native(source) is None
+    assert caplog.text.count("left to PyTorch") == 1
+    assert "nothing" in caplog.text
+    assert not [path for path in libraries(tmp_path) if path.is_file()]
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_is_said_and_left_out(
+    source: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    with caplog.at_level(logging.WARNING):
+        assert load_native(source) is None
+    assert "left to PyTorch" in caplog.text
+
+
+def test_without_a_compiler_or_switched_off_there_is_none(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, "off")
+    assert load_native(source) is None
+    monkeypatch.delenv(SWITCH)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    load_native.cache_clear()
+    assert load_native(source) is None
+
+
+def test_a_model_without_it_computes_the_same_in_pytorch() -> None:
+    """On machines without a compiler."""
+    program = """
+import torch
+from vision_transformers import ViT
+torch.manual_seed(0)
+model = ViT((7, 7), 32, 2, 2, 64, 1, 10).bfloat16()
+logits = model(torch.randn(4, 1, 28, 28).bfloat16())
+logits.sum().backward()
+print(logits.float().flatten().tolist())
+"""
+    found = []
+    for switch in ("on", "off"):
+        environment = os.environ | {SWITCH: switch}
+        command = [sys.executable, "-c", program]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+        found.append([float(number) for number in printed.strip("[]\n").split(",")])
+    assert max(abs(a - b) for a, b in zip(*found, strict=True)) < 0.03
