@@ -16,7 +16,7 @@
 typedef uint16_t bfloat16;
 typedef uint32_t pair;
 
-enum { LANES = 16, ALIGNMENT = 64, TILES = 4, ROWS = 8 };
+enum { LANES = 16, ALIGNMENT = 64, TILES = 4, ROWS = 8, MOST_ROWS = 16 };
 
 static const float LOG2_E = 1.44269504f;
 
@@ -60,12 +60,11 @@ static inline __m512i interleave(__m256i even, __m256i odd) {
     return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
 }
 
-/* 2^x for x of at most 0, to a relative error of 3e-7: the Taylor series of 2^f, f in [-1/2, 1/2]. */
+/* 2^x for x of at most 0, to a relative error of 3e-6: the Taylor series of 2^f, f in [-1/2, 1/2]. */
 static inline __m512 power_of_two(__m512 x) {
     __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m512 fraction = _mm512_sub_ps(x, whole);
-    __m512 y = _mm512_set1_ps(1.5403530e-4f);
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(1.3333558e-3f));
+    __m512 y = _mm512_set1_ps(1.3333558e-3f);
     y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(9.6181291e-3f));
     y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(5.5504109e-2f));
     y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(2.4022651e-1f));
@@ -136,7 +135,7 @@ static void pack_columns(matrix x, int64_t columns, pair *packed) {
 static inline __attribute__((always_inline)) void multiply_block(
     const int rows, const int tiles, int64_t pairs, const pair *left, int64_t row_stride, int64_t pair_stride,
     const pair *right, int64_t width, float *out) {
-    __m512 sums[ROWS][TILES];
+    __m512 sums[MOST_ROWS][TILES];
     for (int row = 0; row < rows; row++)
         for (int tile = 0; tile < tiles; tile++) sums[row][tile] = _mm512_setzero_ps();
     for (int64_t p = 0; p < pairs; p++) {
@@ -166,6 +165,7 @@ static void multiply_tiles(
         BLOCK(2, 1) BLOCK(2, 2) BLOCK(2, 3) BLOCK(2, 4)
         BLOCK(4, 1) BLOCK(4, 2) BLOCK(4, 3) BLOCK(4, 4)
         BLOCK(8, 1) BLOCK(8, 2)
+        BLOCK(16, 1)
     }
 #undef BLOCK
 }
@@ -174,7 +174,7 @@ static void multiply_tiles(
 static void multiply(
     int64_t rows, int64_t pairs, const pair *left, int64_t row_stride, int64_t pair_stride, const pair *right,
     int64_t width, float *out) {
-    int most = width <= 2 * LANES ? 8 : 4;
+    int most = width <= LANES ? MOST_ROWS : width <= 2 * LANES ? 8 : 4;
     for (int64_t row = 0; row < rows;) {
         int these = most;
         while (these > rows - row) these /= 2;
@@ -208,22 +208,32 @@ static inline matrix rows_from(matrix x, int64_t row) {
     return (matrix){x.data + row * x.stride, rows, x.stride};
 }
 
-/* The weights of a row of scores, not yet divided by their sum. */
-static row_statistics exponentials(const float *scores, const sizes *s, bfloat16 *weights) {
-    int64_t last = round_up(s->keys, LANES) - LANES;
+/* The weights of rows of scores, not yet divided by their sums. The rows take each step together, since a
+ * row's steps wait for each other. */
+static void exponentials(
+    int64_t rows, const float *scores, const sizes *s, bfloat16 *weights, row_statistics *statistics) {
+    int64_t many = round_up(s->keys, LANES), last = many - LANES;
     __mmask16 there = first_lanes(s->keys - last);
-    __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sum = _mm512_setzero_ps();
-    __m512 most = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), there, scores + last);
-    for (int64_t key = 0; key < last; key += LANES) most = _mm512_max_ps(most, _mm512_load_ps(scores + key));
-    float greatest = _mm512_reduce_max_ps(most) * s->scale * LOG2_E;
-    __m512 offset = _mm512_set1_ps(greatest);
-    for (int64_t key = 0; key <= last; key += LANES) {
-        __m512 weight = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(scores + key), scale, offset));
-        if (key == last) weight = _mm512_maskz_mov_ps(there, weight);
-        sum = _mm512_add_ps(sum, weight);
-        _mm256_store_si256((__m256i *)(weights + key), to_bfloat16(weight));
+    __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sums[ROWS];
+    for (int64_t row = 0; row < rows; row++) {
+        const float *x = scores + row * many;
+        __m512 most = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), there, x + last);
+        for (int64_t key = 0; key < last; key += LANES) most = _mm512_max_ps(most, _mm512_load_ps(x + key));
+        statistics[row].greatest = _mm512_reduce_max_ps(most) * s->scale * LOG2_E;
     }
-    return (row_statistics){greatest, 1.0f / _mm512_reduce_add_ps(sum)};
+    for (int64_t row = 0; row < rows; row++) {
+        __m512 offset = _mm512_set1_ps(statistics[row].greatest);
+        sums[row] = _mm512_setzero_ps();
+        for (int64_t key = 0; key < many; key += LANES) {
+            __m512 score = _mm512_load_ps(scores + row * many + key);
+            __m512 weight = power_of_two(_mm512_fmsub_ps(score, scale, offset));
+            if (key == last) weight = _mm512_maskz_mov_ps(there, weight);
+            sums[row] = _mm512_add_ps(sums[row], weight);
+            _mm256_store_si256((__m256i *)(weights + row * many + key), to_bfloat16(weight));
+        }
+    }
+    for (int64_t row = 0; row < rows; row++)
+        statistics[row].inverse_sum = 1.0f / _mm512_reduce_add_ps(sums[row]);
 }
 
 static void attend_head(
@@ -240,39 +250,43 @@ static void attend_head(
     for (int64_t i = 0; i < s->queries; i += ROWS) {
         matrix some = rows_from(queries, i);
         multiply(some.rows, s->dimension / 2, (pair *)some.data, some.stride / 2, 1, key_columns, many, scores);
-        for (int64_t row = 0; row < some.rows; row++)
-            statistics[i + row] = exponentials(scores + row * many, s, weights + row * many);
+        exponentials(some.rows, scores, s, weights, statistics + i);
         multiply(some.rows, (s->keys + 1) / 2, (pair *)weights, many / 2, 1, value_rows, width, sums);
         store_rows(sums, s->dimension, statistics + i, rows_from(out, i));
     }
 }
 
-/* Turns a row of scores into weights; the sum of weights times their gradients. */
-static __m512 weights_again(
-    float *scores, const float *weight_gradients, const sizes *s, const row_statistics *statistics) {
-    int64_t last = round_up(s->keys, LANES) - LANES;
-    __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sum = _mm512_setzero_ps();
-    __m512 offset = _mm512_set1_ps(statistics->greatest), inverse = _mm512_set1_ps(statistics->inverse_sum);
-    for (int64_t key = 0; key <= last; key += LANES) {
-        __m512 weight = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(scores + key), scale, offset));
-        weight = _mm512_mul_ps(weight, inverse);
-        if (key == last) weight = _mm512_maskz_mov_ps(first_lanes(s->keys - last), weight);
-        sum = _mm512_fmadd_ps(weight, _mm512_load_ps(weight_gradients + key), sum);
-        _mm512_store_ps(scores + key, weight);
+/* Turns rows of scores into weights; `means` are the sums of weights times their gradients. */
+static void weights_again(
+    int64_t rows, float *scores, const float *weight_gradients, const sizes *s, const row_statistics *statistics,
+    float *means) {
+    int64_t many = round_up(s->keys, LANES), last = many - LANES;
+    __mmask16 there = first_lanes(s->keys - last);
+    __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sums[ROWS];
+    for (int64_t row = 0; row < rows; row++) {
+        __m512 offset = _mm512_set1_ps(statistics[row].greatest);
+        __m512 inverse = _mm512_set1_ps(statistics[row].inverse_sum);
+        sums[row] = _mm512_setzero_ps();
+        for (int64_t key = row * many; key < (row + 1) * many; key += LANES) {
+            __m512 weight = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(scores + key), scale, offset));
+            weight = _mm512_mul_ps(weight, inverse);
+            if (key == row * many + last) weight = _mm512_maskz_mov_ps(there, weight);
+            sums[row] = _mm512_fmadd_ps(weight, _mm512_load_ps(weight_gradients + key), sums[row]);
+            _mm512_store_ps(scores + key, weight);
+        }
     }
-    return _mm512_set1_ps(_mm512_reduce_add_ps(sum));
+    for (int64_t row = 0; row < rows; row++) means[row] = _mm512_reduce_add_ps(sums[row]);
 }
 
 /* Two rows of weights and of the scores' gradients: as pairs of the two, and the gradients as rows, too. */
 static void differentiate_softmax(
-    float *scores, const float *weight_gradients, const sizes *s, const row_statistics statistics[2],
+    const float *weights, const float *weight_gradients, const float means[2], const sizes *s,
     pair *weight_pairs, pair *gradient_pairs, bfloat16 *gradient_rows) {
     int64_t many = round_up(s->keys, LANES);
     __m512 scale = _mm512_set1_ps(s->scale);
-    __m512 even_mean = weights_again(scores, weight_gradients, s, statistics);
-    __m512 odd_mean = weights_again(scores + many, weight_gradients + many, s, statistics + 1);
+    __m512 even_mean = _mm512_set1_ps(means[0]), odd_mean = _mm512_set1_ps(means[1]);
     for (int64_t key = 0; key < many; key += LANES) {
-        __m512 even_weight = _mm512_load_ps(scores + key), odd_weight = _mm512_load_ps(scores + many + key);
+        __m512 even_weight = _mm512_load_ps(weights + key), odd_weight = _mm512_load_ps(weights + many + key);
         __m512 even = _mm512_sub_ps(_mm512_load_ps(weight_gradients + key), even_mean);
         __m512 odd = _mm512_sub_ps(_mm512_load_ps(weight_gradients + many + key), odd_mean);
         __m256i even_gradient = to_bfloat16(_mm512_mul_ps(_mm512_mul_ps(even_weight, scale), even));
@@ -306,16 +320,17 @@ static void attend_head_backward(
         matrix q = rows_from(queries, i), g = rows_from(gradients, i);
         multiply(q.rows, pairs, (pair *)q.data, q.stride / 2, 1, key_columns, many, scores);
         multiply(g.rows, pairs, (pair *)g.data, g.stride / 2, 1, value_columns, many, weight_gradients);
-        if (q.rows % 2) { /* a row of zeros, whose weights are zeros, too, makes the last pair whole */
+        float means[ROWS];
+        weights_again(q.rows, scores, weight_gradients, s, statistics + i, means);
+        if (q.rows % 2) { /* a row of zeros makes the last pair whole */
             memset(scores + q.rows * many, 0, many * sizeof(float));
             memset(weight_gradients + q.rows * many, 0, many * sizeof(float));
+            means[q.rows] = 0;
         }
         for (int64_t row = 0; row < q.rows; row += 2) {
-            row_statistics two[2] = {statistics[i + row]};
-            if (row + 1 < q.rows) two[1] = statistics[i + row + 1];
             int64_t pairs_from = (i + row) / 2 * many;
             differentiate_softmax(
-                scores + row * many, weight_gradients + row * many, s, two, weights + pairs_from,
+                scores + row * many, weight_gradients + row * many, means + row, s, weights + pairs_from,
                 score_gradients + pairs_from, score_gradient_rows + row * many);
         }
         multiply(q.rows, key_pairs, (pair *)score_gradient_rows, many / 2, 1, key_rows, width, sums);
