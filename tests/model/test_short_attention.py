@@ -1,109 +1,111 @@
 """Attention in C is Equation 7 to bfloat16's precision, whatever the sizes and however they lie in memory."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from vision_transformers.model import short_attention as module
-from vision_transformers.model.attention import attend, attention_weights
+from vision_transformers.model.attention import MultiHeadAttention, attention_weights
 from vision_transformers.model.short_attention import is_served, short_attention
 
 pytestmark = pytest.mark.skipif(
     not module.is_available(), reason="needs AVX512_BF16 and a C compiler: PyTorch computes attention here"
 )
 
-SIZES = [
-    (1, 1, 2),
-    (2, 3, 6),
-    (5, 5, 8),
-    (17, 17, 40),
-    (50, 50, 16),
-    (33, 64, 20),
-    (1, 65, 48),
-    (197, 197, 64),
-]
-"""Queries, keys and width of a head."""
+SIZES = [(1, 2), (3, 6), (5, 8), (16, 32), (17, 40), (50, 16), (33, 20), (65, 48), (197, 64)]
+"""Tokens and width of a head."""
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
 
 
-def as_one_layer_gives_them(images: int, queries: int, keys: int, width: int, scale: float) -> list[Tensor]:
-    """(images, 3 heads, tokens, width), side by side in memory as a linear layer's output has them."""
-    parts = (random(images, max(queries, keys), 3, 3, width) * scale).unbind(2)
-    tokens = (queries, keys, keys)
-    return [
-        part.transpose(1, 2)[:, :, :count].requires_grad_() for part, count in zip(parts, tokens, strict=True)
-    ]
+def together(images: int, tokens: int, width: int, scale: float = 1.0) -> Tensor:
+    return (random(images, tokens, 3, 3, width) * scale).requires_grad_()
+
+
+def written_out(query_key_value: Tensor) -> Tensor:
+    queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
+    return (attention_weights(queries, keys) @ values).transpose(1, 2)
 
 
 def relative_error(found: Tensor, truth: Tensor) -> float:
-    return float((found.detach().double() - truth).norm() / truth.detach().norm().clamp(min=1e-30))
-
-
-def all_of(attended: Tensor, inputs: list[Tensor], direction: Tensor) -> list[Tensor]:
-    return [attended, *torch.autograd.grad(attended, inputs, direction.to(attended.dtype))]
+    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
-@pytest.mark.parametrize(("queries", "keys", "width"), SIZES)
-def test_it_and_its_gradients_are_nearer_to_equation_7_than_products_in_bfloat16_are(
-    queries: int, keys: int, width: int, scale: float
+@pytest.mark.parametrize(("tokens", "width"), SIZES)
+def test_it_and_its_gradient_are_as_near_to_equation_7_as_products_in_bfloat16_are(
+    tokens: int, width: int, scale: float
 ) -> None:
-    inputs = as_one_layer_gives_them(4, queries, keys, width, scale)
-    exactly = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    direction = random(4, 3, queries, width, seed=1).transpose(0, 1).contiguous().transpose(0, 1)
-    truths = all_of(attention_weights(*exactly[:2]) @ exactly[2], exactly, direction)
-    ours = all_of(short_attention(*inputs)[0], inputs, direction)
-    theirs = all_of(attention_weights(*inputs[:2]) @ inputs[2], inputs, direction)
-    for truth, found, other in zip(truths, ours, theirs, strict=True):
-        assert found.isfinite().all()
-        assert relative_error(found, truth) <= max(1.2 * relative_error(other, truth), 0.004) or (
-            truth.norm() < 1e-6  # with one key the weight is 1, and queries and keys have no gradient
-        )
+    given = together(4, tokens, width, scale)
+    exactly = given.detach().double().requires_grad_()
+    direction = random(4, 3, tokens, width, seed=1).transpose(1, 2)
+    found = []
+    for inputs, attended in (
+        (exactly, written_out(exactly)),
+        (given, short_attention(given)[0]),
+        (given, written_out(given)),
+    ):
+        gradient = torch.autograd.grad(attended, inputs, direction.to(attended.dtype))
+        found.append((attended, *gradient))
+    for truth, ours, theirs in zip(*found, strict=True):
+        assert ours.isfinite().all()
+        assert relative_error(ours, truth) <= max(1.2 * relative_error(theirs, truth), 0.004)
 
 
 def test_an_image_does_not_see_the_others_nor_the_number_of_threads() -> None:
-    inputs = as_one_layer_gives_them(8, 50, 50, 16, 1.0)
-    together = short_attention(*inputs)[0]
+    given = together(8, 50, 16)
+    all_at_once = short_attention(given)[0]
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = torch.cat([short_attention(*(part[i : i + 1] for part in inputs))[0] for i in range(8)])
+        one_by_one = torch.cat([short_attention(given[i : i + 1])[0] for i in range(8)])
     finally:
         torch.set_num_threads(threads)
-    assert torch.equal(together, alone)
+    assert torch.equal(all_at_once, one_by_one)
 
 
-def test_what_is_not_a_number_stays_in_its_head() -> None:
-    inputs = as_one_layer_gives_them(2, 20, 20, 16, 1.0)
-    usual = short_attention(*inputs)[0]
-    with torch.no_grad():
-        inputs[0][1, 2, 5, 0] = torch.nan
-    found = short_attention(*inputs)[0]
-    assert found[1, 2, 5].isnan().all()
-    found[1, 2, 5] = usual[1, 2, 5]
+def test_what_is_not_a_number_stays_in_its_row() -> None:
+    given = together(2, 20, 16).detach()
+    usual = short_attention(given)[0]
+    given[1, 5, 0, 2, 0] = torch.nan  # one number of one query
+    found = short_attention(given)[0]
+    assert found[1, 5, 2].isnan().all()
+    found[1, 5, 2] = usual[1, 5, 2]
     assert torch.equal(found, usual)
 
 
 def test_it_is_an_operator_that_pytorch_can_check() -> None:
-    torch.library.opcheck(short_attention, tuple(as_one_layer_gives_them(2, 6, 6, 8, 1.0)))
+    torch.library.opcheck(short_attention, (together(2, 6, 8),))
 
 
 def test_only_what_it_can_do_is_given_to_it() -> None:
     """Another type or layout would be read as if it were the right one."""
-    good = as_one_layer_gives_them(2, 6, 6, 8, 1.0)
-    assert is_served(*good)
-    assert not is_served(*(part.float() for part in good))
-    odd_stride = random(2, 3, 6, 9)[..., :8]
-    assert not is_served(odd_stride, *good[1:])
-    assert not is_served(*(random(2, 3, 6, 7) for _ in range(3)))
-    assert not is_served(*(random(2, 3, 8, 6).transpose(2, 3) for _ in range(3)))
-    assert not is_served(*(random(1, 1, module.MOST_TOKENS + 1, 8) for _ in range(3)))
+    assert is_served(together(2, 6, 8))
+    assert is_served(random(2, 6, 3, 3, 16)[..., :8])
+    assert not is_served(together(2, 6, 8).float())
+    assert not is_served(random(2, 6, 3, 3, 7))
+    assert not is_served(random(2, 6, 3, 3, 9)[..., :8])
+    assert not is_served(random(2, 6, 3, 8, 6).transpose(3, 4))
+    assert not is_served(random(1, module.MOST_TOKENS + 1, 3, 1, 8))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"query_key_normalization": True}, {"dropout": 0.5}, {"query_bias": False}]
+)
+def test_a_layer_is_the_same_with_its_weights_which_pytorch_computes(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(32, 2, **options).bfloat16().eval()
+    sequence = random(3, 20, 32)
+    attended, weights = layer(sequence, need_weights=True)
+    assert weights is not None
+    assert torch.allclose(layer(sequence)[0], attended, atol=0.03)
 
 
 def test_dropout_is_left_to_pytorch() -> None:
-    inputs = as_one_layer_gives_them(2, 50, 50, 16, 1.0)
-    torch.manual_seed(0)
-    assert not torch.equal(attend(*inputs, dropout=0.5), attend(*inputs))
+    layer = MultiHeadAttention(32, 2, dropout=0.5).bfloat16()
+    sequence = random(3, 20, 32)
+    assert not torch.equal(layer(sequence)[0], layer(sequence)[0])

@@ -13,9 +13,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_transformers.runtime.device import synchronize
 
-ATTENTIONS = ("_scaled_dot_product", "short_attention")
-"""How the names of operators begin that compute two products and what is between them."""
-
 
 @dataclass(frozen=True)
 class Operand:
@@ -105,12 +102,14 @@ class _Recorder(TorchDispatchMode):
             self._note_convolution(arguments[0], arguments[1], result)
         elif name == "convolution_backward":
             self._note_convolution(arguments[1], arguments[2], arguments[0])
-        elif name.startswith(ATTENTIONS) and "backward" not in name:
+        elif name.startswith("_scaled_dot_product") and "backward" not in name:
             self._note_attention(arguments[0], arguments[1], arguments[2])
-        elif name.startswith(ATTENTIONS):
-            # Of values, weights, queries and keys; what a kernel computes anew in between is its own choice.
-            self._note_attention(arguments[1], arguments[2], arguments[3])
-            self._note_attention(arguments[1], arguments[2], arguments[3])
+        elif name.startswith("_scaled_dot_product"):
+            self._note_attention_backward(arguments[1], arguments[2], arguments[3])
+        elif name == "short_attention":
+            self._note_attention(*_heads(arguments[0]))
+        elif name == "short_attention_backward":
+            self._note_attention_backward(*_heads(arguments[1]))
         return result
 
     def _note(self, left: Tensor, right: Tensor) -> None:
@@ -122,11 +121,21 @@ class _Recorder(TorchDispatchMode):
         self._note(queries, keys.transpose(1, 2))
         self._note(weights, values)
 
+    def _note_attention_backward(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Of values, weights, queries and keys; what a kernel computes anew is its own choice."""
+        self._note_attention(queries, keys, values)
+        self._note_attention(queries, keys, values)
+
     def _note_convolution(self, image: Tensor, kernels: Tensor, result: Tensor) -> None:
         """Whose kernel is its stride: a product of flat patches and flat kernels."""
         flat = kernels.detach().flatten(1)
         patches = image.new_empty(result.shape[0] * result.shape[2] * result.shape[3], flat.shape[1])
         self._note(patches, flat.t().to(patches.dtype))
+
+
+def _heads(query_key_value: Tensor) -> list[Tensor]:
+    """Queries, keys and values as (batch, heads, tokens, head_dimension)."""
+    return [part.transpose(1, 2) for part in query_key_value.unbind(2)]
 
 
 def _operand(tensor: Tensor) -> Operand:

@@ -83,10 +83,13 @@ class MultiHeadAttention(nn.Module):
             need_weights: False is the fused way; True computes and returns the weights explicitly.
             rotation: rotary positions of the patches.
         """
-        queries, keys, values = self._split_heads(self.query_key_value(sequence))
+        query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
+        dropout = self.dropout if self.training else 0.0
+        if not (need_weights or dropout or self._changes_queries(rotation)) and is_served(query_key_value):
+            return self.projection(short_attention(query_key_value)[0].flatten(2)), None
+        queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
         queries = rotate(self.query_normalization(queries), rotation)
         keys = rotate(self.key_normalization(keys), rotation)
-        dropout = self.dropout if self.training else 0.0
         if need_weights:
             weights = attention_weights(queries, keys)
             attended = F.dropout(weights, dropout) @ values
@@ -95,10 +98,9 @@ class MultiHeadAttention(nn.Module):
             attended = attend(queries, keys, values, dropout)
         return self.projection(attended.transpose(1, 2).flatten(2)), weights
 
-    def _split_heads(self, query_key_value: Tensor) -> tuple[Tensor, ...]:
-        """From (batch, tokens, 3 * attention) to three of (batch, heads, tokens, head_dimension)."""
-        parts = query_key_value.unflatten(2, (3, self.number_of_heads, -1)).unbind(2)
-        return tuple(part.transpose(1, 2) for part in parts)
+    def _changes_queries(self, rotation: Rotation | None) -> bool:
+        """Whether queries and keys meet otherwise than the linear layer gave them."""
+        return rotation is not None or not isinstance(self.query_normalization, nn.Identity)
 
 
 def attend(
@@ -108,9 +110,6 @@ def attend(
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch heads queries head_dimension"]:
     """Equation 7 without keeping the weights: the values, weighted by `attention_weights`."""
-    if dropout == 0 and is_served(queries, keys, values):
-        attended: Tensor = short_attention(queries, keys, values)[0]
-        return attended
     if _is_faster_written_out(queries, keys, values):
         return F.dropout(attention_weights(queries, keys), dropout) @ values
     return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)

@@ -20,14 +20,14 @@ enum { LANES = 16, ALIGNMENT = 64, TILES = 4, ROWS = 8, MOST_ROWS = 16 };
 
 static const float LOG2_E = 1.44269504f;
 
-/* (batch, heads, tokens, dimension); strides in elements, that of the dimension is 1. */
+/* A tensor of (batch, heads, tokens, dimension); strides in elements, that of the dimension is 1. */
 typedef struct {
     bfloat16 *data;
     int64_t batch_stride, head_stride, token_stride;
 } tensor;
 
 typedef struct {
-    int64_t batch, heads, queries, keys, dimension;
+    int64_t batch, heads, tokens, dimension;
     float scale;
 } sizes;
 
@@ -81,10 +81,8 @@ static inline void *take(char **workspace, int64_t count) {
 }
 
 static size_t workspace_size(const sizes *s) {
-    int64_t keys = round_up(s->keys, LANES), queries = round_up(s->queries, LANES);
-    int64_t width = round_up(s->dimension, LANES);
-    int64_t numbers = width * (3 * keys + queries + ROWS) + keys * (queries + 3 * ROWS);
-    return 4 * (size_t)(numbers + keys * width) + 16 * ALIGNMENT;
+    int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
+    return 4 * (size_t)(many * (5 * width + many + 3 * ROWS) + ROWS * width) + 16 * ALIGNMENT;
 }
 
 /* packed[row / 2][column] is a pair of two rows: for products that sum over rows. */
@@ -212,8 +210,8 @@ static inline matrix rows_from(matrix x, int64_t row) {
  * row's steps wait for each other. */
 static void exponentials(
     int64_t rows, const float *scores, const sizes *s, bfloat16 *weights, row_statistics *statistics) {
-    int64_t many = round_up(s->keys, LANES), last = many - LANES;
-    __mmask16 there = first_lanes(s->keys - last);
+    int64_t many = round_up(s->tokens, LANES), last = many - LANES;
+    __mmask16 there = first_lanes(s->tokens - last);
     __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sums[ROWS];
     for (int64_t row = 0; row < rows; row++) {
         const float *x = scores + row * many;
@@ -239,19 +237,19 @@ static void exponentials(
 static void attend_head(
     const sizes *s, matrix queries, matrix keys, matrix values, matrix out, row_statistics *statistics,
     char *workspace) {
-    int64_t many = round_up(s->keys, LANES), width = round_up(s->dimension, LANES);
+    int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
     pair *key_columns = take(&workspace, s->dimension / 2 * many);
-    pair *value_rows = take(&workspace, (s->keys + 1) / 2 * width);
+    pair *value_rows = take(&workspace, (s->tokens + 1) / 2 * width);
     float *scores = take(&workspace, ROWS * many);
     bfloat16 *weights = take(&workspace, ROWS * many / 2);
     float *sums = take(&workspace, ROWS * width);
     pack_columns(keys, s->dimension, key_columns);
     pack_rows(values, s->dimension, value_rows);
-    for (int64_t i = 0; i < s->queries; i += ROWS) {
+    for (int64_t i = 0; i < s->tokens; i += ROWS) {
         matrix some = rows_from(queries, i);
         multiply(some.rows, s->dimension / 2, (pair *)some.data, some.stride / 2, 1, key_columns, many, scores);
         exponentials(some.rows, scores, s, weights, statistics + i);
-        multiply(some.rows, (s->keys + 1) / 2, (pair *)weights, many / 2, 1, value_rows, width, sums);
+        multiply(some.rows, (s->tokens + 1) / 2, (pair *)weights, many / 2, 1, value_rows, width, sums);
         store_rows(sums, s->dimension, statistics + i, rows_from(out, i));
     }
 }
@@ -260,8 +258,8 @@ static void attend_head(
 static void weights_again(
     int64_t rows, float *scores, const float *weight_gradients, const sizes *s, const row_statistics *statistics,
     float *means) {
-    int64_t many = round_up(s->keys, LANES), last = many - LANES;
-    __mmask16 there = first_lanes(s->keys - last);
+    int64_t many = round_up(s->tokens, LANES), last = many - LANES;
+    __mmask16 there = first_lanes(s->tokens - last);
     __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sums[ROWS];
     for (int64_t row = 0; row < rows; row++) {
         __m512 offset = _mm512_set1_ps(statistics[row].greatest);
@@ -282,7 +280,7 @@ static void weights_again(
 static void differentiate_softmax(
     const float *weights, const float *weight_gradients, const float means[2], const sizes *s,
     pair *weight_pairs, pair *gradient_pairs, bfloat16 *gradient_rows) {
-    int64_t many = round_up(s->keys, LANES);
+    int64_t many = round_up(s->tokens, LANES);
     __m512 scale = _mm512_set1_ps(s->scale);
     __m512 even_mean = _mm512_set1_ps(means[0]), odd_mean = _mm512_set1_ps(means[1]);
     for (int64_t key = 0; key < many; key += LANES) {
@@ -302,12 +300,12 @@ static void attend_head_backward(
     const sizes *s, matrix queries, matrix keys, matrix values, matrix gradients,
     const row_statistics *statistics, matrix query_gradients, matrix key_gradients, matrix value_gradients,
     char *workspace) {
-    int64_t many = round_up(s->keys, LANES), width = round_up(s->dimension, LANES);
-    int64_t query_pairs = (s->queries + 1) / 2, key_pairs = (s->keys + 1) / 2, pairs = s->dimension / 2;
+    int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
+    int64_t token_pairs = (s->tokens + 1) / 2, pairs = s->dimension / 2;
     pair *key_columns = take(&workspace, pairs * many), *value_columns = take(&workspace, pairs * many);
-    pair *key_rows = take(&workspace, key_pairs * width), *query_rows = take(&workspace, query_pairs * width);
-    pair *gradient_rows = take(&workspace, query_pairs * width);
-    pair *weights = take(&workspace, query_pairs * many), *score_gradients = take(&workspace, query_pairs * many);
+    pair *key_rows = take(&workspace, token_pairs * width), *query_rows = take(&workspace, token_pairs * width);
+    pair *gradient_rows = take(&workspace, token_pairs * width);
+    pair *weights = take(&workspace, token_pairs * many), *score_gradients = take(&workspace, token_pairs * many);
     float *scores = take(&workspace, ROWS * many), *weight_gradients = take(&workspace, ROWS * many);
     bfloat16 *score_gradient_rows = take(&workspace, ROWS * many / 2);
     float *sums = take(&workspace, (many > ROWS ? many : ROWS) * width);
@@ -316,7 +314,7 @@ static void attend_head_backward(
     pack_rows(keys, s->dimension, key_rows);
     pack_rows(queries, s->dimension, query_rows);
     pack_rows(gradients, s->dimension, gradient_rows);
-    for (int64_t i = 0; i < s->queries; i += ROWS) {
+    for (int64_t i = 0; i < s->tokens; i += ROWS) {
         matrix q = rows_from(queries, i), g = rows_from(gradients, i);
         multiply(q.rows, pairs, (pair *)q.data, q.stride / 2, 1, key_columns, many, scores);
         multiply(g.rows, pairs, (pair *)g.data, g.stride / 2, 1, value_columns, many, weight_gradients);
@@ -333,18 +331,18 @@ static void attend_head_backward(
                 scores + row * many, weight_gradients + row * many, means + row, s, weights + pairs_from,
                 score_gradients + pairs_from, score_gradient_rows + row * many);
         }
-        multiply(q.rows, key_pairs, (pair *)score_gradient_rows, many / 2, 1, key_rows, width, sums);
+        multiply(q.rows, token_pairs, (pair *)score_gradient_rows, many / 2, 1, key_rows, width, sums);
         store_rows(sums, s->dimension, NULL, rows_from(query_gradients, i));
     }
-    multiply(s->keys, query_pairs, score_gradients, 1, many, query_rows, width, sums);
+    multiply(s->tokens, token_pairs, score_gradients, 1, many, query_rows, width, sums);
     store_rows(sums, s->dimension, NULL, key_gradients);
-    multiply(s->keys, query_pairs, weights, 1, many, gradient_rows, width, sums);
+    multiply(s->tokens, token_pairs, weights, 1, many, gradient_rows, width, sums);
     store_rows(sums, s->dimension, NULL, value_gradients);
 }
 
 void attend(
-    const sizes *s, const tensor *queries, const tensor *keys, const tensor *values, const tensor *out,
-    row_statistics *statistics) {
+    const sizes *s, row_statistics *statistics, const tensor *queries, const tensor *keys, const tensor *values,
+    const tensor *out) {
 #pragma omp parallel
     {
         char *workspace = aligned_alloc(ALIGNMENT, round_up(workspace_size(s), ALIGNMENT));
@@ -352,17 +350,17 @@ void attend(
         for (int64_t number = 0; number < s->batch * s->heads; number++) {
             int64_t image = number / s->heads, head = number % s->heads;
             attend_head(
-                s, head_of(queries, image, head, s->queries), head_of(keys, image, head, s->keys),
-                head_of(values, image, head, s->keys), head_of(out, image, head, s->queries),
-                statistics + number * s->queries, workspace);
+                s, head_of(queries, image, head, s->tokens), head_of(keys, image, head, s->tokens),
+                head_of(values, image, head, s->tokens), head_of(out, image, head, s->tokens),
+                statistics + number * s->tokens, workspace);
         }
         free(workspace);
     }
 }
 
 void attend_backward(
-    const sizes *s, const tensor *queries, const tensor *keys, const tensor *values, const tensor *gradients,
-    const row_statistics *statistics, const tensor *query_gradients, const tensor *key_gradients,
+    const sizes *s, const row_statistics *statistics, const tensor *queries, const tensor *keys,
+    const tensor *values, const tensor *gradients, const tensor *query_gradients, const tensor *key_gradients,
     const tensor *value_gradients) {
 #pragma omp parallel
     {
@@ -371,10 +369,10 @@ void attend_backward(
         for (int64_t number = 0; number < s->batch * s->heads; number++) {
             int64_t image = number / s->heads, head = number % s->heads;
             attend_head_backward(
-                s, head_of(queries, image, head, s->queries), head_of(keys, image, head, s->keys),
-                head_of(values, image, head, s->keys), head_of(gradients, image, head, s->queries),
-                statistics + number * s->queries, head_of(query_gradients, image, head, s->queries),
-                head_of(key_gradients, image, head, s->keys), head_of(value_gradients, image, head, s->keys),
+                s, head_of(queries, image, head, s->tokens), head_of(keys, image, head, s->tokens),
+                head_of(values, image, head, s->tokens), head_of(gradients, image, head, s->tokens),
+                statistics + number * s->tokens, head_of(query_gradients, image, head, s->tokens),
+                head_of(key_gradients, image, head, s->tokens), head_of(value_gradients, image, head, s->tokens),
                 workspace);
         }
         free(workspace);

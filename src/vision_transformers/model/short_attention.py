@@ -18,13 +18,10 @@ MOST_TOKENS = 256
 """Up to as many as were measured: `python -m benchmarks.attention_backends`."""
 
 
-def is_served(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
-    """Whether `short_attention` takes these, and is faster than what PyTorch has."""
-    parts = (queries, keys, values)
-    fits = all(
-        part.device.type == "cpu" and part.dtype == torch.bfloat16 and _lies_well(part) for part in parts
-    )
-    return fits and max(queries.shape[2], keys.shape[2]) <= MOST_TOKENS and is_available()
+def is_served(query_key_value: Tensor) -> bool:
+    """Whether `short_attention` takes this, and is faster than what PyTorch has."""
+    fits = query_key_value.device.type == "cpu" and query_key_value.dtype == torch.bfloat16
+    return fits and query_key_value.shape[1] <= MOST_TOKENS and _lies_well(query_key_value) and is_available()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -39,79 +36,71 @@ def _is_available() -> bool:
 
 
 @torch.library.custom_op("vision_transformers::short_attention", mutates_args=(), device_types="cpu")
-def short_attention(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation 7, softmax(q k^T / sqrt(D_h)) v, of (batch, heads, tokens, head_dimension) in bfloat16.
+def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
+    """Equation 7, softmax(q k^T / sqrt(D_h)) v, in bfloat16.
+
+    Args:
+        query_key_value: (batch, tokens, 3, heads, head_dimension), as one linear layer gives the three.
 
     Returns:
-        The weighted values, laid out as (batch, tokens, heads, head_dimension), and what backward needs of
-        each row of scores: its greatest, as an exponent of 2, and one over its sum.
+        The weighted values, (batch, tokens, heads, head_dimension), and what backward needs of each row of
+        scores, (batch, heads, tokens, 2): its greatest, as an exponent of 2, and one over its sum.
     """
-    attended, statistics = _new_outputs(queries, keys, values)
-    _call("attend", queries, keys, [queries, keys, values, attended, statistics])
+    attended, statistics = _new_outputs(query_key_value)
+    _call("attend", query_key_value, [*query_key_value.unbind(2), attended], statistics)
     return attended, statistics
 
 
 @torch.library.custom_op("vision_transformers::short_attention_backward", mutates_args=(), device_types="cpu")
-def short_attention_backward(
-    gradient: Tensor, queries: Tensor, keys: Tensor, values: Tensor, statistics: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients with respect to queries, keys and values."""
+def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:
+    """The gradient with respect to `query_key_value`."""
     gradient = gradient if _lies_well(gradient) else gradient.contiguous()
-    gradients = _new_gradients(gradient, queries, keys, values, statistics)
-    parts = [queries, keys, values, gradient, statistics, *gradients]
-    _call("attend_backward", queries, keys, parts)
-    return gradients
+    found = torch.empty_like(query_key_value)
+    parts = [*query_key_value.unbind(2), gradient, *found.unbind(2)]
+    _call("attend_backward", query_key_value, parts, statistics)
+    return found
 
 
 @short_attention.register_fake
-def _new_outputs(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
-    return _empty_beside_heads(queries), queries.new_empty(*queries.shape[:3], 2, dtype=torch.float32)
+def _new_outputs(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
+    batch, tokens, _, heads, dimension = query_key_value.shape
+    attended = query_key_value.new_empty(batch, tokens, heads, dimension)
+    return attended, query_key_value.new_empty(batch, heads, tokens, 2, dtype=torch.float32)
 
 
 @short_attention_backward.register_fake
-def _new_gradients(
-    gradient: Tensor,  # noqa: ARG001 - the operator's arguments
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    statistics: Tensor,  # noqa: ARG001
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_beside_heads(queries), _empty_beside_heads(keys), _empty_beside_heads(values)
+def _new_gradient(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:  # noqa: ARG001
+    return torch.empty_like(query_key_value)
 
 
-def _keep_for_backward(
-    ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]
-) -> None:
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs, output[1])
 
 
-def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    gradients: tuple[Tensor, Tensor, Tensor] = short_attention_backward(gradient, *ctx.saved_tensors)
-    return gradients
+def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+    found: Tensor = short_attention_backward(gradient, *ctx.saved_tensors)
+    return found
 
 
 short_attention.register_autograd(_backward, setup_context=_keep_for_backward)
 
 
-def _empty_beside_heads(like: Tensor) -> Tensor:
-    """(batch, heads, tokens, head_dimension), where the heads of a token lie side by side."""
-    _, heads, tokens, dimension = like.shape
-    strides = (tokens * heads * dimension, dimension, heads * dimension, 1)
-    return like.new_empty_strided(like.shape, strides)
-
-
 def _lies_well(tensor: Tensor) -> bool:
     """Whether heads are contiguous, and tokens an even number of elements apart: they are taken in pairs."""
-    return tensor.stride(3) == 1 and tensor.stride(2) % 2 == 0 and tensor.shape[3] % 2 == 0
+    return tensor.stride(-1) == 1 and tensor.stride(1) % 2 == 0 and tensor.shape[-1] % 2 == 0
 
 
 class _Tensor(ctypes.Structure):
+    """As in the C file."""
+
     _fields_ = (("data", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("batch", "head", "token")))
 
 
 class _Sizes(ctypes.Structure):
+    """As in the C file."""
+
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "heads", "queries", "keys", "dimension")),
+        *((name, ctypes.c_int64) for name in ("batch", "heads", "tokens", "dimension")),
         ("scale", ctypes.c_float),
     )
 
@@ -120,15 +109,14 @@ def _library() -> ctypes.CDLL | None:
     return load_native(Path(__file__).with_suffix(".c"))
 
 
-def _call(name: str, queries: Tensor, keys: Tensor, tensors: list[Tensor]) -> None:
-    """Calls a function of the C file; float32 tensors go as addresses, the others with their strides."""
-    sizes = _Sizes(*queries.shape[:3], keys.shape[2], queries.shape[3], queries.shape[3] ** -0.5)
-    arguments = [
-        ctypes.c_void_p(tensor.data_ptr())
-        if tensor.dtype == torch.float32
-        else ctypes.byref(_Tensor(tensor.data_ptr(), *tensor.stride()[:3]))
-        for tensor in tensors
+def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics: Tensor) -> None:
+    """Calls a function of the C file: tensors are (batch, tokens, heads, head_dimension)."""
+    batch, tokens, _, heads, dimension = query_key_value.shape
+    sizes = _Sizes(batch, heads, tokens, dimension, dimension**-0.5)
+    described = [
+        _Tensor(tensor.data_ptr(), tensor.stride(0), tensor.stride(2), tensor.stride(1)) for tensor in tensors
     ]
     function = getattr(_library(), name)
     function.restype = None
-    function(ctypes.byref(sizes), *arguments)
+    pointers = [ctypes.byref(tensor) for tensor in described]
+    function(ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)
