@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vision_transformers.training.muon import Muon
 from vision_transformers.training.recipe import Optimizer
 
 IN_HEAD = sys.maxsize
@@ -33,7 +34,7 @@ class Optimizers:
         )
         self.parts: list[torch.optim.Optimizer] = [adamw]
         if matrices:
-            muon = torch.optim.Muon(
+            muon = Muon(
                 self._by_depth(matrices, config.muon_learning_rate, config),
                 lr=config.muon_learning_rate,
                 weight_decay=config.muon_weight_decay,

@@ -1,0 +1,51 @@
+"""Muon is PyTorch's, only that matrices of one shape go together."""
+
+import pytest
+import torch
+
+from vision_transformers.training.muon import Muon, orthogonalised
+
+SHAPES = [(24, 8), (8, 8), (24, 8), (8, 16), (8, 8)]
+
+
+def matrices() -> list[torch.nn.Parameter]:
+    torch.manual_seed(0)
+    return [torch.nn.Parameter(torch.randn(shape)) for shape in SHAPES]
+
+
+def test_it_takes_the_steps_of_pytorch_s_muon() -> None:
+    ours, theirs = matrices(), matrices()
+    options = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9}
+    optimizers = [Muon(ours, **options), torch.optim.Muon(theirs, **options)]
+    for step in range(5):
+        torch.manual_seed(step)
+        for our, their in zip(ours, theirs, strict=True):
+            our.grad = torch.randn(our.shape)
+            their.grad = our.grad.clone()
+        if step == 3:  # a frozen matrix stays as it is, and its momentum too
+            ours[1].grad = theirs[1].grad = None
+        for optimizer in optimizers:
+            optimizer.step()
+    for our, their, start in zip(ours, theirs, matrices(), strict=True):
+        assert (our - their).norm() < 0.01 * (their - start).norm()
+        our_buffer, their_buffer = (
+            optimizer.state[parameter]["momentum_buffer"]
+            for optimizer, parameter in zip(optimizers, (our, their), strict=True)
+        )
+        assert torch.allclose(our_buffer, their_buffer)
+
+
+def test_steps_are_orthogonal() -> None:
+    values = torch.linalg.svdvals(orthogonalised(torch.randn(3, 32, 16)).float())
+    assert values.min() > 0.5
+    assert values.max() < 1.5
+
+
+def test_a_matrix_s_step_does_not_depend_on_the_others() -> None:
+    together = torch.randn(3, 16, 32)
+    assert torch.equal(orthogonalised(together)[1], orthogonalised(together[1:2])[0])
+
+
+def test_only_matrices_are_taken() -> None:
+    with pytest.raises(ValueError, match="matrices"):
+        Muon([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
