@@ -2,12 +2,13 @@
 
     python -m benchmarks.attention_backends [--images N] [--rounds N]
 
-The table behind `attend` in model/attention.py: PyTorch's fused attention, and products and a softmax
-written out, from queries, keys and values as one linear layer gives them. They take turns; medians in
-milliseconds, and the ratio pair by pair.
+The table behind model/attention.py: PyTorch's fused attention, products and a softmax written out, and
+`short_attention` in C where it is to be had, from queries, keys and values as one linear layer gives them.
+They take turns; medians in milliseconds, and the faster of PyTorch's two over the last way, pair by pair.
 """
 
 import argparse
+import statistics
 from collections.abc import Callable
 
 import torch
@@ -16,15 +17,15 @@ from benchmarks.turns import Spread, take_turns
 from torch import Tensor
 
 from vision_transformers.model.attention import attention_weights
+from vision_transformers.model.short_attention import is_served, short_attention
+from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.device import describe_device
 
 CPU = torch.device("cpu")
 HEADS = 8
 SHAPES = [(tokens, width) for tokens in (17, 50, 65, 145, 197, 257) for width in (16, 64)]
-WAYS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "fused": F.scaled_dot_product_attention,
-    "written": lambda queries, keys, values: attention_weights(queries, keys) @ values,
-}
+Way = Callable[[Tensor], Tensor]
+"""From (images, tokens, 3, heads, width) to (images, tokens, heads, width)."""
 
 
 def main() -> None:
@@ -33,33 +34,53 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
+    keep_freed_memory()
     print(f"{describe_device(CPU)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{options.images} images, {HEADS} heads\n")
-    print("| tokens | width of a head | numbers | fused | written | fused / written |")
-    print("|---" * 6 + "|")
+    print("| tokens | width of a head | numbers | fused | written | in C | the better of two / the last |")
+    print("|---" * 7 + "|")
     for dtype in (torch.bfloat16, torch.float32):
         for tokens, width in SHAPES:
             print(line(tokens, width, dtype, options), flush=True)
 
 
+def fused(query_key_value: Tensor) -> Tensor:
+    """PyTorch's."""
+    queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
+    return F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+
+
+def written(query_key_value: Tensor) -> Tensor:
+    """Products and a softmax."""
+    queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
+    return (attention_weights(queries, keys) @ values).transpose(1, 2)
+
+
 def line(tokens: int, width: int, dtype: torch.dtype, options: argparse.Namespace) -> str:
     """One row."""
-    query_key_value = torch.randn(options.images, tokens, 3 * HEADS * width, dtype=dtype)
-    steps = {name: step(way, query_key_value) for name, way in WAYS.items()}
-    seconds = take_turns(steps, CPU, options.rounds)
-    ratio = Spread.of([a / b for a, b in zip(seconds["fused"], seconds["written"], strict=True)])
-    medians = [f"{1000 * Spread.of(seconds[name]).median:.1f}" for name in WAYS]
+    query_key_value = torch.randn(options.images, tokens, 3, HEADS, width, dtype=dtype)
+    ways: dict[str, Way] = {"fused": fused, "written": written}
+    if is_served(query_key_value):
+        ways["in C"] = lambda together: short_attention(together)[0]
+    seconds = take_turns(
+        {name: step(way, query_key_value) for name, way in ways.items()}, CPU, options.rounds
+    )
+    best = min(seconds["fused"], seconds["written"], key=statistics.median)
+    ratio = Spread.of([a / b for a, b in zip(best, seconds[list(ways)[-1]], strict=True)])
+    medians = [
+        f"{1000 * Spread.of(seconds[name]).median:.1f}" if name in seconds else ""
+        for name in ("fused", "written", "in C")
+    ]
     return f"| {tokens} | {width} | {str(dtype)[6:]} | {' | '.join(medians)} | {ratio} |"
 
 
-def step(way: Callable[[Tensor, Tensor, Tensor], Tensor], query_key_value: Tensor) -> Callable[[], None]:
+def step(way: Way, query_key_value: Tensor) -> Callable[[], None]:
     """Forward and backward, as in a layer."""
-    parameter = query_key_value.clone().requires_grad_()
-    gradient = torch.randn_like(query_key_value[..., : query_key_value.shape[2] // 3])
+    parameter = query_key_value.flatten(2).clone().requires_grad_()
+    gradient = torch.randn_like(query_key_value[:, :, 0])
 
     def both() -> None:
-        parts = parameter.unflatten(2, (3, HEADS, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        torch.autograd.grad(way(*parts).transpose(1, 2).flatten(2), parameter, gradient)
+        torch.autograd.grad(way(parameter.view(query_key_value.shape)), parameter, gradient)
 
     return both
 

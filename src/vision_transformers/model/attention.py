@@ -86,7 +86,8 @@ class MultiHeadAttention(nn.Module):
         query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
         dropout = self.dropout if self.training else 0.0
         if not (need_weights or dropout or self._changes_queries(rotation)) and is_served(query_key_value):
-            return self.projection(short_attention(query_key_value)[0].flatten(2)), None
+            attended, _ = short_attention(query_key_value)  # the same, in the cache of a CPU
+            return self.projection(attended.flatten(2)), None
         queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
         queries = rotate(self.query_normalization(queries), rotation)
         keys = rotate(self.key_normalization(keys), rotation)
