@@ -70,7 +70,9 @@ def as_seen(image: Image.Image, channels: Literal[1, 3], background: int) -> Ima
     _check_mode(image)
     image.load()
     turn = _turn(image)
-    picture = _opaque(_eight_bits(image), background).convert("L" if channels == 1 else "RGB")
+    picture, mode = _opaque(_eight_bits(image), background), "L" if channels == 1 else "RGB"
+    if picture.mode != mode:  # where nothing is converted, Pillow would copy
+        picture = picture.convert(mode)
     return picture if turn is None else picture.transpose(turn)
 
 

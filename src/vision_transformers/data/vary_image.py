@@ -1,7 +1,7 @@
 """Varies one training image at a time, with Pillow and torchvision: what loader workers do."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.cropping import RandomResizedCrop
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
-from vision_transformers.data.vary_batch import CROP_ASPECT, ERASED_ASPECT, ERASED_GREY
+from vision_transformers.data.vary_batch import ERASED_ASPECT, ERASED_GREY
 from vision_transformers.randomness import derive_seed
 
 
@@ -49,16 +50,36 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
     """The steps that are on; what shifts and RandAugment bring in from outside the image is black."""
     steps: list[Callable[[Any], Any]] = []
     if augmentation.resized_crop is None:
-        steps.append(partial(resize, preprocessing=preprocessing))
+        steps.append(lambda image: to_pixels(resize(image, preprocessing)))
     else:
-        interpolation = v2.InterpolationMode(preprocessing.interpolation)
-        steps.append(
-            v2.RandomResizedCrop(preprocessing.size, augmentation.resized_crop, CROP_ASPECT, interpolation)
-        )
+        steps.append(RandomResizedCrop(preprocessing, augmentation.resized_crop))
     if augmentation.shift > 0:
         steps.append(v2.RandomCrop(preprocessing.size, padding=augmentation.shift))
     if augmentation.flip:
-        steps.append(v2.RandomHorizontalFlip())
+        steps.append(_mirrored_half_of_the_time)
+    if augmentation.needs_single_images:
+        steps.extend([v2.ToPILImage(), *_of_pictures(augmentation), to_pixels])
+    if augmentation.erasing > 0:
+        steps.append(
+            v2.RandomErasing(
+                augmentation.erasing, augmentation.erasing_area, ERASED_ASPECT, value=ERASED_GREY
+            )
+        )
+    return v2.Compose(steps)
+
+
+def _mirrored_half_of_the_time(
+    pixels: UInt8[Tensor, "channels height width"],
+) -> UInt8[Tensor, "channels height width"]:
+    """torchvision's RandomHorizontalFlip, on this thread alone: see `normalise` for why."""
+    if torch.rand(1) >= 0.5:
+        return pixels
+    return torch.from_numpy(pixels.numpy()[..., ::-1].copy(order="K"))
+
+
+def _of_pictures(augmentation: Augmentation) -> list[Callable[[Any], Any]]:
+    """The steps that Pillow is best at."""
+    steps: list[Callable[[Any], Any]] = []
     if augmentation.rand_augment > 0:
         steps.append(
             v2.RandAugment(
@@ -69,11 +90,4 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
         )
     if augmentation.color_jitter > 0:
         steps.append(v2.ColorJitter(*[augmentation.color_jitter] * 3))
-    steps.append(to_pixels)
-    if augmentation.erasing > 0:
-        steps.append(
-            v2.RandomErasing(
-                augmentation.erasing, augmentation.erasing_area, ERASED_ASPECT, value=ERASED_GREY
-            )
-        )
-    return v2.Compose(steps)
+    return steps
