@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.images import Images, ImagesInMemory
+from vision_transformers.data.normalising import normalise
 from vision_transformers.data.order import Order
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.reading import PixelsAndIndices, Variation, read_batches
@@ -34,51 +34,6 @@ def on_device(images: Images, device: torch.device) -> Images:
     if isinstance(images, ImagesInMemory):
         return replace(images, pixels=images.pixels.to(device), labels=images.labels.to(device))
     return images
-
-
-def normalise(
-    pixels: UInt8[Tensor, "batch channels height width"], preprocessing: Preprocessing
-) -> Float[Tensor, "batch channels height width"]:
-    """Turns pixels of 0 to 255 into the model's input, `(pixels / 255 - mean) / std`."""
-    if pixels.device.type == "cpu":
-        return _normalise_on_cpu(pixels, preprocessing)
-    mean = torch.tensor(preprocessing.mean, device=pixels.device)[:, None, None]
-    std = torch.tensor(preprocessing.std, device=pixels.device)[:, None, None]
-    floats = torch.empty_like(pixels, dtype=torch.float32, memory_format=torch.contiguous_format)
-    return floats.copy_(pixels).div_(255).sub_(mean).div_(std)
-
-
-_IN_CACHE = 2**18
-"""Numbers of four bytes that a core's own cache holds, and that all steps pass over before the next ones come."""
-
-
-def _normalise_on_cpu(
-    pixels: UInt8[Tensor, "batch channels height width"], preprocessing: Preprocessing
-) -> Float[Tensor, "batch channels height width"]:
-    """The same numbers with NumPy, on this thread alone.
-
-    PyTorch would call on all its threads, each time for some microseconds, and wait for the last one: on cores
-    that decode pictures at the same time, that takes several times as long as the arithmetic.
-    """
-    mean = np.array(preprocessing.mean, dtype=np.float32)[:, None, None]
-    std = np.array(preprocessing.std, dtype=np.float32)[:, None, None]
-    normalised = np.empty(pixels.shape, dtype=np.float32)
-    step = max(1, _IN_CACHE * len(pixels) // max(1, pixels.numel()))
-    for start in range(0, len(pixels), step):
-        part = normalised[start : start + step]
-        np.divide(pixels[start : start + step].numpy(), np.float32(255), out=part, dtype=np.float32)
-        np.subtract(part, mean, out=part)
-        np.divide(part, std, out=part)
-    return torch.from_numpy(normalised)
-
-
-def denormalise(
-    images: Float[Tensor, "batch channels height width"], preprocessing: Preprocessing
-) -> UInt8[Tensor, "batch channels height width"]:
-    """Turns the model's input back into pixels, for people to look at."""
-    mean = torch.tensor(preprocessing.mean, device=images.device)[:, None, None]
-    std = torch.tensor(preprocessing.std, device=images.device)[:, None, None]
-    return ((images * std + mean) * 255).round().clamp(0, 255).byte()
 
 
 def training_batches(

@@ -3,16 +3,17 @@
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Int, UInt8
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.transforms.v2.functional import to_pil_image
 
 from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.cropping import Picture, part_of
 from vision_transformers.data.decoding import decode
 from vision_transformers.data.images import ImageFiles, Images
 from vision_transformers.data.preprocessing import Preprocessing
@@ -101,19 +102,17 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
         return pixels, indices
 
     def _read(self, epoch: int, index: int) -> UInt8[Tensor, "channels height width"]:
-        image = self._open(index)
+        picture = self._picture(index)
         if self.variation is None or not self.variation.singly:
-            return to_pixels(resize(image, self.preprocessing))
+            return to_pixels(resize(picture(None), self.preprocessing))
         augmentation, seed = self.variation.augmentation, self.variation.seed
-        return vary_image(image, self.preprocessing, augmentation, seed, epoch, index)
+        return vary_image(picture, self.preprocessing, augmentation, seed, epoch, index)
 
-    def _open(self, index: int) -> Image.Image:
+    def _picture(self, index: int) -> Picture:
         if isinstance(self.images, ImageFiles):
-            return decode(
-                self.images.paths[index], self.preprocessing.channels, self.preprocessing.background
-            )
-        image: Image.Image = to_pil_image(self.images.pixels[index])
-        return image
+            path, how = self.images.paths[index], self.preprocessing
+            return partial(decode, path, how.channels, how.background)
+        return partial(part_of, to_pil_image(self.images.pixels[index]))
 
 
 def _stacked(

@@ -1,7 +1,7 @@
 """Shifts and mirrors a batch in the memory of the CPU, on this thread alone.
 
-PyTorch calls on all its threads for an operation on more than some ten thousand numbers, and waits for the last
-one. For operations of microseconds, on cores that decode pictures or run something else at the same time, the
+PyTorch calls on all its threads for an operation on more than some ten thousand numbers, and waits for the
+last one. For operations of microseconds, on cores that decode pictures or do other work at the same time, the
 waiting takes many times as long as the work; copies of parts with NumPy need no other thread.
 """
 
