@@ -17,8 +17,8 @@ from vision_transformers.data.vary_batch import CROP_ASPECT
 
 _FILTERS_OF_TORCH = ("bilinear", "bicubic")
 """PyTorch resizes bytes with these, antialiased as Pillow does, in a fraction of Pillow's time. Its weights
-have 16 bits where Pillow's have 22: of pixels of photographs, a few of a hundred are one level of 255 off, and
-with `bicubic`, where it overshoots at edges, very few are off by some more."""
+have 16 bits where Pillow's have 22: a few in a hundred of a photograph's pixels are one level of 255 off, and
+with `bicubic`, which overshoots at edges, very few are off by more."""
 
 Picture = Callable[[Part | None], Image.Image]
 """Gives a part of a picture, or all of it, of mode `L` or `RGB`."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 from torchvision.transforms.v2.functional import to_pil_image
 
 from vision_transformers.data.augmentation import Augmentation
@@ -118,11 +119,13 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
 def _stacked(
     images: list[UInt8[Tensor, "channels height width"]],
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """One tensor, in the order of memory that Pillow's pictures have: a pixel's channels side by side.
-
-    In a worker, `default_collate` writes into memory that the main process shares.
-    """
-    stacked: Tensor = default_collate([image.permute(1, 2, 0) for image in images])
+    """One tensor, in the order of memory that Pillow's pictures have: a pixel's channels side by side."""
+    pictures = [image.permute(1, 2, 0) for image in images]
+    stacked: Tensor
+    if get_worker_info() is None:  # on this thread alone: `vary_on_cpu` says why
+        stacked = torch.from_numpy(np.stack([picture.numpy() for picture in pictures]))
+    else:  # into memory that the main process shares
+        stacked = default_collate(pictures)
     return stacked.permute(0, 3, 1, 2)
 
 
