@@ -23,7 +23,7 @@ from vision_transformers.runtime.device import describe_device
 
 CPU = torch.device("cpu")
 HEADS = 8
-SHAPES = [(tokens, width) for tokens in (17, 50, 65, 145, 197, 257) for width in (16, 64)]
+SHAPES = [(tokens, width) for tokens in (17, 50, 65, 197, 257, 577, 1025) for width in (16, 64)]
 Way = Callable[[Tensor], Tensor]
 """From (images, tokens, 3, heads, width) to (images, tokens, heads, width)."""
 

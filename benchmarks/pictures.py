@@ -4,8 +4,9 @@
 
 Two kinds of files: photographs (crops of the two that scikit-learn ships, 500 x 375) resized and cropped at
 random to 224 x 224, and files of 32 x 32 pixels (`--folder`, such as CIFAR-10 as JPEG) shifted and mirrored.
-What is read without variations is compared first: the same pictures come out. Writes
-benchmarks/results/pictures.json.
+What is read without variations is compared, too: the same pictures come out. ImageFolder is measured twice,
+with variations of Pillow's pictures and of tensors, and compared with is whichever is faster. Starting and
+ending the workers counts, for everybody. Writes benchmarks/results/pictures.json.
 """
 
 import argparse
@@ -13,15 +14,15 @@ import cProfile
 import json
 import pstats
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from benchmarks.speed import title
-from benchmarks.turns import Spread, ratio
+from benchmarks.turns import Spread, ratio, take_turns
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
@@ -30,15 +31,19 @@ from torchvision.transforms import v2
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.batches import evaluation_batches, training_batches
 from vision_transformers.data.folder import read_folder
+from vision_transformers.data.images import Images
 from vision_transformers.data.order import Order
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
+from vision_transformers.runtime.allocation import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 BATCH = 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PHOTOGRAPHS = 640
+PHOTOGRAPHS = 1280
+MOST = 6400
+"""Images that one turn reads at most."""
 
 
 def main() -> None:
@@ -48,6 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
     options = parser.parse_args()
+    keep_freed_memory()  # everybody's, as `vit train` does
     record: dict[str, Any] = {"title": title(CPU), "rows": []}
     print(record["title"])
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +83,8 @@ def main() -> None:
                 record["rows"].append({"kind": name, "workers": workers, **row})
                 print(
                     f"{name}, {workers} workers: ours {row['ours']:,.0f}, ImageFolder with DataLoader "
-                    f"{row['theirs']:,.0f} images a second, ratio {row['ratio']}; "
+                    f"{row['theirs']:,.0f} images a second (variations of {row['their_way']}), "
+                    f"ratio {row['ratio']}; "
                     f"largest difference of pixels without variations {row['difference']:.4f}",
                     flush=True,
                 )
@@ -104,41 +111,52 @@ def measure(
     """Images a second of both, their ratio by pairs, and where our time goes."""
     preprocessing = Preprocessing(size=(size, size), channels=3, mean=MEAN, std=STD)
     images = read_folder(DataSource(name="folder", path=str(folder), test_fraction=0.0)).train
-    batches = min(len(images), 3200) // BATCH
+    batches = min(len(images), MOST) // BATCH
     order = Order(0, len(images), BATCH)
-    tensors = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
     root = folder / "train" if (folder / "train").is_dir() else folder
-    theirs_varied = ImageFolder(root, v2.Compose([*variations, *tensors]))
-    theirs_plain = ImageFolder(root, v2.Compose([v2.Resize((size, size)), *tensors]))
-    our_batch = next(iter(evaluation_batches(images, preprocessing, BATCH, CPU, 0))).images
-    their_batch = next(iter(DataLoader(theirs_plain, BATCH)))[0]
-    difference = float((our_batch - their_batch).abs().max())
 
-    def ours() -> int:
-        found = training_batches(images, preprocessing, augmentation, order, 0, batches, CPU, workers)
-        return sum(len(batch.labels) for batch in found)
+    def ours() -> None:
+        for _ in training_batches(images, preprocessing, augmentation, order, 0, batches, CPU, workers):
+            pass
 
-    def theirs() -> int:
-        loader = DataLoader(theirs_varied, BATCH, shuffle=True, num_workers=workers)
-        return sum(len(labels) for _, (_, labels) in zip(range(batches), loader, strict=False))
+    def theirs(transform: v2.Compose) -> None:
+        loader = DataLoader(ImageFolder(root, transform), BATCH, shuffle=True, num_workers=workers)
+        for _ in zip(range(batches), loader, strict=False):
+            pass
 
-    seconds: dict[Callable[[], int], list[float]] = {ours: [], theirs: []}
-    for turn in range(-1, rounds):
-        for each in (ours, theirs) if turn % 2 else (theirs, ours):
-            began = time.perf_counter()
-            count = each()
-            if turn >= 0:
-                seconds[each].append((time.perf_counter() - began) / count)
+    floats = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    ways = {
+        "Pillow's pictures": v2.Compose([*variations, v2.ToImage(), *floats]),
+        "tensors": v2.Compose([v2.ToImage(), *variations, *floats]),
+    }
+    seconds = take_turns(
+        {"ours": ours, **{way: partial(theirs, transform) for way, transform in ways.items()}},
+        CPU,
+        rounds,
+        warm_up=1,
+    )
+    medians = {name: Spread.of(values).median for name, values in seconds.items()}
+    best = min(ways, key=medians.__getitem__)
+    plain = ImageFolder(root, v2.Compose([v2.Resize((size, size)), v2.ToImage(), *floats]))
     return {
-        "ours": 1 / Spread.of(seconds[ours]).median,
-        "theirs": 1 / Spread.of(seconds[theirs]).median,
-        "ratio": str(ratio(seconds[theirs], seconds[ours])),
-        "difference": difference,
+        "ours": batches * BATCH / medians["ours"],
+        "theirs": batches * BATCH / medians[best],
+        "their_way": best,
+        "ratio": str(ratio(seconds[best], seconds["ours"])),
+        "ratios": {way: str(ratio(seconds[way], seconds["ours"])) for way in ways},
+        "difference": difference(images, preprocessing, plain),
         "where": profile(ours) if workers == 0 else {},
     }
 
 
-def profile(read: Callable[[], int]) -> dict[str, float]:
+def difference(images: Images, preprocessing: Preprocessing, plain: ImageFolder) -> float:
+    """The largest between one batch of both without variations, in normalised pixels."""
+    ours = next(iter(evaluation_batches(images, preprocessing, BATCH, CPU, 0))).images
+    theirs = next(iter(DataLoader(plain, BATCH)))[0]
+    return float((ours - theirs).abs().max())
+
+
+def profile(read: Callable[[], None]) -> dict[str, float]:
     """Share of our time in each function, by the profiler; those above 3 %."""
     profiler = cProfile.Profile()
     profiler.runcall(read)

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from vision_transformers.data.batches import normalise
+from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import Picture, ReadPicture, read_pictures
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import DataFailure, Failure, UsageFailure

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from vision_transformers.data.augmentation import Augmentation
-from vision_transformers.data.batches import evaluation_batches, normalise, on_device, training_batches
+from vision_transformers.data.batches import evaluation_batches, on_device, training_batches
 from vision_transformers.data.images import ImageFiles, ImagesInMemory
+from vision_transformers.data.normalising import normalise
 from vision_transformers.data.order import Order
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import DataFailure
@@ -170,6 +171,16 @@ def test_normalising_gives_pixels_of_zero_to_one_less_the_mean_over_the_deviatio
     expected = memory.pixels.double() / 255
     expected = (expected - torch.tensor(SIZE.mean).view(3, 1, 1)) / torch.tensor(SIZE.std).view(3, 1, 1)
     torch.testing.assert_close(normalise(memory.pixels, SIZE), expected.float())
+
+
+def test_normalising_gives_the_same_bits_in_batches_of_any_size_and_order_in_memory():
+    """Else a picture's probabilities would depend on what else is asked for."""
+    pixels = torch.from_numpy(numpy.random.default_rng(0).integers(0, 256, (90, 3, 40, 50), numpy.uint8))
+    whole = normalise(pixels, SIZE)
+    assert whole.is_contiguous()
+    assert torch.equal(normalise(pixels.contiguous(memory_format=torch.channels_last), SIZE), whole)
+    for size in (1, 43, 44, 89):
+        assert torch.equal(torch.cat([normalise(part, SIZE) for part in pixels.split(size)]), whole)
 
 
 def test_one_mean_normalises_all_channels(memory):

@@ -6,6 +6,7 @@ from vision_transformers.data.vary_batch import (
     CROP_ASPECT,
     ERASED_GREY,
     erase,
+    mirror,
     resized_crop,
     shift,
     vary_batch,
@@ -170,3 +171,18 @@ def test_a_gpu_varies_alike_each_time():
     pixels, indices = images(100).cuda(), torch.arange(100).cuda()
     first, second = (vary_batch(pixels, indices, EVERYTHING, seed=0, epoch=0) for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_a_batch_is_varied_alike_however_its_pixels_lie_in_memory():
+    """Pictures from files have a pixel's channels side by side, images in memory have them apart."""
+    pixels, indices = images(64), torch.arange(64)
+    aside = pixels.contiguous(memory_format=torch.channels_last)
+    varied = vary_batch(pixels, indices, EVERYTHING, seed=0, epoch=0)
+    assert torch.equal(vary_batch(aside, indices, EVERYTHING, seed=0, epoch=0), varied)
+
+
+def test_mirroring_exchanges_left_and_right_in_the_chosen_images_alone():
+    pixels, chosen = images(10), torch.arange(10) % 3 == 0
+    mirrored = mirror(pixels, chosen)
+    assert torch.equal(mirrored[chosen], pixels[chosen].flip(-1))
+    assert torch.equal(mirrored[~chosen], pixels[~chosen])

@@ -1,4 +1,5 @@
 import random
+from functools import partial
 
 import numpy
 import pytest
@@ -6,6 +7,7 @@ import torch
 from PIL import Image
 
 from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.cropping import part_of
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
 from vision_transformers.data.vary_batch import ERASED_GREY
@@ -25,7 +27,7 @@ def picture(mode="RGB", width=40, height=30):
 
 
 def vary(augmentation, image=None, seed=0, epoch=0, index=0, preprocessing=SIZE):
-    return vary_image(image or picture(), preprocessing, augmentation, seed, epoch, index)
+    return vary_image(partial(part_of, image or picture()), preprocessing, augmentation, seed, epoch, index)
 
 
 def test_the_same_position_gives_the_same_pixels_whatever_ran_before():

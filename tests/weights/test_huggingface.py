@@ -139,7 +139,7 @@ def test_its_processor_sees_nearly_the_same_pixels(
     """Also where the margin beside the crop is odd, of which transformers takes the smaller half first."""
     from dataclasses import replace
 
-    from vision_transformers.data.batches import normalise
+    from vision_transformers.data.normalising import normalise
     from vision_transformers.data.resizing import resize, to_pixels
 
     model = portable()

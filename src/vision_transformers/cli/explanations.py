@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from vision_transformers.classifier import Classifier
-from vision_transformers.data.batches import normalise
+from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import Picture, read_pictures
 from vision_transformers.data.resizing import resize, seen_part, to_pixels
 from vision_transformers.explain.attention_maps import attention_maps

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.images import Images, ImagesInMemory
+from vision_transformers.data.normalising import normalise
 from vision_transformers.data.order import Order
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.reading import PixelsAndIndices, Variation, read_batches
@@ -35,25 +36,6 @@ def on_device(images: Images, device: torch.device) -> Images:
     return images
 
 
-def normalise(
-    pixels: UInt8[Tensor, "batch channels height width"], preprocessing: Preprocessing
-) -> Float[Tensor, "batch channels height width"]:
-    """Turns pixels of 0 to 255 into the model's input, `(pixels / 255 - mean) / std`."""
-    mean = torch.tensor(preprocessing.mean, device=pixels.device)[:, None, None]
-    std = torch.tensor(preprocessing.std, device=pixels.device)[:, None, None]
-    # In place: on CPUs, memory for each step on the way takes longer than the arithmetic.
-    return pixels.float().div_(255).sub_(mean).div_(std)
-
-
-def denormalise(
-    images: Float[Tensor, "batch channels height width"], preprocessing: Preprocessing
-) -> UInt8[Tensor, "batch channels height width"]:
-    """Turns the model's input back into pixels, for people to look at."""
-    mean = torch.tensor(preprocessing.mean, device=images.device)[:, None, None]
-    std = torch.tensor(preprocessing.std, device=images.device)[:, None, None]
-    return ((images * std + mean) * 255).round().clamp(0, 255).byte()
-
-
 def training_batches(
     images: Images,
     preprocessing: Preprocessing,
@@ -72,21 +54,14 @@ def training_batches(
         DataFailure: an image cannot be decoded.
     """
     numbers = range(first, last)
-    # A crop of a file is cut out of the whole picture, not of what is left at the model's size.
-    crops_files = augmentation.resized_crop is not None and not isinstance(images, ImagesInMemory)
-    varies_batches = not (augmentation.needs_single_images or crops_files)
-    if isinstance(images, ImagesInMemory) and varies_batches:
-        batches = _gather(images, order, numbers, device)
+    if isinstance(images, ImagesInMemory) and not augmentation.needs_single_images:
+        batches = _gather_varied(images, augmentation, order, numbers, device)
     else:
-        variation = None if varies_batches else Variation(augmentation, order.seed)
-        batches = _read(images, preprocessing, variation, order, numbers, device, workers)
+        batches = _read_varied(images, preprocessing, augmentation, order, numbers, device, workers)
     labels = images.labels.to(device)
-    for number, (pixels, indices) in zip(numbers, batches, strict=True):
-        varied = pixels
-        if varies_batches:
-            varied = vary_batch(pixels, indices, augmentation, order.seed, order.epoch(number))
+    for pixels, indices in batches:
         valid = torch.ones_like(indices, dtype=torch.bool)
-        yield Batch(normalise(varied, preprocessing), labels[indices], indices, valid)
+        yield Batch(normalise(pixels, preprocessing), labels[indices], indices, valid)
 
 
 def evaluation_batches(
@@ -104,7 +79,7 @@ def evaluation_batches(
         pixels = images.pixels.to(device)
         batches = ((pixels[part.start : part.stop], torch.tensor(part, device=device)) for part in parts)
     else:
-        positions = ([(0, index) for index in part] for part in parts)
+        positions = ((0, list(part)) for part in parts)
         batches = read_batches(images, positions, preprocessing, None, device, workers)
     labels = images.labels.to(device)
     rows = torch.arange(batch_size, device=device)
@@ -115,19 +90,19 @@ def evaluation_batches(
         yield Batch(normalise(part_of_pixels[filled], preprocessing), labels[indices], indices, rows < count)
 
 
-def _gather(
-    images: ImagesInMemory, order: Order, numbers: range, device: torch.device
+def _gather_varied(
+    images: ImagesInMemory, augmentation: Augmentation, order: Order, numbers: range, device: torch.device
 ) -> Iterator[PixelsAndIndices]:
     pixels = images.pixels.to(device)
     for number in numbers:
         indices = order.indices(number).to(device)
-        yield pixels[indices], indices
+        yield vary_batch(pixels[indices], indices, augmentation, order.seed, order.epoch(number)), indices
 
 
-def _read(
+def _read_varied(
     images: Images,
     preprocessing: Preprocessing,
-    variation: Variation | None,
+    augmentation: Augmentation,
     order: Order,
     numbers: range,
     device: torch.device,
@@ -137,7 +112,7 @@ def _read(
         images = on_device(images, torch.device("cpu"))
         # They were cropped to the model's size when they were loaded; "center" would crop them again.
         preprocessing = replace(preprocessing, crop="squash")
-    positions = (
-        [(order.epoch(number), index) for index in order.indices(number).tolist()] for number in numbers
+    positions = ((order.epoch(number), order.indices(number).tolist()) for number in numbers)
+    return read_batches(
+        images, positions, preprocessing, Variation(augmentation, order.seed), device, workers
     )
-    return read_batches(images, positions, preprocessing, variation, device, workers)

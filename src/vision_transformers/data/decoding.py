@@ -4,7 +4,7 @@ import functools
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -12,6 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from vision_transformers.data.jpeg_rows import upper_rows
 from vision_transformers.errors import DataFailure
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -37,19 +38,30 @@ class Stream(Protocol):
     def read(self) -> bytes: ...
 
 
-def decode(source: Path | Stream, channels: Literal[1, 3], background: int) -> Image.Image:
+Part = Callable[[tuple[int, int]], tuple[int, int, int, int]]
+"""Chooses a rectangle of a picture by its width and height: left, top, right and bottom, in pixels."""
+
+
+def decode(
+    source: Path | Stream, channels: Literal[1, 3], background: int, part: Part | None = None
+) -> Image.Image:
     """Decodes a picture: upright, 8 bits a channel, opaque; of an animation, the first frame.
 
     Args:
         source: a file's path, or what its bytes are read from.
         channels: 1 for grey (mode `L`), 3 for red, green and blue (mode `RGB`).
         background: grey level, 0 to 255, behind transparent pixels.
+        part: which rectangle of the upright picture to give; None for all of it. The pixels are the same,
+            and sooner there where it ends far above the bottom.
 
     Raises:
         DataFailure: it is missing, empty, damaged, too large or no picture; the message says which.
     """
     with _opened(source) as image:
-        picture = as_seen(image, channels, background)
+        if part is None:
+            picture = as_seen(image, channels, background)
+        else:
+            picture = _part_as_seen(image, channels, background, part)
         # An MPO's further frames are the other eye or a depth map: nobody misses them.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             _warn_of_frames()
@@ -70,8 +82,19 @@ def as_seen(image: Image.Image, channels: Literal[1, 3], background: int) -> Ima
     _check_mode(image)
     image.load()
     turn = _turn(image)
-    picture = _opaque(_eight_bits(image), background).convert("L" if channels == 1 else "RGB")
+    picture, mode = _opaque(_eight_bits(image), background), "L" if channels == 1 else "RGB"
+    if picture.mode != mode:  # where nothing is converted, Pillow would copy
+        picture = picture.convert(mode)
     return picture if turn is None else picture.transpose(turn)
+
+
+def _part_as_seen(image: Image.Image, channels: Literal[1, 3], background: int, part: Part) -> Image.Image:
+    # Only a JPEG's header is sure to hold its orientation; with a turn, "above" is another side.
+    if image.format == "JPEG" and _turn(image) is None:
+        box = part(image.size)
+        return as_seen(upper_rows(image, box[3]), channels, background).crop(box)
+    whole = as_seen(image, channels, background)
+    return whole.crop(part(whole.size))
 
 
 def check_header(path: Path) -> None:

@@ -1,25 +1,30 @@
-"""Reads images one at a time, with Pillow, in loader workers."""
+"""Reads images a batch at a time, with Pillow, in loader workers."""
 
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int, UInt8
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 from torchvision.transforms.v2.functional import to_pil_image
 
 from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.cropping import Picture, part_of
 from vision_transformers.data.decoding import decode
 from vision_transformers.data.images import ImageFiles, Images
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.data.vary_batch import vary_batch
 from vision_transformers.data.vary_image import vary_image
 from vision_transformers.errors import DataFailure
 
-Item = tuple[UInt8[Tensor, "channels height width"], int]
+Positions = tuple[int, list[int]]
+"""Which images make a batch: the epoch, and their places in the data set."""
 PixelsAndIndices = tuple[UInt8[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
 
 
@@ -30,10 +35,16 @@ class Variation:
     augmentation: Augmentation
     seed: int
 
+    @property
+    def singly(self) -> bool:
+        """Whether each image is varied by itself: a crop is cut out of the whole picture, not of what is left
+        of it at the model's size."""
+        return self.augmentation.needs_single_images or self.augmentation.resized_crop is not None
+
 
 def read_batches(
     images: Images,
-    positions: Iterable[list[tuple[int, int]]],
+    positions: Iterable[Positions],
     preprocessing: Preprocessing,
     variation: Variation | None,
     device: torch.device,
@@ -43,7 +54,7 @@ def read_batches(
 
     Args:
         images: what to read; those in memory must be on the CPU.
-        positions: for each batch, the epoch and the index of each of its images.
+        positions: the images of each batch.
         preprocessing: channels, size and how to resize.
         variation: how to vary the images; None to read them as they are.
         device: where the batches go.
@@ -56,10 +67,11 @@ def read_batches(
         DataFailure: an image cannot be decoded.
     """
     loader = DataLoader(
-        _SingleImages(images, preprocessing, variation),
-        batch_sampler=positions,
+        _Batches(images, preprocessing, variation),
+        batch_size=None,  # what is asked for by its position is a batch already
+        sampler=positions,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=_as_it_is,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_main_process,
         generator=torch.Generator(),  # without one, the loader draws from the global generator
@@ -72,41 +84,53 @@ def read_batches(
 
 
 @dataclass(frozen=True)
-class _SingleImages(Dataset[Item | DataFailure]):
-    """Images by epoch and index. A failure is a value: the loader buries what is raised in workers."""
+class _Batches(Dataset[PixelsAndIndices | DataFailure]):
+    """Batches by their positions. A failure is a value: the loader buries what is raised in workers."""
 
     images: Images
     preprocessing: Preprocessing
     variation: Variation | None
 
-    def __getitem__(self, position: tuple[int, int]) -> Item | DataFailure:
-        epoch, index = position
+    def __getitem__(self, positions: Positions) -> PixelsAndIndices | DataFailure:
+        epoch, places = positions
         try:
-            image = self._open(index)
+            pixels = _stacked([self._read(epoch, index) for index in places])
         except DataFailure as failure:
             return failure
-        if self.variation is None:
-            return to_pixels(resize(image, self.preprocessing)), index
+        indices = torch.tensor(places)
+        if self.variation is not None and not self.variation.singly:
+            pixels = vary_batch(pixels, indices, self.variation.augmentation, self.variation.seed, epoch)
+        return pixels, indices
+
+    def _read(self, epoch: int, index: int) -> UInt8[Tensor, "channels height width"]:
+        picture = self._picture(index)
+        if self.variation is None or not self.variation.singly:
+            return to_pixels(resize(picture(None), self.preprocessing))
         augmentation, seed = self.variation.augmentation, self.variation.seed
-        return vary_image(image, self.preprocessing, augmentation, seed, epoch, index), index
+        return vary_image(picture, self.preprocessing, augmentation, seed, epoch, index)
 
-    def _open(self, index: int) -> Image.Image:
+    def _picture(self, index: int) -> Picture:
         if isinstance(self.images, ImageFiles):
-            return decode(
-                self.images.paths[index], self.preprocessing.channels, self.preprocessing.background
-            )
-        image: Image.Image = to_pil_image(self.images.pixels[index])
-        return image
+            path, how = self.images.paths[index], self.preprocessing
+            return partial(decode, path, how.channels, how.background)
+        return partial(part_of, to_pil_image(self.images.pixels[index]))
 
 
-def _collate(items: list[Item | DataFailure]) -> PixelsAndIndices | DataFailure:
-    read = []
-    for item in items:
-        if isinstance(item, DataFailure):
-            return item
-        read.append(item)
-    pixels, indices = zip(*read, strict=True)
-    return torch.stack(pixels), torch.tensor(indices)
+def _stacked(
+    images: list[UInt8[Tensor, "channels height width"]],
+) -> UInt8[Tensor, "batch channels height width"]:
+    """One tensor, in the order of memory that Pillow's pictures have: a pixel's channels side by side."""
+    pictures = [image.permute(1, 2, 0) for image in images]
+    stacked: Tensor
+    if get_worker_info() is None:  # on this thread alone: `vary_on_cpu` says why
+        stacked = torch.from_numpy(np.stack([picture.numpy() for picture in pictures]))
+    else:  # into memory that the main process shares
+        stacked = default_collate(pictures)
+    return stacked.permute(0, 3, 1, 2)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def leave_signals_to_main_process(worker: int) -> None:  # noqa: ARG001 - the loader passes it

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
+import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from vision_transformers.data.preprocessing import Preprocessing
 
@@ -34,8 +35,8 @@ def seen_part(image: Image.Image, preprocessing: Preprocessing) -> tuple[float, 
 
 def to_pixels(image: Image.Image) -> UInt8[Tensor, "channels height width"]:
     """The pixels of a picture of mode `L` or `RGB`, 0 to 255."""
-    pixels: Tensor = functional.pil_to_tensor(image)
-    return pixels
+    pixels = torch.from_numpy(np.array(image))
+    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
 
 def _corner(covering: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from vision_transformers.data import vary_on_cpu
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.randomness import derive_seed, uniform
 
@@ -41,7 +42,7 @@ def vary_batch(
     if augmentation.shift > 0:
         pixels = shift(pixels, augmentation.shift, offsets)
     if augmentation.flip:
-        pixels = torch.where(mirrored[:, :, None, None] < 0.5, pixels.flip(-1), pixels)
+        pixels = mirror(pixels, mirrored[:, 0] < 0.5)
     if augmentation.erasing > 0:
         chosen = erased[:, 0] < augmentation.erasing
         pixels = erase(pixels, augmentation.erasing_area, erased[:, 1:], chosen)
@@ -58,10 +59,21 @@ def shift(
         most: how far an image moves at most, in pixels each way.
         numbers: in [0, 1); they choose how far up and how far to the left.
     """
+    corners = _whole(numbers, 2 * most + 1)
+    if pixels.device.type == "cpu":
+        return vary_on_cpu.shift(pixels, most, corners)
     height, width = pixels.shape[-2:]
     windows = functional.pad(pixels, [most] * 4).unfold(2, height, 1).unfold(3, width, 1)
-    corners = _whole(numbers, 2 * most + 1)
     return windows[torch.arange(len(pixels), device=pixels.device), :, corners[:, 0], corners[:, 1]]
+
+
+def mirror(
+    pixels: UInt8[Tensor, "batch channels height width"], chosen: Bool[Tensor, " batch"]
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Exchanges left and right in each chosen image."""
+    if pixels.device.type == "cpu":
+        return vary_on_cpu.mirror(pixels, chosen)
+    return torch.where(chosen[:, None, None, None], pixels.flip(-1), pixels)
 
 
 def resized_crop(

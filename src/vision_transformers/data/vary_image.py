@@ -1,24 +1,27 @@
 """Varies one training image at a time, with Pillow and torchvision: what loader workers do."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
 from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.cropping import Picture, RandomResizedCrop
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
-from vision_transformers.data.vary_batch import CROP_ASPECT, ERASED_ASPECT, ERASED_GREY
+from vision_transformers.data.vary_batch import ERASED_ASPECT, ERASED_GREY
 from vision_transformers.randomness import derive_seed
+
+_ON_ONE_THREAD = 32_000
+"""PyTorch spreads operations on more numbers than 32,768 (`at::internal::GRAIN_SIZE`) over threads."""
 
 
 def vary_image(
-    image: Image.Image,
+    picture: Picture,
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     seed: int,
@@ -31,7 +34,7 @@ def vary_image(
     seeded for this image and put back after.
 
     Args:
-        image: a decoded picture, grey or RGB, of any size.
+        picture: gives all of a picture, or the part that is cut out of it.
         preprocessing: the model's size; how to resize where `augmentation` does not crop.
         augmentation: which variations; mixup and CutMix are left to `mix`.
         seed: the run's seed.
@@ -40,7 +43,7 @@ def vary_image(
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(seed, "image", epoch, index))
-        pixels: Tensor = _variation(preprocessing, augmentation)(image)
+        pixels: Tensor = _variation(preprocessing, augmentation)(picture)
     return pixels
 
 
@@ -49,16 +52,43 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
     """The steps that are on; what shifts and RandAugment bring in from outside the image is black."""
     steps: list[Callable[[Any], Any]] = []
     if augmentation.resized_crop is None:
-        steps.append(partial(resize, preprocessing=preprocessing))
+        steps.append(lambda picture: to_pixels(resize(picture(None), preprocessing)))
     else:
-        interpolation = v2.InterpolationMode(preprocessing.interpolation)
-        steps.append(
-            v2.RandomResizedCrop(preprocessing.size, augmentation.resized_crop, CROP_ASPECT, interpolation)
-        )
+        steps.append(RandomResizedCrop(preprocessing, augmentation.resized_crop))
     if augmentation.shift > 0:
         steps.append(v2.RandomCrop(preprocessing.size, padding=augmentation.shift))
     if augmentation.flip:
-        steps.append(v2.RandomHorizontalFlip())
+        steps.append(_mirrored_half_of_the_time)
+    if augmentation.needs_single_images:
+        steps.extend([v2.ToPILImage(), *_of_pictures(augmentation), to_pixels])
+    if augmentation.erasing > 0:
+        steps.append(
+            v2.RandomErasing(
+                augmentation.erasing, augmentation.erasing_area, ERASED_ASPECT, value=ERASED_GREY
+            )
+        )
+    return v2.Compose(steps)
+
+
+def _mirrored_half_of_the_time(
+    pixels: UInt8[Tensor, "channels height width"],
+) -> UInt8[Tensor, "channels height width"]:
+    """torchvision's RandomHorizontalFlip, by parts for which PyTorch calls on no other thread.
+
+    `vary_on_cpu` says why. Here NumPy would take several times as long: it copies pixel by pixel.
+    """
+    if torch.rand(1) >= 0.5:
+        return pixels
+    mirrored = torch.empty_like(pixels)
+    rows = max(1, _ON_ONE_THREAD // pixels[:, 0].numel())
+    for part, source in zip(mirrored.split(rows, dim=1), pixels.split(rows, dim=1), strict=True):
+        part.copy_(source.flip(-1))
+    return mirrored
+
+
+def _of_pictures(augmentation: Augmentation) -> list[Callable[[Any], Any]]:
+    """The steps that Pillow is best at."""
+    steps: list[Callable[[Any], Any]] = []
     if augmentation.rand_augment > 0:
         steps.append(
             v2.RandAugment(
@@ -69,11 +99,4 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
         )
     if augmentation.color_jitter > 0:
         steps.append(v2.ColorJitter(*[augmentation.color_jitter] * 3))
-    steps.append(to_pixels)
-    if augmentation.erasing > 0:
-        steps.append(
-            v2.RandomErasing(
-                augmentation.erasing, augmentation.erasing_area, ERASED_ASPECT, value=ERASED_GREY
-            )
-        )
-    return v2.Compose(steps)
+    return steps

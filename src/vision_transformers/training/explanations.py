@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from vision_transformers.data.batches import Batch, denormalise, evaluation_batches
+from vision_transformers.data.batches import Batch, evaluation_batches
+from vision_transformers.data.normalising import denormalise
 from vision_transformers.explain.methods import DEFAULT, METHODS
 from vision_transformers.explain.tokens import evaluating
 from vision_transformers.model.vit import ViT

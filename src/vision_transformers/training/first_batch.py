@@ -1,7 +1,8 @@
 """The first training images as the model sees them: a wrong augmentation shows here first."""
 
-from vision_transformers.data.batches import denormalise, training_batches
+from vision_transformers.data.batches import training_batches
 from vision_transformers.data.mixing import mix
+from vision_transformers.data.normalising import denormalise
 from vision_transformers.report.sheet import image_sheet, write_png
 from vision_transformers.training.journal import Journal
 from vision_transformers.training.run import Run

@@ -1,0 +1,49 @@
+"""Pixels to what a model sees, and back."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Preprocessing
+
+
+def normalise(
+    pixels: UInt8[Tensor, "batch channels height width"], preprocessing: Preprocessing
+) -> Float[Tensor, "batch channels height width"]:
+    """Turns pixels of 0 to 255 into the model's input, `(pixels / 255 - mean) / std`."""
+    if pixels.device.type == "cpu":
+        return _normalise_on_cpu(pixels, preprocessing)
+    mean = torch.tensor(preprocessing.mean, device=pixels.device)[:, None, None]
+    std = torch.tensor(preprocessing.std, device=pixels.device)[:, None, None]
+    floats = torch.empty_like(pixels, dtype=torch.float32, memory_format=torch.contiguous_format)
+    return floats.copy_(pixels).div_(255).sub_(mean).div_(std)
+
+
+_IN_CACHE = 2**18
+"""Numbers of four bytes that a core's own cache holds: all steps pass over them before the next ones come."""
+
+
+def _normalise_on_cpu(
+    pixels: UInt8[Tensor, "batch channels height width"], preprocessing: Preprocessing
+) -> Float[Tensor, "batch channels height width"]:
+    """The same numbers, with NumPy on this thread alone: `vary_on_cpu` says why."""
+    mean = np.array(preprocessing.mean, dtype=np.float32)[:, None, None]
+    std = np.array(preprocessing.std, dtype=np.float32)[:, None, None]
+    normalised = np.empty(pixels.shape, dtype=np.float32)
+    step = max(1, _IN_CACHE * len(pixels) // max(1, pixels.numel()))
+    for start in range(0, len(pixels), step):
+        part = normalised[start : start + step]
+        np.divide(pixels[start : start + step].numpy(), np.float32(255), out=part, dtype=np.float32)
+        np.subtract(part, mean, out=part)
+        np.divide(part, std, out=part)
+    return torch.from_numpy(normalised)
+
+
+def denormalise(
+    images: Float[Tensor, "batch channels height width"], preprocessing: Preprocessing
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Turns the model's input back into pixels, for people to look at."""
+    mean = torch.tensor(preprocessing.mean, device=images.device)[:, None, None]
+    std = torch.tensor(preprocessing.std, device=images.device)[:, None, None]
+    return ((images * std + mean) * 255).round().clamp(0, 255).byte()
