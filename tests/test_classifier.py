@@ -24,6 +24,7 @@ def numbers(predictions: list[Prediction]) -> list[tuple[tuple[int, float], ...]
     return [tuple((guess.index, guess.probability) for guess in one.top) for one in predictions]
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_prediction_is_the_same_to_the_bit_in_any_place_of_a_batch(classifier: Classifier) -> None:
     pictures = [noise(seed) for seed in range(20)]
     expected = numbers(classifier.predict(pictures, batch_size=8))

@@ -82,7 +82,8 @@ class Classifier:
     """A model, ready to be asked.
 
     Whatever the number of pictures, the model sees batches of one size, the last filled up: a picture's
-    numbers are then the same to the bit wherever it stands.
+    numbers are then the same wherever it stands, on one thread to the bit. With several, PyTorch's attention
+    in float32 may sum in another order, which shows in the seventh digit.
 
     Args:
         model: the network.
