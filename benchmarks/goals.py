@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.opponents import OURS, STARTING_DOCUMENT
-from benchmarks.speed import best_opponent, read_rows
+from benchmarks.settings import Case
+from benchmarks.speed import GPU_CASES, best_opponent, read_rows
 
 RESULTS = Path(__file__).parent / "results"
 ENOUGH_OF_CEILING = 0.8
@@ -42,6 +43,19 @@ def faster(case: str, wanted: float) -> Goal:
         return f"{ratio} of {best.opponent}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
 
     return Goal(case, f"at least {wanted:g} times the best opponent", judge)
+
+
+def swift(case: Case, wanted: int) -> Goal:
+    """So many images a second."""
+
+    def judge() -> tuple[str, bool] | None:
+        rows = _speeds(case.name)
+        if rows is None:
+            return None
+        ours = next(row for row in rows if row.opponent == OURS).images_per_second
+        return f"{ours.median:,.0f} ({ours.lower:,.0f} to {ours.upper:,.0f})", ours.median >= wanted
+
+    return Goal(case.name, f"at least {wanted:,} images a second", judge)
 
 
 def beside_the_start(case: str, wanted: float) -> Goal:
@@ -108,7 +122,10 @@ GOALS = [
     accurate("mnist", 0.995, 900, 3),
     accurate("mnist-best", 0.997, None, 3),
     accurate("cifar10-fast", 0.8, 1800, 3),
+    *(swift(case, wanted) for case, wanted in zip(GPU_CASES, (500_000, 10_000, 3_900, 1_250), strict=False)),
+    *(faster(case.name, 1.3 if case.work == "training" else 1.2) for case in GPU_CASES[1:]),
 ]
+"""Those of images a second, and what follows them, are for one H200."""
 
 
 def main() -> None:
