@@ -46,7 +46,7 @@ def vary_image(
 
 @cache
 def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.Compose:
-    """The steps that are on; what shifts and RandAugment bring in from outside the image is black."""
+    """The steps that are on; what comes in from outside the image is black."""
     steps: list[Callable[[Any], Any]] = []
     if augmentation.resized_crop is None:
         steps.append(partial(resize, preprocessing=preprocessing))
@@ -54,6 +54,12 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
         interpolation = v2.InterpolationMode(preprocessing.interpolation)
         steps.append(
             v2.RandomResizedCrop(preprocessing.size, augmentation.resized_crop, CROP_ASPECT, interpolation)
+        )
+    if augmentation.distorts:
+        scales = (1 - augmentation.scaling, 1 + augmentation.scaling)
+        bilinear = v2.InterpolationMode.BILINEAR
+        steps.append(
+            v2.RandomAffine(augmentation.rotation, None, scales, augmentation.shear, interpolation=bilinear)
         )
     if augmentation.shift > 0:
         steps.append(v2.RandomCrop(preprocessing.size, padding=augmentation.shift))
