@@ -41,8 +41,8 @@ def mnist_fast() -> Recipe:
 
     vit train mnist-fast
 
-    To be measured on 2 cores of an AMD EPYC with avx512_bf16, start-up included. Patches of 7 x 7 where `mnist`
-    has 4 x 4, a layer less, smaller batches and two epochs: chosen on held-out training images.
+    To be measured on 2 cores of an AMD EPYC with avx512_bf16, start-up included. Patches of 7 x 7 where
+    `mnist` has 4 x 4, a layer less, smaller batches and two epochs: chosen on held-out training images.
     """
     recipe = mnist()
     return replace(
