@@ -63,7 +63,9 @@ def cifar10_fast() -> Recipe:
         ),
         data=replace(recipe.data, validation_fraction=0.02),
         augmentation=Augmentation(shift=2, flip=True),
-        optimizer=Optimizer(name="muon", learning_rate=6e-3, betas=(0.9, 0.95), muon_momentum=0.9),
+        optimizer=Optimizer(
+            name="muon", learning_rate=6e-3, betas=(0.9, 0.95), muon_learning_rate=0.013, muon_momentum=0.9
+        ),
         schedule=Schedule(shape="linear", warmup=0.1),
         epochs=30,
         evaluate_epochs=5,
