@@ -51,7 +51,7 @@ bench-all: $(FOR_DEVELOPERS)  ## all of them, settings chosen anew, and recipes 
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.pictures
 	$(BIN)/python -m benchmarks.accuracy mnist-fast --seeds 5
-	$(BIN)/python -m benchmarks.accuracy mnist --seeds 3
+	$(BIN)/python -m benchmarks.accuracy mnist cifar10-fast --seeds 3
 	$(BIN)/python -m benchmarks.goals
 
 clean:

@@ -128,6 +128,10 @@ def test_a_folder_that_cannot_be_trained_on(
         ("digits --optimizer.betas 0.9 1", "1.0 is not at least 0 and less than 1"),
         ("digits --schedule.warmup 1.5", "schedule.warmup is 1.5: expected 0 to 1"),
         ("digits --augmentation.erasing 2", "augmentation.erasing is 2.0: expected 0 to 1"),
+        (
+            "digits --augmentation.shear 90",
+            "augmentation.shear is 90.0: expected at least 0 and less than 90",
+        ),
         ("digits --data.workers -1", "data.workers is -1: expected 0 or more"),
         ("digits --data.validation-fraction 1", "data.validation_fraction is 1.0: expected at least 0"),
         ("digits --data.validation-fraction 0 --keep best", "nothing could choose"),

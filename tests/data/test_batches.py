@@ -16,7 +16,7 @@ from vision_transformers.errors import DataFailure
 CPU = torch.device("cpu")
 COUNT = 13
 SIZE = Preprocessing(size=(8, 10), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
-IN_BATCHES = Augmentation(resized_crop=(0.3, 1.0), shift=2, flip=True, erasing=0.5)
+IN_BATCHES = Augmentation(resized_crop=(0.3, 1.0), rotation=10.0, shift=2, flip=True, erasing=0.5)
 SINGLY = replace(IN_BATCHES, rand_augment=2, color_jitter=0.3)
 ORDER = Order(seed=7, number_of_images=COUNT, batch_size=4)
 

@@ -5,6 +5,7 @@ from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.vary_batch import (
     CROP_ASPECT,
     ERASED_GREY,
+    distort,
     erase,
     mirror,
     resized_crop,
@@ -13,7 +14,9 @@ from vision_transformers.data.vary_batch import (
 )
 from vision_transformers.randomness import derive_seed, uniform
 
-EVERYTHING = Augmentation(resized_crop=(0.3, 1.0), shift=3, flip=True, erasing=0.5)
+EVERYTHING = Augmentation(
+    resized_crop=(0.3, 1.0), rotation=20.0, scaling=0.2, shear=10.0, shift=3, flip=True, erasing=0.5
+)
 
 
 def images(count, channels=3, height=12, width=16):
@@ -164,6 +167,58 @@ def test_a_crop_covers_the_area_and_the_aspect_that_were_asked_for():
 def test_a_crop_of_a_long_image_stays_inside():
     cropped = resized_crop(images(200, height=4, width=40).clamp(min=1), (0.9, 1.0), numbers(200, 4))
     assert cropped.min() >= 1
+
+
+def test_a_distortion_of_no_strength_is_no_change():
+    pixels = images(50)
+    assert torch.equal(distort(pixels, 0.0, 0.0, 0.0, numbers(50, 3)), pixels)
+
+
+def test_a_distortion_stays_in_range_and_keeps_the_shape():
+    """A wrong sign in the interpolation would wrap around 255."""
+    white = torch.full((200, 3, 12, 16), 255, dtype=torch.uint8)
+    distorted = distort(white, 180.0, 0.5, 45.0, numbers(200, 3))
+    assert distorted.shape == white.shape
+    assert (distorted[:, :, 5:7, 7:9] == 255).all()
+    assert (distorted == 0).any()
+
+
+def test_a_quarter_turn_is_the_one_that_numpy_makes():
+    pixels = images(1, height=15, width=15)
+    for number, turns in [(0.0, 1), (1.0, -1)]:
+        turned = distort(pixels, 90.0, 0.0, 0.0, torch.tensor([[number, 0.5, 0.5]]))
+        assert torch.equal(turned, pixels.rot90(turns, (2, 3)))
+
+
+@pytest.mark.parametrize(("number", "side"), [(1.0, 16), (0.0, 4)])
+def test_scaling_changes_the_size_of_what_is_in_the_middle(number, side):
+    square = torch.zeros(1, 1, 24, 24, dtype=torch.uint8)
+    square[:, :, 7:17, 7:17] = 200
+    scaled = distort(square, 0.0, 0.6, 0.0, torch.tensor([[0.5, number, 0.5]]))
+    assert ((scaled[0, 0] > 100).sum(dim=0).max() - side).abs() <= 1
+    assert (scaled.int() - scaled.flip(2, 3).int()).abs().max() <= 1
+
+
+def test_a_shear_moves_each_row_along_itself_in_proportion_to_its_height():
+    line = torch.zeros(1, 1, 21, 21, dtype=torch.uint8)
+    line[..., 10] = 200
+    slanted = distort(line, 0.0, 0.0, 45.0, torch.tensor([[0.5, 0.5, 1.0]]))
+    assert torch.equal(slanted[0, 0], 200 * torch.eye(21, dtype=torch.uint8).flip(0))
+
+
+def test_distortions_lie_on_both_sides_of_none():
+    """Of a dot to the right of the middle: turned up and down, moved out and in."""
+    dot = torch.zeros(400, 1, 33, 33, dtype=torch.uint8)
+    dot[:, :, 15:18, 25:28] = 255
+    mass = distort(dot, 20.0, 0.2, 0.0, numbers(400, 3))[:, 0].float()
+    places = torch.arange(33.0) - 16
+    rows = (mass.sum(2) * places).sum(1) / mass.sum((1, 2))
+    columns = (mass.sum(1) * places).sum(1) / mass.sum((1, 2))
+    assert abs(rows.mean()) < 0.4
+    assert rows.std() > 1
+    radius = (rows**2 + columns**2).sqrt()
+    assert 9.5 < radius.mean() < 10.5
+    assert radius.std() > 0.5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -14,7 +14,15 @@ from vision_transformers.data.vary_batch import ERASED_GREY
 from vision_transformers.data.vary_image import vary_image
 
 EVERYTHING = Augmentation(
-    resized_crop=(0.3, 1.0), shift=2, flip=True, rand_augment=2, color_jitter=0.4, erasing=0.5
+    resized_crop=(0.3, 1.0),
+    rotation=20.0,
+    scaling=0.2,
+    shear=10.0,
+    shift=2,
+    flip=True,
+    rand_augment=2,
+    color_jitter=0.4,
+    erasing=0.5,
 )
 SIZE = Preprocessing(size=(16, 20))
 
@@ -63,6 +71,9 @@ def test_without_variation_an_image_is_only_resized():
     [
         Augmentation(resized_crop=(0.2, 1.0)),
         Augmentation(shift=30),
+        Augmentation(rotation=30.0),
+        Augmentation(scaling=0.5),
+        Augmentation(shear=30.0),
         Augmentation(flip=True),
         Augmentation(rand_augment=2, rand_augment_magnitude=30),
         Augmentation(color_jitter=1.0),

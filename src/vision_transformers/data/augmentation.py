@@ -12,6 +12,12 @@ class Augmentation:
     """Crops this share of the area (least, most), of aspect 3/4 to 4/3, and resizes it to the model's."""
     shift: int = 0
     """Shifts by up to this many pixels each way; what comes in is black."""
+    rotation: float = 0.0
+    """Turns by up to this many degrees each way; what comes in is black."""
+    scaling: float = 0.0
+    """Enlarges or shrinks by up to this share; what comes in is black."""
+    shear: float = 0.0
+    """Slants to the left or right by up to this many degrees; what comes in is black."""
     flip: bool = False
     """Mirrors half of the images, left to right."""
     rand_augment: int = 0
@@ -38,6 +44,11 @@ class Augmentation:
         for name in ("shift", "rand_augment", "color_jitter", "mixup", "cutmix"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected 0 or more")
+        for name, limit in (("rotation", 360), ("scaling", 1), ("shear", 90)):
+            if not 0 <= getattr(self, name) < limit:
+                raise ValueError(
+                    f"augmentation.{name} is {getattr(self, name)}: expected at least 0 and less than {limit}"
+                )
         if not 0 <= self.rand_augment_magnitude <= 30:
             raise ValueError(
                 f"augmentation.rand_augment_magnitude is {self.rand_augment_magnitude}: expected 0 to 30"
@@ -46,6 +57,11 @@ class Augmentation:
             share = getattr(self, name)
             if share is not None and not 0 < share[0] <= share[1] <= 1:
                 raise ValueError(f"augmentation.{name} is {share}: expected 0 < least <= most <= 1")
+
+    @property
+    def distorts(self) -> bool:
+        """Whether images are turned, scaled or slanted."""
+        return self.rotation > 0 or self.scaling > 0 or self.shear > 0
 
     @property
     def needs_single_images(self) -> bool:

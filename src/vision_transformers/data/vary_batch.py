@@ -1,5 +1,7 @@
 """Varies a batch of training images on the device where it is, each image in its own way."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
@@ -24,7 +26,7 @@ def vary_batch(
     seed: int,
     epoch: int,
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Crops, shifts, flips and erases: the variations that need no Pillow.
+    """Crops, distorts, shifts, flips and erases: the variations that need no Pillow.
 
     An image's variation depends on the seed, the epoch and the image alone, not on its batch.
 
@@ -35,10 +37,12 @@ def vary_batch(
         seed: the run's seed.
         epoch: which pass over the data set.
     """
-    numbers = uniform(derive_seed(seed, "batch", epoch), indices, draws=12)
-    crop, offsets, mirrored, erased = numbers.tensor_split([4, 6, 7], dim=1)
+    numbers = uniform(derive_seed(seed, "batch", epoch), indices, draws=15)
+    crop, offsets, mirrored, erased, distortion = numbers.tensor_split([4, 6, 7, 12], dim=1)
     if augmentation.resized_crop is not None:
         pixels = resized_crop(pixels, augmentation.resized_crop, crop)
+    if augmentation.distorts:
+        pixels = distort(pixels, augmentation.rotation, augmentation.scaling, augmentation.shear, distortion)
     if augmentation.shift > 0:
         pixels = shift(pixels, augmentation.shift, offsets)
     if augmentation.flip:
@@ -97,6 +101,36 @@ def resized_crop(
     )
     enlarged = functional.grid_sample(pixels.float(), points, padding_mode="border", align_corners=False)
     return enlarged.round().byte()
+
+
+def distort(
+    pixels: UInt8[Tensor, "batch channels height width"],
+    rotation: float,
+    scaling: float,
+    shear: float,
+    numbers: Float[Tensor, "batch 3"],
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Turns, scales and slants each image around its centre (bilinear interpolation); what comes in is black.
+
+    Elementwise up to the sampling points, for the reason that `_sampling_points` gives.
+
+    Args:
+        pixels: the images.
+        rotation: largest angle, in degrees each way.
+        scaling: largest change of the scale, as a share of it.
+        shear: largest slant along rows, in degrees each way.
+        numbers: in [0, 1); they choose angle, scale and slant.
+    """
+    height, width = pixels.shape[-2:]
+    angle, scale, slant = (2 * numbers - 1)[:, :, None, None].unbind(1)
+    angle = angle * math.radians(rotation)
+    rows = (torch.arange(height, device=pixels.device) - (height - 1) / 2)[:, None] / (1 + scale * scaling)
+    columns = (torch.arange(width, device=pixels.device) - (width - 1) / 2) / (1 + scale * scaling)
+    down = angle.cos() * rows - angle.sin() * columns
+    across = angle.sin() * rows + angle.cos() * columns + (slant * math.radians(shear)).tan() * down
+    points = torch.stack([across * (2 / width), down * (2 / height)], dim=-1)
+    distorted = functional.grid_sample(pixels.float(), points, padding_mode="zeros", align_corners=False)
+    return distorted.round().byte()
 
 
 def erase(

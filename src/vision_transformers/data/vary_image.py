@@ -49,12 +49,18 @@ def vary_image(
 
 @cache
 def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.Compose:
-    """The steps that are on; what shifts and RandAugment bring in from outside the image is black."""
+    """The steps that are on; what comes in from outside the image is black."""
     steps: list[Callable[[Any], Any]] = []
     if augmentation.resized_crop is None:
         steps.append(lambda picture: to_pixels(resize(picture(None), preprocessing)))
     else:
         steps.append(RandomResizedCrop(preprocessing, augmentation.resized_crop))
+    if augmentation.distorts:
+        scales = (1 - augmentation.scaling, 1 + augmentation.scaling)
+        bilinear = v2.InterpolationMode.BILINEAR
+        steps.append(
+            v2.RandomAffine(augmentation.rotation, None, scales, augmentation.shear, interpolation=bilinear)
+        )
     if augmentation.shift > 0:
         steps.append(v2.RandomCrop(preprocessing.size, padding=augmentation.shift))
     if augmentation.flip:
