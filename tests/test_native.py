@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_transformers.native import SWITCH, load_native
+from vision_transformers.native import SWITCH, has_instructions, load_native
 
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
 ADD = "int add(int a, int b) { return a + b; }"
@@ -112,3 +112,9 @@ print(logits.float().flatten().tolist())
         printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
         found.append([float(number) for number in printed.strip("[]\n").split(",")])
     assert max(abs(a - b) for a, b in zip(*found, strict=True)) < 0.03
+
+
+def test_instructions_are_known_by_their_names() -> None:
+    assert not has_instructions("avx512_nothing")
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    assert has_instructions("sse2") == ("sse2" in flags)

@@ -41,13 +41,22 @@ def load_native(source: Path) -> ctypes.CDLL | None:
     return ctypes.CDLL(str(library))
 
 
+def has_instructions(name: str) -> bool:
+    """Whether this machine's processor has them, by their name in /proc/cpuinfo, such as `avx512_bf16`."""
+    return name.encode() in _processor_flags().split()
+
+
+def _processor_flags() -> bytes:
+    """Empty where the system does not say: outside Linux, and on other processors than x86's."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_bytes().splitlines() if file.exists() else []
+    return next((line for line in lines if line.startswith(b"flags")), b"")
+
+
 def _digest(source: Path, compiler: str) -> str:
     """Of source, compiler, flags and processor: a home folder may be shared by several machines."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-    processor = [
-        line for line in Path("/proc/cpuinfo").read_bytes().splitlines() if line.startswith(b"flags")
-    ]
-    parts = [source.read_bytes(), compiler.encode(), version, " ".join(FLAGS).encode(), *processor[:1]]
+    parts = [source.read_bytes(), compiler.encode(), version, " ".join(FLAGS).encode(), _processor_flags()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

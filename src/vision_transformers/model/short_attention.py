@@ -5,14 +5,13 @@
 
 import ctypes
 import functools
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vision_transformers.native import load_native
+from vision_transformers.native import has_instructions, load_native
 
 MOST_TOKENS = 1025
 """Up to as many as were measured: `python -m benchmarks.attention_backends`."""
@@ -32,7 +31,7 @@ def is_available() -> bool:
 
 @functools.cache
 def _is_available() -> bool:
-    return sys.platform == "linux" and torch.cpu._is_avx512_bf16_supported() and _library() is not None
+    return has_instructions("avx512_bf16") and _library() is not None
 
 
 @torch.library.custom_op("vision_transformers::short_attention", mutates_args=(), device_types="cpu")
