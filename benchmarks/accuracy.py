@@ -55,7 +55,7 @@ def run(recipe: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command = [vit, "train", recipe, "--seed", str(seed), "--run-folder", f"{folder}/run"]
         began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
         rows = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return {"seed": seed, "seconds": seconds, **json.loads(rows[-1])}
