@@ -39,13 +39,13 @@ def cifar10() -> Recipe:
 
 
 def cifar10_fast() -> Recipe:
-    """CIFAR-10 in half an hour without a GPU: to be measured.
+    """CIFAR-10 in half an hour without a GPU: not measured to its end.
 
     vit train cifar10-fast
 
-    On the JPEG pixels of `cifar10-jpeg`, the images as they are at test time; to be measured on 2 cores of an
-    AMD EPYC with avx512_bf16. Six layers of width 128 on patches of 4 x 4, an attention pool, and Muon: few
-    images a second make every one of them count.
+    Six epochs came to 71.52 % of held-out training images, JPEG pixels; by its first steps, all thirty take
+    26 minutes on 2 cores of an AMD EPYC with avx512_bf16. Six layers of width 128 on patches of 4 x 4, an
+    attention pool, and Muon: few images a second make every one of them count.
     """
     recipe = cifar10()
     return replace(
