@@ -16,7 +16,7 @@ from pathlib import Path
 from vision_transformers.errors import Failure
 from vision_transformers.files import cache_folder, fill_file
 
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=gnu11")
+FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-std=gnu11", "-fno-strict-aliasing")
 SWITCH = "VISION_TRANSFORMERS_NATIVE"
 
 logger = logging.getLogger(__name__)

@@ -1,5 +1,8 @@
 """Attention in C is Equation 7 to bfloat16's precision, whatever the sizes and however they lie in memory."""
 
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,3 +112,21 @@ def test_dropout_is_left_to_pytorch() -> None:
     layer = MultiHeadAttention(32, 2, dropout=0.5).bfloat16()
     sequence = random(3, 20, 32)
     assert not torch.equal(layer(sequence)[0], layer(sequence)[0])
+
+
+def test_no_byte_beside_its_tensors_is_touched(tmp_path: Path) -> None:
+    """In Python nobody would see it: the memory of other tensors would change."""
+    source = Path(module.__file__).with_suffix(".c")
+    program = Path(__file__).parent.parent / "programs" / "short_attention_bounds.c"
+    compiler = shutil.which("gcc")
+    assert compiler is not None
+    flags = ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize=alignment"]
+    built = tmp_path / "bounds"
+    command = [compiler, *flags, f'-DSOURCE="{source}"', str(program), "-o", str(built), "-lm"]
+    compiled = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "cannot find" in compiled.stderr:
+        pytest.skip("this compiler comes without sanitizers")
+    assert compiled.returncode == 0, compiled.stderr
+    ran = subprocess.run([str(built)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert not ran.stderr
