@@ -102,6 +102,7 @@ def test_every_other_field_is_compared() -> None:
         ("processor", "an abacus"),
         ("precision", "bfloat16"),
         ("compile", True),
+        ("attention", "native"),
         ("data", "other images"),
     ],
 )
