@@ -118,3 +118,28 @@ def test_instructions_are_known_by_their_names() -> None:
     assert not has_instructions("avx512_nothing")
     flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
     assert has_instructions("sse2") == ("sse2" in flags)
+
+
+@needs_compiler
+def test_a_damaged_library_is_compiled_anew(source: Path, tmp_path: Path) -> None:
+    """As after a full disk, or from another system on the same home folder."""
+    assert load_native(source) is not None
+    damaged = next(path for path in libraries(tmp_path) if path.is_file())
+    damaged.unlink()  # what is loaded stays mapped
+    damaged.write_bytes(b"no library")
+    load_native.cache_clear()
+    library = load_native(source)
+    assert library is not None
+    assert library.add(2, 3) == 5
+
+
+def test_a_compiler_that_does_not_run_is_said_and_left_out(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "broken-compiler"
+    broken.write_text("#!/bin/sh\necho no licence >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+    with caplog.at_level(logging.WARNING):
+        assert load_native(source) is None
+    assert "no licence" in caplog.text

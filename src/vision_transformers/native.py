@@ -34,11 +34,25 @@ def load_native(source: Path) -> ctypes.CDLL | None:
     compiler = shutil.which(os.environ.get("CC", "gcc")) or shutil.which("clang")
     if compiler is None or os.environ.get(SWITCH) == "off":
         return None
-    library = cache_folder() / "native" / f"{source.stem}-{_digest(source, compiler)}.so"
-    if not library.exists() and not _compile(compiler, source, library):
+    try:
+        return _loaded(compiler, source)
+    except (OSError, Failure, subprocess.CalledProcessError) as error:
+        said = (
+            error.stderr.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else ""
+        )
+        logger.warning("%s is left to PyTorch, which takes longer: %s", source.name, said.strip() or error)
         return None
+
+
+def _loaded(compiler: str, source: Path) -> ctypes.CDLL:
+    """From the cache, or compiled: also where what lies in the cache is damaged."""
+    library = cache_folder() / "native" / f"{source.stem}-{_digest(source, compiler)}.so"
     # The threads are PyTorch's: names of OpenMP are looked up in what the process has loaded before.
-    return ctypes.CDLL(str(library))
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError:  # it is missing, or no library
+        _compile(compiler, source, library)
+        return ctypes.CDLL(str(library))
 
 
 def has_instructions(name: str) -> bool:
@@ -60,19 +74,11 @@ def _digest(source: Path, compiler: str) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def _compile(compiler: str, source: Path, library: Path) -> bool:
-    """Whether the library is there now; it appears whole, also where several processes compile it at once."""
+def _compile(compiler: str, source: Path, library: Path) -> None:
+    """Makes the library, which appears whole, also where several processes compile it at once."""
 
     def fill(path: Path) -> None:
         subprocess.run([compiler, *FLAGS, str(source), "-o", str(path)], check=True, capture_output=True)
 
-    try:
-        library.parent.mkdir(parents=True, exist_ok=True)
-        fill_file(library, fill)
-    except (OSError, Failure, subprocess.CalledProcessError) as error:
-        said = (
-            error.stderr.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else ""
-        )
-        logger.warning("%s is left to PyTorch, which takes longer: %s", source.name, said.strip() or error)
-        return False
-    return True
+    library.parent.mkdir(parents=True, exist_ok=True)
+    fill_file(library, fill)
