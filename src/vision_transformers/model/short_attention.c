@@ -10,6 +10,7 @@
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,8 +47,9 @@ static inline int64_t round_up(int64_t number, int64_t multiple) {
     return (number + multiple - 1) / multiple * multiple;
 }
 
-static inline matrix head_of(const tensor *x, int64_t image, int64_t head, int64_t rows) {
-    return (matrix){x->data + image * x->batch_stride + head * x->head_stride, rows, x->token_stride};
+static inline matrix head_of(const tensor *x, const sizes *s, int64_t number) {
+    int64_t image = number / s->heads, head = number % s->heads;
+    return (matrix){x->data + image * x->batch_stride + head * x->head_stride, s->tokens, x->token_stride};
 }
 
 static inline __mmask16 first_lanes(int64_t count) {
@@ -80,9 +82,16 @@ static inline void *take(char **workspace, int64_t count) {
     return taken;
 }
 
-static size_t workspace_size(const sizes *s) {
+/* For everything that backward takes, which is more than forward does. */
+static char *new_workspace(const sizes *s) {
     int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
-    return 4 * (size_t)(many * (5 * width + many + 3 * ROWS) + ROWS * width) + 16 * ALIGNMENT;
+    int64_t numbers = many * (5 * width + many + 3 * ROWS) + ROWS * width;
+    char *workspace = aligned_alloc(ALIGNMENT, 4 * numbers + 16 * ALIGNMENT);
+    if (workspace == NULL) {
+        fprintf(stderr, "no memory for a head of %lld tokens\n", (long long)s->tokens);
+        abort();
+    }
+    return workspace;
 }
 
 /* packed[row / 2][column] is a pair of two rows: for products that sum over rows. */
@@ -345,15 +354,12 @@ void attend(
     const tensor *out) {
 #pragma omp parallel
     {
-        char *workspace = aligned_alloc(ALIGNMENT, round_up(workspace_size(s), ALIGNMENT));
+        char *workspace = new_workspace(s);
 #pragma omp for
-        for (int64_t number = 0; number < s->batch * s->heads; number++) {
-            int64_t image = number / s->heads, head = number % s->heads;
+        for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head(
-                s, head_of(queries, image, head, s->tokens), head_of(keys, image, head, s->tokens),
-                head_of(values, image, head, s->tokens), head_of(out, image, head, s->tokens),
-                statistics + number * s->tokens, workspace);
-        }
+                s, head_of(queries, s, number), head_of(keys, s, number), head_of(values, s, number),
+                head_of(out, s, number), statistics + number * s->tokens, workspace);
         free(workspace);
     }
 }
@@ -364,17 +370,14 @@ void attend_backward(
     const tensor *value_gradients) {
 #pragma omp parallel
     {
-        char *workspace = aligned_alloc(ALIGNMENT, round_up(workspace_size(s), ALIGNMENT));
+        char *workspace = new_workspace(s);
 #pragma omp for
-        for (int64_t number = 0; number < s->batch * s->heads; number++) {
-            int64_t image = number / s->heads, head = number % s->heads;
+        for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head_backward(
-                s, head_of(queries, image, head, s->tokens), head_of(keys, image, head, s->tokens),
-                head_of(values, image, head, s->tokens), head_of(gradients, image, head, s->tokens),
-                statistics + number * s->tokens, head_of(query_gradients, image, head, s->tokens),
-                head_of(key_gradients, image, head, s->tokens), head_of(value_gradients, image, head, s->tokens),
-                workspace);
-        }
+                s, head_of(queries, s, number), head_of(keys, s, number), head_of(values, s, number),
+                head_of(gradients, s, number), statistics + number * s->tokens,
+                head_of(query_gradients, s, number), head_of(key_gradients, s, number),
+                head_of(value_gradients, s, number), workspace);
         free(workspace);
     }
 }

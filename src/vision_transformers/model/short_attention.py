@@ -1,6 +1,7 @@
 """Attention of short sequences in bfloat16 on CPUs: the scores never leave the processor's cache.
 
 `short_attention.c` computes; here it becomes an operator of PyTorch, differentiable and for `torch.compile`.
+Signatures are in plain types, from which PyTorch reads the operators' schemas.
 """
 
 import ctypes
