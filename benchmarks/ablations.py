@@ -2,8 +2,8 @@
 
     python benchmarks/ablations.py [--epochs N] [--seeds N] [--threads N] [--only NAME ...]
 
-Everything but the change is the recipe `mnist`, for fewer epochs. What a run says of the test set is not
-read. Writes the table under benchmarks/results, as Markdown and JSON, after each row.
+The model is the preset MNIST but for the change, all else the recipe `mnist`, for fewer epochs. What a run
+says of the test set is not read. Writes the table under benchmarks/results, as Markdown and JSON, after each row.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from vision_transformers.training.train import train
 RESULTS = Path(__file__).parent / "results"
 BASE = preset("MNIST")
 CHANGES: dict[str, dict[str, Any]] = {
-    "the recipe": {},
+    "the preset": {},
     "patches of 14 x 14 (4 tokens)": {"patch_shape": (14, 14)},
     "patches of 4 x 4 (49 tokens)": {"patch_shape": (4, 4)},
     "class token, not mean": {"pool": "class"},
