@@ -2,8 +2,9 @@
 
     python benchmarks/ablations.py [--epochs N] [--seeds N] [--threads N] [--only NAME ...]
 
-The model is the preset MNIST but for the change, all else the recipe `mnist`, for fewer epochs. What a run
-says of the test set is not read. Writes the table under benchmarks/results, as Markdown and JSON, after each row.
+The model is the preset MNIST but for the change; all else is of the recipe `mnist`, for fewer epochs. What a
+run says of the test set is not read. Writes the table under benchmarks/results, as Markdown and JSON, after
+each row.
 """
 
 import argparse
