@@ -17,7 +17,7 @@
 typedef uint16_t bfloat16;
 typedef uint32_t pair;
 
-enum { LANES = 16, ALIGNMENT = 64, TILES = 4, ROWS = 8, MOST_ROWS = 16 };
+enum { LANES = 16, ALIGNMENT = 64, TILES = 3, ROWS = 8, MOST_ROWS = 16 };
 
 static const float LOG2_E = 1.44269504f;
 
@@ -168,10 +168,10 @@ static void multiply_tiles(
         multiply_block(R, T, pairs, left, row_stride, pair_stride, right, width, out); \
         break;
     switch (rows * 10 + tiles) {
-        BLOCK(1, 1) BLOCK(1, 2) BLOCK(1, 3) BLOCK(1, 4)
-        BLOCK(2, 1) BLOCK(2, 2) BLOCK(2, 3) BLOCK(2, 4)
-        BLOCK(4, 1) BLOCK(4, 2) BLOCK(4, 3) BLOCK(4, 4)
-        BLOCK(8, 1) BLOCK(8, 2)
+        BLOCK(1, 1) BLOCK(1, 2) BLOCK(1, 3)
+        BLOCK(2, 1) BLOCK(2, 2) BLOCK(2, 3)
+        BLOCK(4, 1) BLOCK(4, 2) BLOCK(4, 3)
+        BLOCK(8, 1) BLOCK(8, 2) BLOCK(8, 3)
         BLOCK(16, 1)
     }
 #undef BLOCK
@@ -181,7 +181,7 @@ static void multiply_tiles(
 static void multiply(
     int64_t rows, int64_t pairs, const pair *left, int64_t row_stride, int64_t pair_stride, const pair *right,
     int64_t width, float *out) {
-    int most = width <= LANES ? MOST_ROWS : width <= 2 * LANES ? 8 : 4;
+    int most = width <= LANES ? MOST_ROWS : MOST_ROWS / 2;
     for (int64_t row = 0; row < rows;) {
         int these = most;
         while (these > rows - row) these /= 2;
