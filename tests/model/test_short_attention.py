@@ -71,6 +71,28 @@ def test_an_image_does_not_see_the_others_nor_the_number_of_threads() -> None:
     assert torch.equal(all_at_once, one_by_one)
 
 
+def test_scores_of_any_size_give_weights_that_sum_to_one() -> None:
+    """As in a run that diverges: what goes wrong is to be seen in its loss, not made here."""
+    given = together(2, 50, 16, scale=1e6).detach()
+    given[:, :, 2] = 1.0
+    assert torch.equal(short_attention(given)[0], torch.ones(2, 50, 3, 16).bfloat16())
+
+
+def test_another_type_or_layout_is_refused() -> None:
+    """It would be read as if it were bfloat16, or beyond its memory."""
+    with pytest.raises(ValueError, match="bfloat16"):
+        short_attention(together(2, 6, 8).half())
+    with pytest.raises(ValueError, match="contiguous"):
+        short_attention(random(2, 6, 3, 8, 6).transpose(3, 4))
+
+
+def test_an_exported_model_does_not_need_it() -> None:
+    layer = MultiHeadAttention(32, 2).bfloat16().eval()
+    program = torch.export.export(layer, (random(3, 20, 32),))
+    assert "short_attention" not in str(program.graph)
+    assert torch.allclose(program.module()(random(3, 20, 32))[0], layer(random(3, 20, 32))[0], atol=0.03)
+
+
 def test_what_is_not_a_number_stays_in_its_row() -> None:
     given = together(2, 20, 16).detach()
     usual = short_attention(given)[0]

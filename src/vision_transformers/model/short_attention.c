@@ -38,7 +38,7 @@ typedef struct {
     int64_t rows, stride;
 } matrix;
 
-/* What forward keeps of a row of scores: weight = 2^(score * scale * log2(e) - greatest) * inverse_sum. */
+/* What forward keeps of a row of scores: weight = 2^((score - greatest) * scale * log2(e)) * inverse_sum. */
 typedef struct {
     float greatest, inverse_sum;
 } row_statistics;
@@ -226,14 +226,14 @@ static void exponentials(
         const float *x = scores + row * many;
         __m512 most = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), there, x + last);
         for (int64_t key = 0; key < last; key += LANES) most = _mm512_max_ps(most, _mm512_load_ps(x + key));
-        statistics[row].greatest = _mm512_reduce_max_ps(most) * s->scale * LOG2_E;
+        statistics[row].greatest = _mm512_reduce_max_ps(most);
     }
     for (int64_t row = 0; row < rows; row++) {
-        __m512 offset = _mm512_set1_ps(statistics[row].greatest);
+        __m512 greatest = _mm512_set1_ps(statistics[row].greatest);
         sums[row] = _mm512_setzero_ps();
         for (int64_t key = 0; key < many; key += LANES) {
-            __m512 score = _mm512_load_ps(scores + row * many + key);
-            __m512 weight = power_of_two(_mm512_fmsub_ps(score, scale, offset));
+            __m512 below = _mm512_sub_ps(_mm512_load_ps(scores + row * many + key), greatest);
+            __m512 weight = power_of_two(_mm512_mul_ps(below, scale));
             if (key == last) weight = _mm512_maskz_mov_ps(there, weight);
             sums[row] = _mm512_add_ps(sums[row], weight);
             _mm256_store_si256((__m256i *)(weights + row * many + key), to_bfloat16(weight));
@@ -271,12 +271,12 @@ static void weights_again(
     __mmask16 there = first_lanes(s->tokens - last);
     __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sums[ROWS];
     for (int64_t row = 0; row < rows; row++) {
-        __m512 offset = _mm512_set1_ps(statistics[row].greatest);
+        __m512 greatest = _mm512_set1_ps(statistics[row].greatest);
         __m512 inverse = _mm512_set1_ps(statistics[row].inverse_sum);
         sums[row] = _mm512_setzero_ps();
         for (int64_t key = row * many; key < (row + 1) * many; key += LANES) {
-            __m512 weight = power_of_two(_mm512_fmsub_ps(_mm512_load_ps(scores + key), scale, offset));
-            weight = _mm512_mul_ps(weight, inverse);
+            __m512 below = _mm512_sub_ps(_mm512_load_ps(scores + key), greatest);
+            __m512 weight = _mm512_mul_ps(power_of_two(_mm512_mul_ps(below, scale)), inverse);
             if (key == row * many + last) weight = _mm512_maskz_mov_ps(there, weight);
             sums[row] = _mm512_fmadd_ps(weight, _mm512_load_ps(weight_gradients + key), sums[row]);
             _mm512_store_ps(scores + key, weight);

@@ -19,9 +19,13 @@ MOST_TOKENS = 1025
 
 
 def is_served(query_key_value: Tensor) -> bool:
-    """Whether `short_attention` takes this, and is faster than what PyTorch has."""
+    """Whether `short_attention` takes this, and is faster than what PyTorch has.
+
+    Not where a model is exported: what is exported runs without this package, on other machines.
+    """
     fits = query_key_value.device.type == "cpu" and query_key_value.dtype == torch.bfloat16
-    return fits and query_key_value.shape[1] <= MOST_TOKENS and _lies_well(query_key_value) and is_available()
+    fits = fits and query_key_value.shape[1] <= MOST_TOKENS and _lies_well(query_key_value)
+    return fits and not torch.compiler.is_exporting() and is_available()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -44,8 +48,14 @@ def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The weighted values, (batch, tokens, heads, head_dimension), and what backward needs of each row of
-        scores, (batch, heads, tokens, 2): its greatest, as an exponent of 2, and one over its sum.
+        scores, (batch, heads, tokens, 2): its greatest, and one over the sum of its weights. A gradient of the
+        gradient is not there.
+
+    Raises:
+        ValueError: another type, or another layout than `is_served` asks for.
     """
+    if query_key_value.dtype != torch.bfloat16 or not _lies_well(query_key_value):
+        raise ValueError("short_attention takes bfloat16, with heads of an even width contiguous in memory")
     attended, statistics = _new_outputs(query_key_value)
     _call("attend", query_key_value, [*query_key_value.unbind(2), attended], statistics)
     return attended, statistics
