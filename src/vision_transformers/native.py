@@ -31,12 +31,16 @@ def load_native(source: Path) -> ctypes.CDLL | None:
     Args:
         source: the C file.
     """
-    compiler = shutil.which(os.environ.get("CC", "gcc")) or shutil.which("clang")
-    if compiler is None or os.environ.get(SWITCH) == "off":
+    if os.environ.get(SWITCH) == "off":
+        return None
+    # No other: its threads are those of the OpenMP that PyTorch comes with, and clang's are not.
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        logger.info("%s is left to PyTorch, which takes longer: gcc is not on the PATH", source.name)
         return None
     try:
         return _loaded(compiler, source)
-    except (OSError, Failure, subprocess.CalledProcessError) as error:
+    except (OSError, RuntimeError, Failure, subprocess.CalledProcessError) as error:
         said = (
             error.stderr.decode(errors="replace") if isinstance(error, subprocess.CalledProcessError) else ""
         )
