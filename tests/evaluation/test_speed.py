@@ -5,6 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from vision_transformers.errors import Failure
 from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
 from vision_transformers.evaluation.speed import Numbers, Work, measure_speed, prepare
 from vision_transformers.model.vit import ViT
@@ -61,3 +62,9 @@ def test_products_take_time() -> None:
     assert list(products.values()) == [3]
     assert operations_of(products) == 3 * 2 * 64 * 32 * 16
     assert seconds_of(products) > 0
+
+
+def test_too_many_images_are_said_not_a_traceback() -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    with pytest.raises(Failure, match="--batch-size"):
+        measure_speed(model, (3, 1, 1), 2**50)

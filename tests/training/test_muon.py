@@ -49,3 +49,10 @@ def test_a_matrix_s_step_does_not_depend_on_the_others() -> None:
 def test_only_matrices_are_taken() -> None:
     with pytest.raises(ValueError, match="matrices"):
         Muon([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
+
+
+def test_a_closure_is_refused() -> None:
+    """Ignored, it would leave the loss where it is, and say nothing."""
+    matrix = torch.nn.Parameter(torch.eye(2))
+    with pytest.raises(ValueError, match="closure"):
+        Muon([matrix], lr=0.1).step(lambda: matrix.sum())

@@ -26,7 +26,7 @@ class Operand:
     def random(self) -> Tensor:
         """Numbers, laid out in memory as the operand was."""
         empty = torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device=self.device)
-        return empty.fill_(0.5)
+        return empty.normal_()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Muon, momentum whose steps are orthogonal (Jordan et al. 2024, kellerjordan.github.io/posts/muon)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -42,8 +42,14 @@ class Muon(torch.optim.Optimizer):
                     raise ValueError(f"Muon is for matrices, and a parameter is {tuple(parameter.shape)}")
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002 - as of Optimizer
-        """Changes the matrices that have a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Changes the matrices that have a gradient.
+
+        Raises:
+            ValueError: a closure is given, which optimizers call that take several looks at a loss.
+        """
+        if closure is not None:
+            raise ValueError("Muon takes its steps from gradients that are there; it calls no closure")
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = {}
             for parameter in group["params"]:
