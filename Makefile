@@ -3,8 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 FOR_DEVELOPERS := .venv/installed-for-developers
-SHORT := "MNIST training, batch 256" "CIFAR training, batch 128" "ViT-S/16 training, batch 16" \
-	"ViT-S/16 inference, batch 16"
 
 .PHONY: train test test-slow test-lowest compare-losses check format bench bench-all clean
 
@@ -42,12 +40,12 @@ format: $(FOR_DEVELOPERS)
 	$(BIN)/ruff check --fix .
 
 bench: $(FOR_DEVELOPERS)  ## speeds beside other projects in their recorded settings; the first time it chooses them, 10 minutes a case
-	$(BIN)/python -m benchmarks.speed --cases $(SHORT)
+	$(BIN)/python -m benchmarks.speed --short
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.goals
 
 bench-all: $(FOR_DEVELOPERS)  ## all of them, settings chosen anew, and recipes to their ends: many hours
-	$(BIN)/python -m benchmarks.speed --choose
+	$(BIN)/python -m benchmarks.speed --choose --memory
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.pictures
 	$(BIN)/python -m benchmarks.accuracy mnist-fast --seeds 5

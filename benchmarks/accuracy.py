@@ -4,10 +4,11 @@
 
 Accuracy is that of the test images, looked at once, by the weights that a run ends with; seconds are those of
 the whole command. Each run goes into benchmarks/results/accuracy.json when it ends, in the place of an
-earlier run of the same seed.
+earlier run of the same seed, and of all runs of a recipe that has changed since.
 """
 
 import argparse
+import hashlib
 import json
 import statistics
 import subprocess
@@ -17,10 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from benchmarks.speed import title
 
-RESULTS = Path(__file__).parent / "results"
+from vision_transformers.config import to_json
+from vision_transformers.recipes.table import find_recipe
+from vision_transformers.runtime.device import resolve_device
+
+FILE = Path(__file__).parent / "results" / "accuracy.json"
 
 
 def main() -> None:
@@ -30,8 +34,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     options = parser.parse_args()
-    print(title(torch.device("cpu")))
+    print(title(resolve_device("auto")))
     for recipe in options.recipes:
+        runs = recorded(recipe)
         for seed in range(options.first, options.first + options.seeds):
             found = run(recipe, seed)
             accuracy, seconds = found["test_accuracy"], found["seconds"]
@@ -48,13 +53,22 @@ def main() -> None:
 
 def add(recipe: str, found: dict[str, Any]) -> list[dict[str, Any]]:
     """Records a run; all runs of the recipe."""
-    file = RESULTS / "accuracy.json"
-    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    others = [each for each in record.get(recipe, []) if each["seed"] != found["seed"]]
-    record[recipe] = sorted([*others, found], key=lambda each: each["seed"])
-    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    runs: list[dict[str, Any]] = record[recipe]
+    others = [each for each in recorded(recipe) if each["seed"] != found["seed"]]
+    runs = sorted([*others, found], key=lambda each: int(each["seed"]))
+    FILE.write_text(json.dumps(_read() | {recipe: runs}, indent=1) + "\n", encoding="utf-8")
     return runs
+
+
+def recorded(recipe: str) -> list[dict[str, Any]]:
+    """The runs of the recipe as it is now."""
+    now = digest(recipe)
+    return [each for each in _read().get(recipe, []) if each["recipe"] == now]
+
+
+def digest(recipe: str) -> str:
+    """Of everything that a recipe asks for."""
+    text = json.dumps(to_json(find_recipe(recipe)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def run(recipe: str, seed: int) -> dict[str, Any]:
@@ -66,8 +80,15 @@ def run(recipe: str, seed: int) -> dict[str, Any]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
         rows = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    measured = {"title": title(torch.device("cpu")), "seconds": seconds}
+    measured = {"title": title(resolve_device("auto")), "recipe": digest(recipe), "seconds": seconds}
     return {"seed": seed, **measured, **json.loads(rows[-1])}
+
+
+def _read() -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = (
+        json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    )
+    return found
 
 
 if __name__ == "__main__":

@@ -22,15 +22,16 @@ from PIL import Image
 from torch import Tensor
 
 from vision_transformers.classifier import Classifier, load
-from vision_transformers.data.batches import normalise
 from vision_transformers.data.loading import load_data
+from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import read_pictures
 from vision_transformers.data.source import DataSource
 from vision_transformers.explain.faithfulness import Faithfulness, faithfulness
 from vision_transformers.explain.methods import METHODS
+from vision_transformers.explain.removal import Removal
 
 RESULTS = Path(__file__).parent / "results"
-REMOVALS = ("drop", "mean", "blur")
+REMOVALS: tuple[Removal, ...] = ("drop", "mean", "blur")
 BATCH_SIZE = 50
 
 

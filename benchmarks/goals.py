@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy import recorded
 from benchmarks.opponents import OURS, STARTING_DOCUMENT
 from benchmarks.settings import Case
 from benchmarks.speed import GPU_CASES, best_opponent, read_rows
+from benchmarks.start import HELP
+from benchmarks.turns import Spread, ratio
+
+from vision_transformers.recipes.table import RECIPES
 
 RESULTS = Path(__file__).parent / "results"
 ENOUGH_OF_CEILING = 0.8
 """A ratio counts as met, too, at this share of what the matrix products alone allow."""
+
+PICTURES, MOST_SECONDS_OF_HELP = 1.5, 0.3
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Goal:
 
 
 def faster(case: str, wanted: float) -> Goal:
-    """So many times as fast as the best opponent."""
+    """So many times as fast as the best opponent, or near enough to the ceiling."""
 
     def judge() -> tuple[str, bool] | None:
         rows = _speeds(case)
@@ -38,11 +45,14 @@ def faster(case: str, wanted: float) -> Goal:
             return None
         best = best_opponent(rows)
         ours = next(row for row in rows if row.opponent == OURS)
-        ratio = best.ours_is_times_as_fast
-        is_met = ratio.median >= wanted or ours.share_of_ceiling >= ENOUGH_OF_CEILING
-        return f"{ratio} of {best.opponent}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
+        times = best.ours_is_times_as_fast
+        is_met = times.median >= wanted or ours.share_of_ceiling >= ENOUGH_OF_CEILING
+        return f"{times} of {best.opponent}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
 
-    return Goal(case, f"at least {wanted:g} times the best opponent", judge)
+    wanted_in_words = (
+        f"at least {wanted:g} times the best opponent, or {ENOUGH_OF_CEILING:.0%} of the ceiling"
+    )
+    return Goal(case, wanted_in_words, judge)
 
 
 def swift(case: Case, wanted: int) -> Goal:
@@ -65,8 +75,8 @@ def beside_the_start(case: str, wanted: float) -> Goal:
         rows = _speeds(case)
         if rows is None:
             return None
-        ratio = next(row for row in rows if row.opponent == STARTING_DOCUMENT).ours_is_times_as_fast
-        return str(ratio), ratio.median >= wanted
+        times = next(row for row in rows if row.opponent == STARTING_DOCUMENT).ours_is_times_as_fast
+        return str(times), times.median >= wanted
 
     return Goal(case, f"at least {wanted:g} times the starting document's model", judge)
 
@@ -75,7 +85,7 @@ def accurate(recipe: str, wanted: float, seconds: float | None, seeds: int) -> G
     """So right, as a mean over seeds, in so many seconds, as their median."""
 
     def judge() -> tuple[str, bool] | None:
-        runs = _read("accuracy.json").get(recipe, [])
+        runs = recorded(recipe) if recipe in RECIPES else []
         if len(runs) < seeds:
             return None
         accuracies = [run["test_accuracy"] for run in runs]
@@ -91,22 +101,25 @@ def accurate(recipe: str, wanted: float, seconds: float | None, seeds: int) -> G
 def pictures() -> tuple[str, bool] | None:
     """The JPEG pipeline, by its worst ratio."""
     rows = _read("pictures.json").get("rows", [])
-    ratios = [(float(row["ratio"].split()[0]), f"{row['kind']}, {row['workers']} workers") for row in rows]
-    if not ratios:
+    if not rows:
         return None
-    return "; ".join(f"{ratio:.2f} ({kind})" for ratio, kind in ratios), min(ratios)[0] >= 1.5
+    ratios = [Spread(**row["ratio"]) for row in rows]
+    listed = [
+        f"{times} ({row['kind']}, {row['workers']} workers)" for times, row in zip(ratios, rows, strict=True)
+    ]
+    return "; ".join(listed), min(times.median for times in ratios) >= PICTURES
 
 
 def start() -> tuple[str, bool] | None:
-    """The help, and the first training step."""
+    """The help, and the first training step beside each peer's, round by round."""
     seconds = _read("start.json").get("seconds")
     if seconds is None:
         return None
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    shown = medians.pop("vit --help")
-    first = min(medians, key=lambda name: medians[name])
-    steps = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
-    return f"help {shown:.2f} s; first step: {steps}", shown < 0.3 and first == OURS
+    shown = statistics.median(seconds.pop(HELP))
+    times = {name: ratio(theirs, seconds[OURS]) for name, theirs in seconds.items() if name != OURS}
+    steps = "; ".join(f"{name} {spread}" for name, spread in times.items())
+    is_met = shown < MOST_SECONDS_OF_HELP and min(spread.median for spread in times.values()) >= 1
+    return f"help {shown:.2f} s; others' first steps take times ours: {steps}", is_met
 
 
 GOALS = [
@@ -116,13 +129,16 @@ GOALS = [
     faster("ViT-S/16 training, batch 16", 1.3),
     faster("ViT-S/16 inference, batch 16", 1.25),
     faster("ViT-S/16 inference, batch 16, float32", 1.0),
-    Goal("JPEG folder", "at least 1.5 times ImageFolder with DataLoader", pictures),
-    Goal("start-up", "help under 0.3 s; no peer's first step sooner", start),
+    Goal("JPEG folder", f"at least {PICTURES} times ImageFolder with DataLoader", pictures),
+    Goal("start-up", f"help under {MOST_SECONDS_OF_HELP} s; no peer's first step sooner", start),
     accurate("mnist-fast", 0.9846, 60, 5),
     accurate("mnist", 0.995, 900, 3),
     accurate("mnist-best", 0.997, None, 3),
     accurate("cifar10-fast", 0.8, 1800, 3),
-    *(swift(case, wanted) for case, wanted in zip(GPU_CASES, (500_000, 10_000, 3_900, 1_250), strict=False)),
+    *(
+        swift(case, wanted)
+        for case, wanted in zip(GPU_CASES[:4], (500_000, 10_000, 3_900, 1_250), strict=True)
+    ),
     *(faster(case.name, 1.3 if case.work == "training" else 1.2) for case in GPU_CASES[1:]),
 ]
 """Those of images a second, and what follows them, are for one H200."""

@@ -34,11 +34,11 @@ def ours(architecture: Architecture, attention: Attention) -> nn.Module:  # noqa
 
 def timm(architecture: Architecture, attention: Attention) -> nn.Module:
     """timm's VisionTransformer."""
-    from timm.layers import set_fused_attn
+    from timm.layers.config import set_fused_attn
     from timm.models.vision_transformer import VisionTransformer
 
     set_fused_attn(attention == "fused")
-    return VisionTransformer(  # type: ignore[no-any-return]
+    return VisionTransformer(
         img_size=architecture.image,
         patch_size=architecture.patch,
         in_chans=architecture.channels,
@@ -85,7 +85,7 @@ def transformers(architecture: Architecture, attention: Attention) -> nn.Module:
     """transformers' ViTForImageClassification."""
     from transformers import ViTConfig, ViTForImageClassification
 
-    config = ViTConfig(
+    options: dict[str, Any] = dict(
         image_size=architecture.image,
         patch_size=architecture.patch,
         num_channels=architecture.channels,
@@ -98,14 +98,14 @@ def transformers(architecture: Architecture, attention: Attention) -> nn.Module:
         attention_probs_dropout_prob=0.0,
         attn_implementation="sdpa" if attention == "fused" else "eager",
     )
-    return Logits(ViTForImageClassification(config))
+    return Logits(ViTForImageClassification(ViTConfig(**options)))
 
 
 def vit_pytorch(architecture: Architecture, attention: Attention) -> nn.Module:  # noqa: ARG001 - it has one
     """lucidrains' vit-pytorch."""
     from vit_pytorch import ViT as LucidrainsViT
 
-    return LucidrainsViT(  # type: ignore[no-any-return]
+    return LucidrainsViT(
         image_size=architecture.image,
         patch_size=architecture.patch,
         num_classes=architecture.classes,
@@ -133,7 +133,7 @@ class StartingEncoder(nn.Module):
         """Two residual lines."""
         output = self.normalization(input)
         output = self.attention(output, output, output, need_weights=False)[0] + input
-        return self.feed_forward(output) + output  # type: ignore[no-any-return]
+        return self.feed_forward(output) + output
 
 
 class StartingViT(nn.Module):
@@ -160,7 +160,7 @@ class StartingViT(nn.Module):
         patches = self.projector(image).flatten(2).transpose(1, 2)
         sequence = torch.cat([self.token.expand(len(image), -1, -1), patches], dim=1)
         sequence = self.norm(self.layers(sequence + self.position_embeddings))
-        return self.head(sequence[:, 0])  # type: ignore[no-any-return]
+        return self.head(sequence[:, 0])
 
 
 def starting_document(architecture: Architecture, attention: Attention) -> nn.Module:  # noqa: ARG001

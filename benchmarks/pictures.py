@@ -4,9 +4,10 @@
 
 Two kinds of files: photographs (crops of the two that scikit-learn ships, 500 x 375) resized and cropped at
 random to 224 x 224, and files of 32 x 32 pixels (`--folder`, such as CIFAR-10 as JPEG) shifted and mirrored.
-What is read without variations is compared, too: the same pictures come out. ImageFolder is measured twice,
-with variations of Pillow's pictures and of tensors, and compared with is whichever is faster. Starting and
-ending the workers counts, for everybody. Writes benchmarks/results/pictures.json.
+Everybody reads the same files in the same order. What is read without variations is compared, too: the same
+pictures come out. ImageFolder is measured twice, with variations of Pillow's pictures and of tensors, and
+compared with is whichever is faster. Starting and ending the workers counts, looking for the files does not.
+Writes benchmarks/results/pictures.json, where rows that are not measured anew stay.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import pstats
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,7 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
 from vision_transformers.runtime.allocation import keep_freed_memory
 
-RESULTS = Path(__file__).parent / "results"
+FILE = Path(__file__).parent / "results" / "pictures.json"
 CPU = torch.device("cpu")
 BATCH = 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -54,8 +56,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
     options = parser.parse_args()
     keep_freed_memory()  # everybody's, as `vit train` does
-    record: dict[str, Any] = {"title": title(CPU), "rows": []}
-    print(record["title"])
+    print(title(CPU))
     with tempfile.TemporaryDirectory() as folder:
         write_photographs(Path(folder))
         kinds: list[tuple[str, Path, int, Augmentation, list[Any]]] = [
@@ -80,15 +81,21 @@ def main() -> None:
         for name, path, size, augmentation, variations in kinds:
             for workers in options.workers:
                 row = measure(path, size, augmentation, variations, workers, options.rounds)
-                record["rows"].append({"kind": name, "workers": workers, **row})
+                add({"kind": name, "workers": workers, "title": title(CPU), **row})
                 print(
                     f"{name}, {workers} workers: ours {row['ours']:,.0f}, ImageFolder with DataLoader "
                     f"{row['theirs']:,.0f} images a second (variations of {row['their_way']}), "
-                    f"ratio {row['ratio']}; "
+                    f"ratio {Spread(**row['ratio'])}; "
                     f"largest difference of pixels without variations {row['difference']:.4f}",
                     flush=True,
                 )
-    (RESULTS / "pictures.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def add(row: dict[str, Any]) -> None:
+    """Records a row in the place of an earlier one of its kind."""
+    rows = json.loads(FILE.read_text(encoding="utf-8"))["rows"] if FILE.exists() else []
+    others = [each for each in rows if (each["kind"], each["workers"]) != (row["kind"], row["workers"])]
+    FILE.write_text(json.dumps({"rows": [*others, row]}, indent=1) + "\n", encoding="utf-8")
 
 
 def write_photographs(folder: Path) -> None:
@@ -119,9 +126,10 @@ def measure(
         for _ in training_batches(images, preprocessing, augmentation, order, 0, batches, CPU, workers):
             pass
 
-    def theirs(transform: v2.Compose) -> None:
-        loader = DataLoader(ImageFolder(root, transform), BATCH, shuffle=True, num_workers=workers)
-        for _ in zip(range(batches), loader, strict=False):
+    indices = torch.cat([order.indices(batch) for batch in range(batches)]).tolist()
+
+    def theirs(pictures: ImageFolder) -> None:
+        for _ in DataLoader(pictures, BATCH, sampler=indices, num_workers=workers):
             pass
 
     floats = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
@@ -129,12 +137,8 @@ def measure(
         "Pillow's pictures": v2.Compose([*variations, v2.ToImage(), *floats]),
         "tensors": v2.Compose([v2.ToImage(), *variations, *floats]),
     }
-    seconds = take_turns(
-        {"ours": ours, **{way: partial(theirs, transform) for way, transform in ways.items()}},
-        CPU,
-        rounds,
-        warm_up=1,
-    )
+    their_ways = {way: partial(theirs, ImageFolder(root, transform)) for way, transform in ways.items()}
+    seconds = take_turns({"ours": ours, **their_ways}, CPU, rounds, warm_up=1)
     medians = {name: Spread.of(values).median for name, values in seconds.items()}
     best = min(ways, key=medians.__getitem__)
     plain = ImageFolder(root, v2.Compose([v2.Resize((size, size)), v2.ToImage(), *floats]))
@@ -142,7 +146,7 @@ def measure(
         "ours": batches * BATCH / medians["ours"],
         "theirs": batches * BATCH / medians[best],
         "their_way": best,
-        "ratio": str(ratio(seconds[best], seconds["ours"])),
+        "ratio": asdict(ratio(seconds[best], seconds["ours"])),
         "ratios": {way: str(ratio(seconds[way], seconds["ours"])) for way in ways},
         "difference": difference(images, preprocessing, plain),
         "where": profile(ours) if workers == 0 else {},

@@ -2,11 +2,14 @@
 
     python -m benchmarks.speed                    the settings that are recorded; chosen where none are
     python -m benchmarks.speed --choose           the whole run: settings are chosen anew
+    python -m benchmarks.speed --short            a few cases only
+    python -m benchmarks.speed --memory           also everybody's memory, each in a process of its own
     python -m benchmarks.speed --cases "MNIST training, batch 256" --rounds 20
 
-Opponents take turns, round by round. Each is in the setting that was its fastest: chosen by the same steps
-from the same list, and recorded in benchmarks/results/settings.json. The ceiling is the time of our model's
-matrix products alone, measured in the same run. Writes benchmarks/results/speed.json and speed.md.
+Opponents take turns, round by round. Each is in the setting that was its fastest on this machine: chosen by
+the same steps from the same list, and recorded in benchmarks/results/settings.json. The ceiling is the time
+of our model's matrix products alone, measured in the same run. Writes benchmarks/results/speed.json and
+speed.md.
 """
 
 import argparse
@@ -14,6 +17,8 @@ import gc
 import json
 import os
 import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -32,7 +37,8 @@ from benchmarks.turns import Spread, ratio, take_turns
 from vision_transformers.evaluation.matrix_products import matrix_products, seconds_of
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.device import describe_device, resolve_device
-from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
+
+torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it would go on eager, and be called compiled
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = 4
@@ -50,14 +56,19 @@ CASES = [
     Case(ARCHITECTURES["ViT-S/16"], "inference", 16),
     Case(ARCHITECTURES["ViT-S/16"], "inference", 1),
 ]
-
-
+SHORT = [
+    Case(ARCHITECTURES["MNIST"], "training", 256),
+    Case(ARCHITECTURES["CIFAR"], "training", 128),
+    Case(ARCHITECTURES["ViT-S/16"], "training", 16),
+    Case(ARCHITECTURES["ViT-S/16"], "inference", 16),
+]
 GPU_CASES = [
     Case(ARCHITECTURES["MNIST"], "training", 4096),
     *(Case(ARCHITECTURES[f"ViT-{size}/16"], "training", batch) for size, batch in GPU_BATCHES.items()),
     *(Case(ARCHITECTURES[f"ViT-{size}/16"], "inference", 2 * batch) for size, batch in GPU_BATCHES.items()),
 ]
 """Not measured yet; `--device cuda` takes these."""
+GPU_SHORT = GPU_CASES[:2]
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,8 @@ class Row:
     images_per_second: Spread
     ours_is_times_as_fast: Spread
     share_of_ceiling: float
-    memory_mebibytes: float
+    memory_mebibytes: float | None
+    """The most that a process held which did this alone; None where it was not measured."""
     difference: str
 
 
@@ -78,23 +90,34 @@ def main() -> None:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--choose", action="store_true", help="choose everybody's settings anew")
-    parser.add_argument(
-        "--cases", nargs="*", choices=[case.name for case in CASES + GPU_CASES], metavar="CASE"
-    )
+    parser.add_argument("--short", action="store_true", help="a few cases")
+    parser.add_argument("--memory", action="store_true", help="everybody's memory, too")
+    parser.add_argument("--cases", nargs="*", metavar="CASE")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     device = resolve_device(options.device)
+    cases = {case.name: case for case in cases_of(device, options.short)}
+    if unknown := set(options.cases or cases) - set(cases):
+        parser.error(f"no case on this device: {', '.join(unknown)}; there are {', '.join(cases)}")
     keep_freed_memory()  # everybody's, as `vit train` does
     print(title(device))
-    for case in GPU_CASES if device.type == "cuda" else CASES:
-        if options.cases and case.name not in options.cases:
-            continue
-        chosen = {} if options.choose else recorded(case)
-        chosen = chosen or choose(case, device)
-        rows = measure(case, chosen, device, options.rounds)
+    for name in options.cases or cases:
+        _forget_compiled()
+        chosen = {} if options.choose else recorded(cases[name], device)
+        chosen = chosen or choose(cases[name], device)
+        rows = measure(cases[name], chosen, device, options.rounds)
+        if options.memory:
+            rows = [with_memory(row, chosen[row.opponent], device) for row in rows]
         print(table(rows), flush=True)
         write(rows, device)
+
+
+def cases_of(device: torch.device, short: bool = False) -> list[Case]:
+    """What is measured on such a device."""
+    if device.type == "cuda":
+        return GPU_SHORT if short else GPU_CASES
+    return SHORT if short else CASES
 
 
 def choose(case: Case, device: torch.device) -> dict[str, Setting]:
@@ -105,6 +128,8 @@ def choose(case: Case, device: torch.device) -> dict[str, Setting]:
         tried = _try_all(name, case, eager, device)
         fastest = sorted(tried, key=lambda pair: pair[0])[:2]
         tried += _try_all(name, case, [replace(setting, compile=True) for _, setting in fastest], device)
+        if not tried:
+            continue
         if case.work == "training" and case.batch % PARTS == 0:
             best = min(tried, key=lambda pair: pair[0])[1]
             tried += _try_all(name, case, [replace(best, parts=PARTS)], device)
@@ -121,13 +146,10 @@ def choose(case: Case, device: torch.device) -> dict[str, Setting]:
     return {name: tried[0][1] for name, tried in found.items()}
 
 
-def recorded(case: Case) -> dict[str, Setting]:
-    """The settings that the last whole run chose; of the first machine where this one has none."""
-    machines = _read(RESULTS / "settings.json")
-    for machine in machines.values():
-        if case.name in machine:
-            return {name: Setting(**setting) for name, setting in machine[case.name].items()}
-    return {}
+def recorded(case: Case, device: torch.device) -> dict[str, Setting]:
+    """The settings that the last whole run on such a machine chose; empty where there was none."""
+    machine = _read(RESULTS / "settings.json").get(describe_device(device), {})
+    return {name: Setting(**setting) for name, setting in machine.get(case.name, {}).items()}
 
 
 def _try_all(
@@ -145,6 +167,8 @@ def _try_all(
             continue
         steps[str(setting)] = step
         second_call[str(setting)] = take_turns({"": step}, device, rounds=1, warm_up=0)[""][0]
+    if not steps:
+        return []
     hopeless = FAR_BEHIND * min(second_call.values())
     seconds = take_turns(
         {name: step for name, step in steps.items() if second_call[name] < hopeless},
@@ -160,24 +184,27 @@ def measure(case: Case, chosen: dict[str, Setting], device: torch.device, rounds
     steps = {name: step_of(name, case, setting, device) for name, setting in chosen.items()}
     seconds = take_turns(steps, device, rounds)
     ceiling = ceiling_of(case, chosen[OURS], device)
-    rows = []
-    for name, setting in chosen.items():
-        forget_peak_memory(device)
-        steps[name]()
-        rows.append(
-            Row(
-                case.name,
-                name,
-                str(setting),
-                Spread.of([case.batch / each for each in seconds[name]]),
-                ratio(seconds[name], seconds[OURS]),
-                ceiling / Spread.of(seconds[name]).median,
-                peak_memory(device),
-                OPPONENTS[name].difference,
-            )
+    return [
+        Row(
+            case.name,
+            name,
+            str(setting),
+            Spread.of([case.batch / each for each in seconds[name]]),
+            ratio(seconds[name], seconds[OURS]),
+            ceiling / Spread.of(seconds[name]).median,
+            None,
+            OPPONENTS[name].difference,
         )
-    gc.collect()
-    return rows
+        for name, setting in chosen.items()
+    ]
+
+
+def with_memory(row: Row, setting: Setting, device: torch.device) -> Row:
+    """The row with its memory, measured in a process that does nothing else."""
+    what = [row.case, row.opponent, json.dumps(asdict(setting)), str(device)]
+    command = [sys.executable, "-m", "benchmarks.memory", *what]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return replace(row, memory_mebibytes=float(printed.split()[-1]))
 
 
 def ceiling_of(case: Case, setting: Setting, device: torch.device) -> float:
@@ -196,15 +223,16 @@ def table(rows: list[Row]) -> str:
     """For a terminal, and for Markdown."""
     lines = [
         f"\n### {rows[0].case}\n",
-        "| model | setting | images/s | ours is times as fast | of ceiling | MiB |",
+        "| model | setting | images/s | ours is times as fast | of ceiling | MiB | difference |",
     ]
-    lines.append("|---" * 6 + "|")
+    lines.append("|---" * 7 + "|")
     for row in sorted(rows, key=lambda row: -row.images_per_second.median):
         speed = row.images_per_second
         images = f"{speed.median:,.1f} ({speed.lower:,.1f} to {speed.upper:,.1f})"
+        memory = "not measured" if row.memory_mebibytes is None else f"{row.memory_mebibytes:,.0f}"
         lines.append(
             f"| {row.opponent} | {row.setting} | {images} | {row.ours_is_times_as_fast} "
-            f"| {row.share_of_ceiling:.0%} | {row.memory_mebibytes:,.0f} |"
+            f"| {row.share_of_ceiling:.0%} | {memory} | {row.difference} |"
         )
     return "\n".join(lines)
 
@@ -232,6 +260,12 @@ def read_rows(case: dict[str, Any]) -> list[Row]:
     """The rows of one case of speed.json."""
     spreads = ("images_per_second", "ours_is_times_as_fast")
     return [Row(**(row | {name: Spread(**row[name]) for name in spreads})) for row in case["rows"]]
+
+
+def _forget_compiled() -> None:
+    """Of the cases before: PyTorch compiles only so many versions of one function."""
+    gc.collect()
+    torch._dynamo.reset()
 
 
 def _read(file: Path) -> dict[str, Any]:

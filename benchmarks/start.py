@@ -10,13 +10,13 @@ import argparse
 import json
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
 from benchmarks.opponents import OPPONENTS
 from benchmarks.speed import title
-from benchmarks.turns import Spread
+from benchmarks.turns import Spread, take_turns
 
 RESULTS = Path(__file__).parent / "results"
 FIRST_STEP = """
@@ -68,14 +68,12 @@ def main() -> None:
     commands = {HELP: [vit, "--help"]} | {
         name: [sys.executable, "-c", FIRST_STEP.format(build=build)] for name, build in BUILDS.items()
     }
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for turn in range(-1, rounds):
-        for name, command in commands.items():
-            began = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
-            if turn >= 0:
-                seconds[name].append(time.perf_counter() - began)
     device = torch.device("cpu")
+    steps = {
+        name: partial(subprocess.run, command, check=True, capture_output=True)
+        for name, command in commands.items()
+    }
+    seconds = take_turns(steps, device, rounds, warm_up=1)
     print(title(device))
     for name, values in seconds.items():
         what = name if name == HELP else f"first training step, {name}"

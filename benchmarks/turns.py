@@ -29,7 +29,7 @@ class Spread:
 
 
 def take_turns(
-    steps: Mapping[str, Callable[[], None]], device: torch.device, rounds: int, warm_up: int = 2
+    steps: Mapping[str, Callable[[], object]], device: torch.device, rounds: int, warm_up: int = 2
 ) -> dict[str, list[float]]:
     """Seconds of each one's calls, round by round; each round begins with the next one."""
     names = list(steps)

@@ -55,4 +55,4 @@ def test_a_closure_is_refused() -> None:
     """Ignored, it would leave the loss where it is, and say nothing."""
     matrix = torch.nn.Parameter(torch.eye(2))
     with pytest.raises(ValueError, match="closure"):
-        Muon([matrix], lr=0.1).step(lambda: matrix.sum())
+        Muon([matrix], lr=0.1).step(matrix.sum)

@@ -48,8 +48,8 @@ def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The weighted values, (batch, tokens, heads, head_dimension), and what backward needs of each row of
-        scores, (batch, heads, tokens, 2): its greatest, and one over the sum of its weights. A gradient of the
-        gradient is not there.
+        scores, (batch, heads, tokens, 2): its greatest, and one over the sum of its weights. The gradient has
+        no gradient of its own.
 
     Raises:
         ValueError: another type, or another layout than `is_served` asks for.

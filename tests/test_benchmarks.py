@@ -1,0 +1,89 @@
+"""What the benchmarks say is of what they measured: this machine, this recipe, settings that ran."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks import accuracy, goals, speed
+from benchmarks.opponents import OPPONENTS, OURS
+from benchmarks.settings import Setting
+from benchmarks.speed import CASES, GPU_CASES, Row, cases_of, choose, recorded
+from benchmarks.turns import Spread
+
+CPU = torch.device("cpu")
+CASE = CASES[0]
+
+
+@pytest.fixture(autouse=True)
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(speed, "title", lambda _: "versions of libraries that need not be here")
+    monkeypatch.setattr(speed, "RESULTS", tmp_path)
+    monkeypatch.setattr(goals, "RESULTS", tmp_path)
+    monkeypatch.setattr(accuracy, "FILE", tmp_path / "accuracy.json")
+    return tmp_path
+
+
+def test_settings_of_another_machine_are_nobody_s_best_here(results: Path) -> None:
+    settings = {name: asdict(Setting("float32", "own")) for name in OPPONENTS}
+    speed._write(results / "settings.json", {"another machine": {CASE.name: settings}})
+    assert recorded(CASE, CPU) == {}
+
+
+def test_what_does_not_run_here_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As what is compiled without a C++ compiler, and who needs more memory than there is."""
+
+    def step_of(opponent: str, case: speed.Case, setting: Setting, device: torch.device):  # noqa: ARG001
+        def step() -> None:
+            if setting.compile or opponent == "torchvision":
+                raise RuntimeError("not here")
+
+        return step
+
+    monkeypatch.setattr(speed, "step_of", step_of)
+    chosen = choose(CASE, CPU)
+    assert set(chosen) == set(OPPONENTS) - {"torchvision"}
+    assert not any(setting.compile for setting in chosen.values())
+    assert recorded(CASE, CPU) == chosen
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_short_form_is_a_part_of_the_whole(device: str) -> None:
+    short = cases_of(torch.device(device), short=True)
+    assert short
+    assert set(short) < set(cases_of(torch.device(device)))
+
+
+def test_runs_of_a_recipe_that_has_changed_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their mean would be nobody's accuracy."""
+
+    def run(seed: int, recipe: str) -> dict[str, object]:
+        return {"seed": seed, "recipe": recipe, "test_accuracy": 0.9, "seconds": 1.0}
+
+    now = accuracy.digest("mnist-fast")
+    for seed in (0, 1):
+        accuracy.add("mnist-fast", run(seed, now))
+    accuracy.add("digits", run(0, accuracy.digest("digits")))
+    assert [each["seed"] for each in accuracy.add("mnist-fast", run(1, now))] == [0, 1]
+    monkeypatch.setattr(accuracy, "digest", lambda _: "changed")
+    assert accuracy.recorded("mnist-fast") == []
+    assert accuracy.add("mnist-fast", run(2, "changed")) == [run(2, "changed")]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "share", "met"), [(1.31, 0.5, True), (1.29, 0.5, False), (1.0, 0.81, True)]
+)
+def test_a_goal_is_met_by_the_ratio_or_near_the_ceiling(ratio: float, share: float, met: bool) -> None:
+    once = Spread(1.0, 1.0, 1.0)
+    slower = Spread(ratio, ratio, ratio)
+    speed.write(
+        [
+            Row(CASE.name, OURS, "", once, once, share, None, "none"),
+            Row(CASE.name, "timm", "", Spread(1 / ratio, 1 / ratio, 1 / ratio), slower, 0.1, None, "none"),
+        ],
+        CPU,
+    )
+    judged = goals.faster(CASE.name, 1.3).judge()
+    assert judged is not None
+    assert judged[1] is met
+    assert goals.faster(GPU_CASES[0].name, 1.3).judge() is None
