@@ -85,19 +85,19 @@ def transformers(architecture: Architecture, attention: Attention) -> nn.Module:
     """transformers' ViTForImageClassification."""
     from transformers import ViTConfig, ViTForImageClassification
 
-    options: dict[str, Any] = dict(
-        image_size=architecture.image,
-        patch_size=architecture.patch,
-        num_channels=architecture.channels,
-        hidden_size=architecture.width,
-        num_hidden_layers=architecture.layers,
-        num_attention_heads=architecture.heads,
-        intermediate_size=architecture.hidden,
-        num_labels=architecture.classes,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        attn_implementation="sdpa" if attention == "fused" else "eager",
-    )
+    options: dict[str, Any] = {
+        "image_size": architecture.image,
+        "patch_size": architecture.patch,
+        "num_channels": architecture.channels,
+        "hidden_size": architecture.width,
+        "num_hidden_layers": architecture.layers,
+        "num_attention_heads": architecture.heads,
+        "intermediate_size": architecture.hidden,
+        "num_labels": architecture.classes,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "attn_implementation": "sdpa" if attention == "fused" else "eager",
+    }
     return Logits(ViTForImageClassification(ViTConfig(**options)))
 
 
