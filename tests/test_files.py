@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from vision_transformers.errors import Failure
 from vision_transformers.files import (
     Broken,
     explained,
+    fill_file,
     lock,
     read_json,
     sweep_temporary,
@@ -235,3 +238,20 @@ def test_an_error_of_the_disk_says_what_to_do(tmp_path: Path, error: OSError, sa
     assert failure.exit_code == 1
     with pytest.raises(Failure, match=says):
         raise failure
+
+
+def test_two_who_make_the_same_file_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """As threads that both find a library missing, or processes of the same number in two containers."""
+    both_have_begun = threading.Barrier(2)
+
+    def fill(temporary: Path) -> None:
+        both_have_begun.wait(timeout=10)
+        temporary.write_bytes(NEW)
+        both_have_begun.wait(timeout=10)
+
+    with ThreadPoolExecutor() as threads:
+        made = [threads.submit(fill_file, tmp_path / "file", fill) for _ in range(2)]
+        for each in made:
+            each.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == NEW

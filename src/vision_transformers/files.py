@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -37,8 +38,11 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 
 def fill_file(path: Path, fill: Callable[[Path], object]) -> None:
-    """Makes a file that appears whole: `fill` writes a temporary one, which is then renamed."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    """Makes a file that appears whole: `fill` writes a temporary one, which is then renamed.
+
+    Several may make the same one at once, also on machines that share the folder.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         fill(temporary)
         sync(temporary)
