@@ -17,8 +17,9 @@ def mnist() -> Recipe:
 
     vit train mnist
 
-    Last weights, bfloat16 autocast; 14 minutes on two cores of an AMD EPYC with avx512_bf16, 27 on one. Where the CPU has no instructions for bfloat16, add `--precision float32`. Patches of
-    4 x 4, an attention pool, and Muon for the matrices of the blocks.
+    Last weights, bfloat16 autocast; 14 minutes on two cores of an AMD EPYC with avx512_bf16, 27 on one. Where
+    the CPU has no instructions for bfloat16, add `--precision float32`. Patches of 4 x 4, an attention pool,
+    and Muon for the matrices of the blocks.
     """
     return Recipe(
         name="mnist",
