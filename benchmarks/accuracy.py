@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.speed import title
 
 from vision_transformers.config import to_json
-from vision_transformers.recipes.table import find_recipe
+from vision_transformers.recipes.table import RECIPES
 from vision_transformers.runtime.device import resolve_device
 
 FILE = Path(__file__).parent / "results" / "accuracy.json"
@@ -30,18 +30,18 @@ FILE = Path(__file__).parent / "results" / "accuracy.json"
 def main() -> None:
     """Trains and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("recipes", nargs="+", metavar="RECIPE")
+    parser.add_argument("recipes", nargs="+", choices=RECIPES, metavar="RECIPE")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     options = parser.parse_args()
     print(title(resolve_device("auto")))
     for recipe in options.recipes:
-        runs = recorded(recipe)
         for seed in range(options.first, options.first + options.seeds):
             found = run(recipe, seed)
             accuracy, seconds = found["test_accuracy"], found["seconds"]
             print(f"{recipe}, seed {seed}: {accuracy:.2%} in {seconds:.1f} s", flush=True)
-            runs = add(recipe, found)
+            add(recipe, found)
+        runs = recorded(recipe)
         accuracies = [each["test_accuracy"] for each in runs]
         median = statistics.median(each["seconds"] for each in runs)
         print(
@@ -51,12 +51,11 @@ def main() -> None:
         )
 
 
-def add(recipe: str, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Records a run; all runs of the recipe."""
+def add(recipe: str, found: dict[str, Any]) -> None:
+    """Records a run."""
     others = [each for each in recorded(recipe) if each["seed"] != found["seed"]]
     runs = sorted([*others, found], key=lambda each: int(each["seed"]))
     FILE.write_text(json.dumps(_read() | {recipe: runs}, indent=1) + "\n", encoding="utf-8")
-    return runs
 
 
 def recorded(recipe: str) -> list[dict[str, Any]]:
@@ -67,7 +66,7 @@ def recorded(recipe: str) -> list[dict[str, Any]]:
 
 def digest(recipe: str) -> str:
     """Of everything that a recipe asks for."""
-    text = json.dumps(to_json(find_recipe(recipe)), sort_keys=True)
+    text = json.dumps(to_json(RECIPES[recipe]()), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

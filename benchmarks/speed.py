@@ -107,10 +107,11 @@ def main() -> None:
         chosen = {} if options.choose else recorded(cases[name], device)
         chosen = chosen or choose(cases[name], device)
         rows = measure(cases[name], chosen, device, options.rounds)
+        write(rows, device)
         if options.memory:
             rows = [with_memory(row, chosen[row.opponent], device) for row in rows]
+            write(rows, device)
         print(table(rows), flush=True)
-        write(rows, device)
 
 
 def cases_of(device: torch.device, short: bool = False) -> list[Case]:

@@ -98,7 +98,7 @@ def test_a_folder_that_is_replaced_is_never_a_part(tmp_path: Path) -> None:
     operation = 1
     write_folder(path, fill)
     while dies_before(operation, lambda: write_folder(path, fill)):
-        whole = path if path.exists() else next(tmp_path.glob(".temporary-old-*"))
+        whole = path if path.exists() else next(tmp_path.glob(".temporary-*-old-folder"))
         verify_folder(whole)
         sweep_temporary(tmp_path)
         if not path.exists():

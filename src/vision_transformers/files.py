@@ -42,7 +42,7 @@ def fill_file(path: Path, fill: Callable[[Path], object]) -> None:
 
     Several may make the same one at once, also on machines that share the folder.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    temporary = _temporary_beside(path)
     try:
         fill(temporary)
         sync(temporary)
@@ -83,11 +83,10 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
     A folder that `path` already names is replaced only once the new one is complete.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-    old = path.with_name(f"{TEMPORARY}old-{os.getpid()}-{path.name}")
+    temporary = _temporary_beside(path)
+    old = _temporary_beside(path.with_name(f"old-{path.name}"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         fill(temporary)
         _sync_tree(temporary)
@@ -102,6 +101,11 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary_beside(path: Path) -> Path:
+    """A name that nobody else takes: no other thread, process or machine that shares the folder."""
+    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}-{path.name}")
 
 
 def write_manifest(folder: Path) -> None:

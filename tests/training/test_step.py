@@ -126,17 +126,25 @@ def test_a_run_that_diverges_stops_with_one_message(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "model").exists()
 
 
-class NeedsTooMuch(Objective):
+class NeedsTooMuchOfAGPU(Objective):
     """Stands for a model that does not fit."""
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - as in Objective
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
+class NeedsTooMuchOfACPU(Objective):
+    """The same, where the error is an allocator's."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - as in Objective
+        return torch.empty(2**50)
+
+
+@pytest.mark.parametrize("objective", [NeedsTooMuchOfAGPU, NeedsTooMuchOfACPU])
 def test_a_batch_that_does_not_fit_is_answered_with_one_to_try(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: type[Objective]
 ) -> None:
-    monkeypatch.setattr(Run, "objective", lambda _: NeedsTooMuch(10, 0.0, None))
+    monkeypatch.setattr(Run, "objective", lambda _: objective(10, 0.0, None))
     message = r"not enough for 64 images at once: .*--accumulation 4.*--batch-size 64"
     with pytest.raises(Failure, match=message):
         train(everything(accumulation=2, steps=3), tmp_path / "run")

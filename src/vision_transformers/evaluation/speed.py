@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vision_transformers.errors import Failure
 from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
 from vision_transformers.runtime.compilation import compiled
 from vision_transformers.runtime.device import synchronize
-from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
+from vision_transformers.runtime.memory import advising_on_memory, forget_peak_memory, peak_memory
 from vision_transformers.runtime.precision import autocast
 
 Work = Literal["inference", "training"]
@@ -70,19 +69,14 @@ def measure_speed(
         Failure: the memory is not enough for so many images.
     """
     device = device or torch.device("cpu")
-    try:
+    advice = f"the memory is not enough for {batch_size} images: try a smaller --batch-size"
+    with advising_on_memory(lambda: advice):
         # By a copy of its own, which is gone before the memory is measured.
         products = matrix_products(prepare(model, image_shape, batch_size, work, numbers, False, device))
         step = prepare(model, image_shape, batch_size, work, numbers, compile, device)
         forget_peak_memory(device)
         seconds = timed(step, device, least_seconds)
         memory = peak_memory(device)
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise Failure(
-            f"the memory is not enough for {batch_size} images: try a smaller --batch-size"
-        ) from error
     median = float(np.median(seconds))
     return Speed(
         work,
@@ -96,11 +90,6 @@ def measure_speed(
         teraflops=operations_of(products) / median / 1e12,
         memory_mebibytes=memory,
     )
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """GPUs have an error of their own; that of a CPU's allocator is known by its words."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def prepare(

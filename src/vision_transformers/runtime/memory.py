@@ -1,14 +1,34 @@
-"""The most memory that was held at once."""
+"""Memory: the most that was held at once, and what is said where it is not enough."""
 
 import os
 import resource
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from vision_transformers.errors import Failure
+
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
+
+
+@contextmanager
+def advising_on_memory(advice: Callable[[], str]) -> Iterator[None]:
+    """Says what to change where what is inside needs more memory than a GPU or the CPU has.
+
+    Raises:
+        Failure: the memory was not enough; with the advice, which is asked for only then.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # GPUs have an error of their own; that of a CPU's allocator is known by its words.
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise Failure(advice()) from error
+        raise
 
 
 def forget_peak_memory(device: torch.device) -> None:

@@ -5,18 +5,18 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from vision_transformers.data.batches import evaluation_batches
 from vision_transformers.data.loading import load_data
-from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.evaluation.calibration import fit_temperature
 from vision_transformers.evaluation.metrics import outputs
 from vision_transformers.files import write_folder
 from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
+from vision_transformers.runtime.memory import advising_on_memory
 from vision_transformers.training.advice import learning_rate_warnings
 from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint, save_checkpoint
 from vision_transformers.training.environment import (
@@ -133,10 +133,8 @@ def _check(run: Run) -> None:
 
 def _go(run: Run, observer: Observer) -> Result:
     """From wherever the run is to its end."""
-    try:
+    with advising_on_memory(lambda: _out_of_memory(run)):
         return _train_and_finish(run, observer)
-    except torch.OutOfMemoryError as error:
-        raise Failure(_out_of_memory(run)) from error
 
 
 def _train_and_finish(run: Run, observer: Observer) -> Result:
