@@ -4,6 +4,7 @@ import torch
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.vary_batch import (
     CROP_ASPECT,
+    DISTORTION_DRAWS,
     ERASED_GREY,
     distort,
     erase,
@@ -15,7 +16,14 @@ from vision_transformers.data.vary_batch import (
 from vision_transformers.randomness import derive_seed, uniform
 
 EVERYTHING = Augmentation(
-    resized_crop=(0.3, 1.0), rotation=20.0, scaling=0.2, shear=10.0, shift=3, flip=True, erasing=0.5
+    resized_crop=(0.3, 1.0),
+    rotation=20.0,
+    scaling=0.2,
+    shear=10.0,
+    elastic=1.0,
+    shift=3,
+    flip=True,
+    erasing=0.5,
 )
 
 
@@ -171,22 +179,31 @@ def test_a_crop_of_a_long_image_stays_inside():
 
 def test_a_distortion_of_no_strength_is_no_change():
     pixels = images(50)
-    assert torch.equal(distort(pixels, 0.0, 0.0, 0.0, numbers(50, 3)), pixels)
+    assert torch.equal(distort(pixels, Augmentation(), numbers(50, DISTORTION_DRAWS)), pixels)
 
 
 def test_a_distortion_stays_in_range_and_keeps_the_shape():
     """A wrong sign in the interpolation would wrap around 255."""
     white = torch.full((200, 3, 12, 16), 255, dtype=torch.uint8)
-    distorted = distort(white, 180.0, 0.5, 45.0, numbers(200, 3))
+    distorted = distort(
+        white,
+        Augmentation(rotation=180.0, scaling=0.5, shear=45.0, elastic=2.0),
+        numbers(200, DISTORTION_DRAWS),
+    )
     assert distorted.shape == white.shape
     assert (distorted[:, :, 5:7, 7:9] == 255).all()
     assert (distorted == 0).any()
 
 
+def drawn(*first):
+    """Numbers of which only the first differ from no change."""
+    return torch.tensor([[*first, *[0.5] * (DISTORTION_DRAWS - len(first))]])
+
+
 def test_a_quarter_turn_is_the_one_that_numpy_makes():
     pixels = images(1, height=15, width=15)
     for number, turns in [(0.0, 1), (1.0, -1)]:
-        turned = distort(pixels, 90.0, 0.0, 0.0, torch.tensor([[number, 0.5, 0.5]]))
+        turned = distort(pixels, Augmentation(rotation=90.0), drawn(number))
         assert torch.equal(turned, pixels.rot90(turns, (2, 3)))
 
 
@@ -194,7 +211,7 @@ def test_a_quarter_turn_is_the_one_that_numpy_makes():
 def test_scaling_changes_the_size_of_what_is_in_the_middle(number, side):
     square = torch.zeros(1, 1, 24, 24, dtype=torch.uint8)
     square[:, :, 7:17, 7:17] = 200
-    scaled = distort(square, 0.0, 0.6, 0.0, torch.tensor([[0.5, number, 0.5]]))
+    scaled = distort(square, Augmentation(scaling=0.6), drawn(0.5, number))
     assert ((scaled[0, 0] > 100).sum(dim=0).max() - side).abs() <= 1
     assert (scaled.int() - scaled.flip(2, 3).int()).abs().max() <= 1
 
@@ -202,15 +219,40 @@ def test_scaling_changes_the_size_of_what_is_in_the_middle(number, side):
 def test_a_shear_moves_each_row_along_itself_in_proportion_to_its_height():
     line = torch.zeros(1, 1, 21, 21, dtype=torch.uint8)
     line[..., 10] = 200
-    slanted = distort(line, 0.0, 0.0, 45.0, torch.tensor([[0.5, 0.5, 1.0]]))
+    slanted = distort(line, Augmentation(shear=45.0), drawn(0.5, 0.5, 1.0))
     assert torch.equal(slanted[0, 0], 200 * torch.eye(21, dtype=torch.uint8).flip(0))
+
+
+def test_bending_moves_a_point_of_the_grid_by_its_whole_displacement_and_the_next_ones_not():
+    """Of 5 x 5 points in 17 x 17 pixels: a dot at the middle comes from a pixel below and to its left."""
+    dot = torch.zeros(1, 1, 17, 17, dtype=torch.uint8)
+    dot[..., 8, 8] = dot[..., 12, 8] = dot[..., 8, 4] = 200
+    down, across = [0.5] * 25, [0.5] * 25
+    down[12], across[12] = 1.0, 0.0
+    bent = distort(dot, Augmentation(elastic=1.0), drawn(0.5, 0.5, 0.5, *down, *across))[0, 0]
+    assert bent[8, 8] == 0
+    assert bent[12, 8] == bent[8, 4] == 200
+    dot[..., 9, 7] = 90
+    assert distort(dot, Augmentation(elastic=1.0), drawn(0.5, 0.5, 0.5, *down, *across))[0, 0, 8, 8] == 90
+
+
+def test_bends_are_as_large_as_was_asked_for_and_smooth():
+    """Of a slope, whose grey levels tell where each pixel came from."""
+    slope = (8 * torch.arange(28, dtype=torch.uint8)).expand(300, 1, 28, 28)
+    bent = distort(slope, Augmentation(elastic=2.0), numbers(300, DISTORTION_DRAWS))
+    moved = (bent.float() - slope)[:, 0, 4:-4, 4:-4] / 8
+    assert 1.7 < moved.abs().max() < 2 * 1.375**2  # cubics overshoot
+    assert 0.6 < moved.std() < 1.2
+    assert moved.diff(dim=1).abs().max() < 1
 
 
 def test_distortions_lie_on_both_sides_of_none():
     """Of a dot to the right of the middle: turned up and down, moved out and in."""
     dot = torch.zeros(400, 1, 33, 33, dtype=torch.uint8)
     dot[:, :, 15:18, 25:28] = 255
-    mass = distort(dot, 20.0, 0.2, 0.0, numbers(400, 3))[:, 0].float()
+    mass = distort(dot, Augmentation(rotation=20.0, scaling=0.2), numbers(400, DISTORTION_DRAWS))[
+        :, 0
+    ].float()
     places = torch.arange(33.0) - 16
     rows = (mass.sum(2) * places).sum(1) / mass.sum((1, 2))
     columns = (mass.sum(1) * places).sum(1) / mass.sum((1, 2))

@@ -74,6 +74,7 @@ def test_without_variation_an_image_is_only_resized():
         Augmentation(rotation=30.0),
         Augmentation(scaling=0.5),
         Augmentation(shear=30.0),
+        Augmentation(elastic=2.0),
         Augmentation(flip=True),
         Augmentation(rand_augment=2, rand_augment_magnitude=30),
         Augmentation(color_jitter=1.0),

@@ -18,6 +18,8 @@ class Augmentation:
     """Enlarges or shrinks by up to this share; what comes in is black."""
     shear: float = 0.0
     """Slants to the left or right by up to this many degrees; what comes in is black."""
+    elastic: float = 0.0
+    """Bends: moves 5 x 5 points by up to this many pixels, and what lies between smoothly with them."""
     flip: bool = False
     """Mirrors half of the images, left to right."""
     rand_augment: int = 0
@@ -41,7 +43,7 @@ class Augmentation:
         for name in ("erasing", "mix_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected 0 to 1")
-        for name in ("shift", "rand_augment", "color_jitter", "mixup", "cutmix"):
+        for name in ("shift", "elastic", "rand_augment", "color_jitter", "mixup", "cutmix"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected 0 or more")
         for name, limit in (("rotation", 360), ("scaling", 1), ("shear", 90)):
@@ -60,8 +62,8 @@ class Augmentation:
 
     @property
     def distorts(self) -> bool:
-        """Whether images are turned, scaled or slanted."""
-        return self.rotation > 0 or self.scaling > 0 or self.shear > 0
+        """Whether images are turned, scaled, slanted or bent."""
+        return max(self.rotation, self.scaling, self.shear, self.elastic) > 0
 
     @property
     def needs_single_images(self) -> bool:

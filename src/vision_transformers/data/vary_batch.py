@@ -17,6 +17,10 @@ ERASED_ASPECT = (0.3, 1 / 0.3)
 """Width over height of an erased rectangle, least and most (Zhong et al. 2020)."""
 ERASED_GREY = 128
 """What an erased rectangle is painted with, in every channel."""
+BENT_POINTS = 5
+"""How many points along each side an elastic distortion moves."""
+DISTORTION_DRAWS = 3 + 2 * BENT_POINTS**2
+"""How many random numbers `distort` needs for an image."""
 
 
 def vary_batch(
@@ -37,12 +41,12 @@ def vary_batch(
         seed: the run's seed.
         epoch: which pass over the data set.
     """
-    numbers = uniform(derive_seed(seed, "batch", epoch), indices, draws=15)
+    numbers = uniform(derive_seed(seed, "batch", epoch), indices, 12 + DISTORTION_DRAWS)
     crop, offsets, mirrored, erased, distortion = numbers.tensor_split([4, 6, 7, 12], dim=1)
     if augmentation.resized_crop is not None:
         pixels = resized_crop(pixels, augmentation.resized_crop, crop)
     if augmentation.distorts:
-        pixels = distort(pixels, augmentation.rotation, augmentation.scaling, augmentation.shear, distortion)
+        pixels = distort(pixels, augmentation, distortion)
     if augmentation.shift > 0:
         pixels = shift(pixels, augmentation.shift, offsets)
     if augmentation.flip:
@@ -105,29 +109,33 @@ def resized_crop(
 
 def distort(
     pixels: UInt8[Tensor, "batch channels height width"],
-    rotation: float,
-    scaling: float,
-    shear: float,
-    numbers: Float[Tensor, "batch 3"],
+    augmentation: Augmentation,
+    numbers: Float[Tensor, "batch draws"],
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Turns, scales and slants each image around its centre (bilinear interpolation); what comes in is black.
+    """Turns, scales and slants each image around its centre, and bends it; what comes in is black.
 
-    Elementwise up to the sampling points, for the reason that `_sampling_points` gives.
+    Bent as by Simard et al. 2003, but by displacements of a few points with cubics between them, where theirs
+    are of every pixel and smoothed. Elementwise up to the sampling points, for the reason that
+    `_sampling_points` gives; sampled once for all.
 
     Args:
         pixels: the images.
-        rotation: largest angle, in degrees each way.
-        scaling: largest change of the scale, as a share of it.
-        shear: largest slant along rows, in degrees each way.
-        numbers: in [0, 1); they choose angle, scale and slant.
+        augmentation: its `rotation`, `scaling`, `shear` and `elastic`.
+        numbers: in [0, 1), `DISTORTION_DRAWS` for each image; 0.5 is no change.
     """
     height, width = pixels.shape[-2:]
-    angle, scale, slant = (2 * numbers - 1)[:, :, None, None].unbind(1)
-    angle = angle * math.radians(rotation)
-    rows = (torch.arange(height, device=pixels.device) - (height - 1) / 2)[:, None] / (1 + scale * scaling)
-    columns = (torch.arange(width, device=pixels.device) - (width - 1) / 2) / (1 + scale * scaling)
+    either_way = 2 * numbers - 1
+    angle, scale, slant = either_way[:, :3, None, None].unbind(1)
+    angle, slant = angle * math.radians(augmentation.rotation), slant * math.radians(augmentation.shear)
+    enlarged = 1 + scale * augmentation.scaling
+    rows = (torch.arange(height, device=pixels.device) - (height - 1) / 2)[:, None] / enlarged
+    columns = (torch.arange(width, device=pixels.device) - (width - 1) / 2) / enlarged
     down = angle.cos() * rows - angle.sin() * columns
-    across = angle.sin() * rows + angle.cos() * columns + (slant * math.radians(shear)).tan() * down
+    across = angle.sin() * rows + angle.cos() * columns + slant.tan() * down
+    if augmentation.elastic > 0:
+        points = either_way[:, 3:].unflatten(1, (2, BENT_POINTS, BENT_POINTS)) * augmentation.elastic
+        bends = functional.interpolate(points, (height, width), mode="bicubic", align_corners=True)
+        down, across = down + bends[:, 0], across + bends[:, 1]
     points = torch.stack([across * (2 / width), down * (2 / height)], dim=-1)
     distorted = functional.grid_sample(pixels.float(), points, padding_mode="zeros", align_corners=False)
     return distorted.round().byte()

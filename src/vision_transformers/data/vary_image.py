@@ -1,7 +1,7 @@
 """Varies one training image at a time, with Pillow and torchvision: what loader workers do."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.cropping import Picture, RandomResizedCrop
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
-from vision_transformers.data.vary_batch import ERASED_ASPECT, ERASED_GREY
+from vision_transformers.data.vary_batch import DISTORTION_DRAWS, ERASED_ASPECT, ERASED_GREY, distort
 from vision_transformers.randomness import derive_seed
 
 _ON_ONE_THREAD = 32_000
@@ -56,11 +56,7 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
     else:
         steps.append(RandomResizedCrop(preprocessing, augmentation.resized_crop))
     if augmentation.distorts:
-        scales = (1 - augmentation.scaling, 1 + augmentation.scaling)
-        bilinear = v2.InterpolationMode.BILINEAR
-        steps.append(
-            v2.RandomAffine(augmentation.rotation, None, scales, augmentation.shear, interpolation=bilinear)
-        )
+        steps.append(partial(_distorted, augmentation))
     if augmentation.shift > 0:
         steps.append(v2.RandomCrop(preprocessing.size, padding=augmentation.shift))
     if augmentation.flip:
@@ -74,6 +70,12 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
             )
         )
     return v2.Compose(steps)
+
+
+def _distorted(
+    augmentation: Augmentation, pixels: UInt8[Tensor, "channels height width"]
+) -> UInt8[Tensor, "channels height width"]:
+    return distort(pixels[None], augmentation, torch.rand(1, DISTORTION_DRAWS))[0]
 
 
 def _mirrored_half_of_the_time(
