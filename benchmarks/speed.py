@@ -44,6 +44,7 @@ RESULTS = Path(__file__).parent / "results"
 PARTS = 4
 FAR_BEHIND = 2.0
 """A setting whose second call takes so many times as long as another one's is not measured further."""
+FAMILY_AND_MODEL = (("family", "cpu family"), ("model", "model"))
 LIBRARIES = ("torch", "timm", "torchvision", "transformers", "vit-pytorch")
 GPU_BATCHES = {"S": 512, "B": 256, "L": 128}
 CASES = [
@@ -242,8 +243,17 @@ def title(device: torch.device) -> str:
     """Date, machine and versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     threads = f"{torch.get_num_threads()} threads"
-    machine = f"{describe_device(device)}, {threads}, Python {platform.python_version()}"
+    machine = f"{describe_device(device)}{_processor_model()}, {threads}, Python {platform.python_version()}"
     return f"{date.today()}, {machine}, {versions}"
+
+
+def _processor_model() -> str:
+    """As /proc/cpuinfo has it: clouds give one name to processors of several generations."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    numbers = [f"{name} {fields[key]}" for name, key in FAMILY_AND_MODEL if key in fields]
+    return "".join(f", {number}" for number in numbers)
 
 
 def write(rows: list[Row], device: torch.device) -> None:
