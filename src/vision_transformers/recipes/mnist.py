@@ -28,7 +28,7 @@ def mnist() -> Recipe:
         augmentation=Augmentation(rotation=15.0, scaling=0.15, shear=15.0, elastic=1.0, shift=2),
         optimizer=Optimizer(name="muon", learning_rate=6e-3, betas=(0.9, 0.95), muon_momentum=0.9),
         schedule=Schedule(shape="linear", warmup=0.1),
-        epochs=42,
+        epochs=36,
         batch_size=256,
         label_smoothing=0.05,
         precision="bfloat16",
