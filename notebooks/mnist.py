@@ -156,7 +156,7 @@ print(f"{count(model):,} parameters, and the same logits")
 # %% [markdown]
 # ## Training
 #
-# A recipe says everything about a training: the images and how they are varied, the optimizer, the schedule. `mnist` is one; here it gets the model above. It holds 3,000 training images out to validate. `test="validation"` looks at the test images after every epoch too: for the picture below, and nothing is chosen by it.
+# A recipe says everything about a training: the images and how they are varied, the optimizer, the schedule. `mnist` is one; here it gets the model above. It holds 1,200 training images out to validate. `test="validation"` looks at the test images after every epoch too: for the picture below, and nothing is chosen by it.
 
 # %%
 recipe = replace(recipe, model=config, epochs=epochs, steps=steps, precision=precision, test="validation")
@@ -166,7 +166,7 @@ print(f"test accuracy {result.metrics['test_accuracy']:.2%}, loss {result.metric
 # %% [markdown]
 # ## How it learned
 #
-# The model learns from images that are shifted by up to a pixel, and from labels that are smoothed: even a perfect guess then has a loss. So the loss on them stays above the others, and the gap says nothing about overfitting.
+# The model learns from images that are turned, scaled, slanted, bent and shifted, and from labels that are smoothed: even a perfect guess then has a loss. So the loss on them stays above the others, and the gap says nothing about overfitting.
 
 # %%
 rows = read_metrics(result.folder / "metrics.jsonl")
