@@ -17,8 +17,8 @@ def mnist() -> Recipe:
 
     vit train mnist
 
-    Last weights (99.47 to 99.54 %), bfloat16 autocast; 13 minutes on two cores of an AMD EPYC with avx512_bf16,
-    from typing the command to its end. Where the CPU has no instructions for bfloat16, add
+    Last weights (99.47 to 99.54 %), bfloat16 autocast; 13 minutes on two cores of an AMD EPYC with
+    avx512_bf16, from typing the command to its end. Where the CPU has no instructions for bfloat16, add
     `--precision float32`. Patches of 7 x 7, an attention pool, and Muon for the matrices of the blocks.
     """
     return Recipe(
