@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
     options = parser.parse_args()
+    if options.rounds < 3:
+        parser.error("--rounds: a median with quartiles is of 3 rounds at least")
     keep_freed_memory()  # everybody's, as `vit train` does
     print(title(CPU))
     with tempfile.TemporaryDirectory() as folder:

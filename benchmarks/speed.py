@@ -44,7 +44,6 @@ RESULTS = Path(__file__).parent / "results"
 PARTS = 4
 FAR_BEHIND = 2.0
 """A setting whose second call takes so many times as long as another one's is not measured further."""
-FAMILY_AND_MODEL = (("family", "cpu family"), ("model", "model"))
 LIBRARIES = ("torch", "timm", "torchvision", "transformers", "vit-pytorch")
 GPU_BATCHES = {"S": 512, "B": 256, "L": 128}
 CASES = [
@@ -101,6 +100,8 @@ def main() -> None:
     cases = {case.name: case for case in cases_of(device, options.short)}
     if unknown := set(options.cases or cases) - set(cases):
         parser.error(f"no case on this device: {', '.join(unknown)}; there are {', '.join(cases)}")
+    if options.rounds < 3:
+        parser.error("--rounds: a median with quartiles is of 3 rounds at least")
     keep_freed_memory()  # everybody's, as `vit train` does
     print(title(device))
     for name in options.cases or cases:
@@ -243,17 +244,8 @@ def title(device: torch.device) -> str:
     """Date, machine and versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     threads = f"{torch.get_num_threads()} threads"
-    machine = f"{describe_device(device)}{_processor_model()}, {threads}, Python {platform.python_version()}"
+    machine = f"{describe_device(device)}, {threads}, Python {platform.python_version()}"
     return f"{date.today()}, {machine}, {versions}"
-
-
-def _processor_model() -> str:
-    """As /proc/cpuinfo has it: clouds give one name to processors of several generations."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    numbers = [f"{name} {fields[key]}" for name, key in FAMILY_AND_MODEL if key in fields]
-    return "".join(f", {number}" for number in numbers)
 
 
 def write(rows: list[Row], device: torch.device) -> None:

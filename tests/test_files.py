@@ -1,5 +1,6 @@
 """Whatever happens to a process while it writes, there is the old file or the new one."""
 
+import errno
 import json
 import os
 import subprocess
@@ -93,18 +94,38 @@ def test_a_new_folder_is_whole_or_not_there_at_every_instant(tmp_path: Path) -> 
 
 
 def test_a_folder_that_is_replaced_is_never_a_part(tmp_path: Path) -> None:
-    """Between two renames its name is free; then the old and the new one lie beside it, both whole."""
+    """Between two renames its name is free; then sweeping gives it back to the old one."""
     path = tmp_path / "folder"
     operation = 1
+    free: list[bool] = []
     write_folder(path, fill)
     while dies_before(operation, lambda: write_folder(path, fill)):
-        whole = path if path.exists() else next(tmp_path.glob(".temporary-*-old-folder"))
-        verify_folder(whole)
+        free.append(not path.exists())
         sweep_temporary(tmp_path)
-        if not path.exists():
-            write_folder(path, fill)
+        verify_folder(path)
+        assert list(tmp_path.iterdir()) == [path]
         operation += 1
     assert operation > 15
+    assert any(free)
+
+
+def test_a_folder_that_cannot_be_replaced_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "folder"
+    write_folder(path, fill)
+    replace = os.replace
+
+    def fails_for_the_new_one(source: Path, target: Path) -> None:
+        if target == path and "replaced" not in source.name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails_for_the_new_one)
+    with pytest.raises(Failure, match="cannot write"):
+        write_folder(path, fill)
+    assert list(tmp_path.iterdir()) == [path]
+    verify_folder(path)
 
 
 def test_what_fails_while_a_folder_is_filled_leaves_the_old_one(tmp_path: Path) -> None:

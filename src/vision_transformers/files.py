@@ -19,6 +19,8 @@ from vision_transformers.errors import Failure
 
 MANIFEST = "manifest.json"
 TEMPORARY = ".temporary-"
+REPLACED = f"{TEMPORARY}replaced-"
+"""How the name of a folder begins that makes room for a new one."""
 
 
 class Broken(Failure):
@@ -84,7 +86,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     A folder that `path` already names is replaced only once the new one is complete.
     """
     temporary = _temporary_beside(path)
-    old = _temporary_beside(path.with_name(f"old-{path.name}"))
+    old = path.with_name(f"{REPLACED}{secrets.token_hex(8)}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
@@ -95,11 +97,11 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise explained(error, path) from error
-    except BaseException:
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        if old.exists() and not path.exists():
+            os.replace(old, path)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -136,7 +138,11 @@ def verify_folder(path: Path) -> None:
 
 
 def sweep_temporary(folder: Path) -> None:
-    """Removes what a process that was killed left half written in a folder."""
+    """Removes what a killed process left half written; what it was about to replace gets its name back."""
+    for replaced in folder.glob(f"{REPLACED}*"):
+        path = folder / replaced.name.removeprefix(REPLACED).partition("-")[2]
+        if not path.exists():
+            os.replace(replaced, path)
     for leftover in folder.glob(f"{TEMPORARY}*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)

@@ -81,6 +81,14 @@ def test_16_bits_are_scaled_not_clipped_to_white(tmp_path: Path, name: str) -> N
     assert np.array_equal(decoded, np.round(values / 257))
 
 
+def test_the_transparent_value_of_a_picture_with_16_bits_shows_the_background(tmp_path: Path) -> None:
+    values = np.array([[0, 4369, 1, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "grey.png", transparency=0)
+    for channels in (1, 3):
+        decoded = np.asarray(decode(tmp_path / "grey.png", channels=channels, background=200))
+        assert decoded.reshape(4, channels)[:, 0].tolist() == [200, 17, 0, 255]
+
+
 def test_big_endian_and_32_bit_tiffs_are_scaled_too(tmp_path: Path) -> None:
     values = np.array([[0, 257, 65535]])
     Image.frombytes("I;16B", (3, 1), values.astype(">u2").tobytes()).save(tmp_path / "big-endian.tif")

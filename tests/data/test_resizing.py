@@ -43,3 +43,20 @@ def test_pixels_have_channels_first() -> None:
     image = picture(5, 3)
     assert torch.equal(to_pixels(image), torch.from_numpy(np.array(image)).permute(2, 0, 1))
     assert to_pixels(image.convert("L")).shape == (1, 3, 5)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
+def test_a_thin_picture_takes_no_more_memory_than_others(size: tuple[int, int]) -> None:
+    """Enlarged whole before it is cut, it would have 12 billion numbers."""
+    preprocessing = Preprocessing(size=(224, 224), crop="center", crop_fraction=0.875)
+    assert resize(Image.new("RGB", size, (7, 8, 9)), preprocessing).getcolors() == [(224 * 224, (7, 8, 9))]
+
+
+def test_only_the_part_that_is_seen_is_as_when_the_whole_is_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    preprocessing = Preprocessing(size=(28, 20), crop="center", crop_fraction=0.8)
+    for width, height in ((57, 41), (41, 57), (300, 31), (20, 200)):
+        whole = np.asarray(resize(picture(width, height), preprocessing)).astype(int)
+        with monkeypatch.context() as patch:
+            patch.setattr("vision_transformers.data.resizing._MOST_PIXELS", 0)
+            part = np.asarray(resize(picture(width, height), preprocessing)).astype(int)
+        assert abs(whole - part).max() <= 1

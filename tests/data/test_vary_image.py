@@ -120,5 +120,14 @@ def test_an_erased_rectangle_is_grey_and_of_the_size_that_was_asked_for():
         assert 0.08 < (pixels == ERASED_GREY).float().mean() < 0.32
 
 
+@pytest.mark.parametrize("area", [(0.8, 1.0), (1.0, 1.0)])
+def test_every_image_that_is_to_be_erased_is(area):
+    black, preprocessing = Image.new("RGB", (64, 16)), Preprocessing(size=(16, 64))
+    augmentation = Augmentation(erasing=1.0, erasing_area=area)
+    for index in range(20):
+        pixels = vary(augmentation, black, index=index, preprocessing=preprocessing)
+        assert (pixels == ERASED_GREY).float().mean() > 0.7
+
+
 def test_mixing_is_left_to_batches():
     assert torch.equal(vary(Augmentation(mixup=0.8, cutmix=1.0)), vary(Augmentation()))

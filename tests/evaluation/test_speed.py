@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vision_transformers.errors import Failure
 from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
 from vision_transformers.evaluation.speed import Numbers, Work, measure_speed, prepare
+from vision_transformers.model.config import Pool
 from vision_transformers.model.vit import ViT
 
 SHAPE = (1, 28, 28)
@@ -54,6 +55,12 @@ def test_a_speed_is_of_the_median_batch_and_leaves_the_model_alone(work: Work, n
     assert speed.milliseconds["p25"] <= speed.milliseconds["p50"] <= speed.milliseconds["p99"]
     assert speed.share_of_ceiling > 0
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("pool", ["class", "mean", "attention"])
+def test_a_speed_is_to_be_had_with_every_pool(pool: Pool) -> None:
+    model = ViT((7, 7), 32, 2, 4, 64, 1, 10, pool=pool)
+    assert measure_speed(model, SHAPE, 4, numbers="float32", least_seconds=0.0).share_of_ceiling > 0
 
 
 def test_products_take_time() -> None:

@@ -1,4 +1,7 @@
-"""Batches of images on the device: the same from memory and from files, and from any batch on."""
+"""Batches of images on the device: the same from any batch on, and from memory and from files.
+
+But for `resized_crop`: files are cropped out of the whole picture, images in memory out of what they hold.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -185,7 +185,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"its pixels reach from {values.min()} to {values.max()}: 0 to 65535 are known here")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    scaled = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    transparent = image.info.get("transparency")  # one of the values, in grey PNG files
+    if not isinstance(transparent, int):
+        return scaled
+    opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (scaled, opaque))
 
 
 def _opaque(image: Image.Image, background: int) -> Image.Image:

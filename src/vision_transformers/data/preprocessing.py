@@ -48,5 +48,7 @@ class Preprocessing:
                     f"preprocessing.{name} has {len(getattr(self, name))} values: "
                     f"expected 1, or {self.channels} for {self.channels} channels"
                 )
+        if not all(math.isfinite(value) for value in self.mean):
+            raise ValueError(f"preprocessing.mean is {self.mean}: expected finite numbers")
         if not all(0 < value < math.inf for value in self.std):
             raise ValueError(f"preprocessing.std is {self.std}: expected numbers above 0")

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
 
+_MOST_PIXELS = 2**25
+"""Of a picture that is resized whole before it is cropped, as everybody does; thin ones grow beyond it."""
+
 
 def resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     """Resizes, and crops where `preprocessing.crop` says so, to `preprocessing.size`."""
@@ -19,6 +22,10 @@ def resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
         return image.resize((columns, rows), interpolation)
     width, height = _covering(image, preprocessing)
     left, top = _corner((width, height), preprocessing)
+    if width * height > _MOST_PIXELS:
+        across, down = image.width / width, image.height / height
+        seen = (left * across, top * down, (left + columns) * across, (top + rows) * down)
+        return image.resize((columns, rows), interpolation, box=seen)
     resized = image.resize((width, height), interpolation)
     return resized.crop((left, top, left + columns, top + rows))
 

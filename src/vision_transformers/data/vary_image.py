@@ -13,7 +13,7 @@ from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.cropping import Picture, RandomResizedCrop
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
-from vision_transformers.data.vary_batch import DISTORTION_DRAWS, ERASED_ASPECT, ERASED_GREY, distort
+from vision_transformers.data.vary_batch import DISTORTION_DRAWS, distort, erase
 from vision_transformers.randomness import derive_seed
 
 _ON_ONE_THREAD = 32_000
@@ -64,11 +64,7 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
     if augmentation.needs_single_images:
         steps.extend([v2.ToPILImage(), *_of_pictures(augmentation), to_pixels])
     if augmentation.erasing > 0:
-        steps.append(
-            v2.RandomErasing(
-                augmentation.erasing, augmentation.erasing_area, ERASED_ASPECT, value=ERASED_GREY
-            )
-        )
+        steps.append(partial(_erased, augmentation))
     return v2.Compose(steps)
 
 
@@ -76,6 +72,13 @@ def _distorted(
     augmentation: Augmentation, pixels: UInt8[Tensor, "channels height width"]
 ) -> UInt8[Tensor, "channels height width"]:
     return distort(pixels[None], augmentation, torch.rand(1, DISTORTION_DRAWS))[0]
+
+
+def _erased(
+    augmentation: Augmentation, pixels: UInt8[Tensor, "channels height width"]
+) -> UInt8[Tensor, "channels height width"]:
+    chosen = torch.rand(1) < augmentation.erasing
+    return erase(pixels[None], augmentation.erasing_area, torch.rand(1, 4), chosen)[0]
 
 
 def _mirrored_half_of_the_time(

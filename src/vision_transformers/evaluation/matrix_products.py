@@ -24,9 +24,10 @@ class Operand:
     device: torch.device
 
     def random(self) -> Tensor:
-        """Numbers, laid out in memory as the operand was."""
-        empty = torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device=self.device)
-        return empty.normal_()
+        """Numbers, laid out in memory as the operand was, also where it was one row, expanded."""
+        last = sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+        memory = torch.randn(last + 1, dtype=self.dtype, device=self.device)
+        return memory.as_strided(self.shape, self.strides)
 
 
 @dataclass(frozen=True)

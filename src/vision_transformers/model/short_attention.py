@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vision_transformers.native import has_instructions, load_native
 
@@ -21,11 +24,23 @@ MOST_TOKENS = 1025
 def is_served(query_key_value: Tensor) -> bool:
     """Whether `short_attention` takes this, and is faster than what PyTorch has.
 
-    Not where a model is exported: what is exported runs without this package, on other machines.
+    Not where a model is exported or traced: what comes of it runs without this package, on other machines.
+    Nor where a function is transformed (`torch.func`) or differentiated forward: it has no rules for that.
     """
+    if _is_captured() or _is_transformed(query_key_value):
+        return False
     fits = query_key_value.device.type == "cpu" and query_key_value.dtype == torch.bfloat16
-    fits = fits and query_key_value.shape[1] <= MOST_TOKENS and _lies_well(query_key_value)
-    return fits and not torch.compiler.is_exporting() and is_available()
+    return fits and query_key_value.shape[1] <= MOST_TOKENS and _lies_well(query_key_value) and is_available()
+
+
+def _is_captured() -> bool:
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
+def _is_transformed(tensor: Tensor) -> bool:
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or unpack_dual(tensor).tangent is not None
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
@@ -48,8 +63,7 @@ def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The weighted values, (batch, tokens, heads, head_dimension), and what backward needs of each row of
-        scores, (batch, heads, tokens, 2): its greatest, and one over the sum of its weights. The gradient has
-        no gradient of its own.
+        scores, (batch, heads, tokens, 2): its greatest, and one over the sum of its weights.
 
     Raises:
         ValueError: another type, or another layout than `is_served` asks for.
@@ -88,7 +102,19 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Te
 
 
 def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
-    found: Tensor = short_attention_backward(gradient, *ctx.saved_tensors)
+    query_key_value, statistics = ctx.saved_tensors
+    if torch.is_grad_enabled():  # by create_graph: for a gradient of this gradient
+        return _differentiable_backward(gradient, query_key_value)
+    found: Tensor = short_attention_backward(gradient, query_key_value, statistics)
+    return found
+
+
+def _differentiable_backward(gradient: Tensor, query_key_value: Tensor) -> Tensor:
+    """The same, of operators whose gradients have gradients."""
+    queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
+    with sdpa_kernel(SDPBackend.MATH):
+        attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+    (found,) = torch.autograd.grad(attended, query_key_value, gradient, create_graph=True)
     return found
 
 

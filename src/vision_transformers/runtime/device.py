@@ -7,6 +7,9 @@ import torch
 
 from vision_transformers.errors import UsageFailure
 
+_GENERATION = (("family", "cpu family"), ("model", "model"))
+"""What tells generations of CPUs apart, and its name in /proc/cpuinfo."""
+
 
 def resolve_device(asked: str) -> torch.device:
     """The device for `auto`, or the one that is asked for, such as `cpu`, `cuda` or `cuda:1`.
@@ -24,6 +27,8 @@ def resolve_device(asked: str) -> torch.device:
         device = torch.device(asked)
         if device.type not in ("cpu", "cuda", "mps"):
             raise RuntimeError("cpu, cuda and mps are known here")
+        if device.type == "cpu" and device.index:
+            raise RuntimeError("all of a machine's processors together are cpu")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -40,18 +45,22 @@ def synchronize(device: torch.device) -> None:
 
 
 def describe_device(device: torch.device) -> str:
-    """The name of the processor, by which a resumed run tells that it is on another one."""
+    """The name of the processor, by which a resumed run tells that it is on another one.
+
+    CPUs with their family and model, where the system says: clouds give one name to several generations.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "cpu":
-        return f"{_processor_name()} ({torch.backends.cpu.get_cpu_capability()})"
+        information = _processor_information()
+        name = information.get("model name") or platform.processor() or platform.machine()
+        numbers = [f", {field} {information[key]}" for field, key in _GENERATION if key in information]
+        return f"{name} ({torch.backends.cpu.get_cpu_capability()}){''.join(numbers)}"
     return device.type
 
 
-def _processor_name() -> str:
+def _processor_information() -> dict[str, str]:
+    """Of one of the CPUs, as /proc/cpuinfo has it; empty where there is no such file."""
     information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    lines = information.read_text().splitlines() if information.exists() else []
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -67,7 +67,7 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
 def apply_environment(environment: Environment, deterministic: bool) -> None:
     """Sets threads, memory and determinism for this process."""
     torch.set_num_threads(environment.threads)
-    if environment.device == "cpu":
+    if torch.device(environment.device).type == "cpu":
         keep_freed_memory()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -27,8 +27,9 @@ def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
     model = state.judged
     if images is None or not isinstance(model, ViT):
         return
-    chosen = images.select(torch.linspace(0, len(images) - 1, min(SHOWN, len(images))).long())
-    batch: Batch = next(iter(evaluation_batches(chosen, run.recipe.preprocessing, SHOWN, run.device, 0)))
+    count = min(SHOWN, len(images))
+    chosen = images.select(torch.linspace(0, len(images) - 1, count).long())
+    batch: Batch = next(iter(evaluation_batches(chosen, run.recipe.preprocessing, count, run.device, 0)))
     with torch.no_grad(), evaluating(model):
         guesses = model(batch.images).argmax(dim=1)
     maps = METHODS[DEFAULT].explain(model, batch.images, guesses).cpu().numpy()

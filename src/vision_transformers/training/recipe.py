@@ -36,7 +36,7 @@ class Optimizer:
     learning_rate: float = 1e-3
     """AdamW's peak learning rate."""
     weight_decay: float = 0.05
-    """AdamW's decoupled weight decay; norms, biases, tokens and positions have none."""
+    """AdamW's decoupled weight decay; norms, biases, tokens, positions and low-rank matrices have none."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's averages of gradients and of their squares."""
     muon_learning_rate: float = 0.02
@@ -199,12 +199,19 @@ class Recipe:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 0 and less than 1")
         if self.batch_size % self.accumulation:
             raise ValueError(f"accumulation is {self.accumulation}, which does not divide {self.batch_size}")
+        mixes = max(self.augmentation.mixup, self.augmentation.cutmix) > 0
+        if mixes and self.accumulation == self.batch_size > 1:
+            raise ValueError(
+                f"accumulation is {self.accumulation}, parts of one image each: mixup and CutMix need two"
+            )
 
     def _check_parts(self) -> None:
         if self.low_rank.rank and (self.frozen != "nothing" or self.frozen_layers or self.probe.fraction):
             raise ValueError("low_rank freezes all but its matrices and the head: leave out frozen and probe")
         if self.low_rank.rank and self.init is None:
             raise ValueError("low_rank changes the weights that a run begins with: give --init")
+        if self.low_rank.rank and self.optimizer.name == "muon":
+            raise ValueError("muon changes the matrices of the blocks, which low_rank freezes: take adamw")
         if self.init is None and any((self.init_image_shape, self.init_patch_shape, self.init_channels)):
             raise ValueError(
                 "init_image_shape, init_patch_shape and init_channels change the weights of init"
