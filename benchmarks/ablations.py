@@ -1,6 +1,6 @@
 """What each choice in the model is worth: MNIST, one change at a time, judged on held-out training images.
 
-    python benchmarks/ablations.py [--epochs N] [--seeds N] [--threads N] [--only NAME ...]
+    python -m benchmarks.ablations [--epochs N] [--seeds N] [--threads N] [--only NAME ...]
 
 The model is the preset MNIST but for the change; all else is of the recipe `mnist`, for fewer epochs. What a
 run says of the test set is not read. Writes the table under benchmarks/results, as Markdown and JSON, after

@@ -135,6 +135,12 @@ def test_a_folder_that_cannot_be_trained_on(
         ("digits --data.workers -1", "data.workers is -1: expected 0 or more"),
         ("digits --data.validation-fraction 1", "data.validation_fraction is 1.0: expected at least 0"),
         ("digits --data.validation-fraction 0 --keep best", "nothing could choose"),
+        ("digits --preprocessing.mean nan", "preprocessing.mean is (nan,): expected finite numbers"),
+        (
+            "digits --accumulation 32 --augmentation.mixup 0.2",
+            "accumulation is 32, parts of one image each: mixup and CutMix need two",
+        ),
+        ("digits --device cpu:1", "device 'cpu:1' cannot be used here"),
         ("digits --device gpu", "device 'gpu' cannot be used here"),
         ("digits --device cuda:77", "device 'cuda:77' cannot be used here"),
         ("--resume nowhere", "there is no run folder nowhere"),

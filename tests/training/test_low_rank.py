@@ -78,7 +78,7 @@ def test_a_moving_average_and_the_best_weights_are_merged_too(source: Path, tmp_
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_run_with_matrices_resumes_to_the_same_bytes(source: Path, tmp_path: Path, after: int) -> None:
     recipe = adapted(
-        source, steps=6, checkpoint_steps=1, average_decay=0.9, optimizer=Optimizer(layer_decay=0.8)
+        source, steps=6, checkpoint_steps=1, average_decay=0.9, optimizer=Optimizer("muon", layer_decay=0.8)
     )
     train(recipe, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

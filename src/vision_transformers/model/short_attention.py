@@ -34,7 +34,7 @@ def is_served(query_key_value: Tensor) -> bool:
 
 
 def _is_captured() -> bool:
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def _is_transformed(tensor: Tensor) -> bool:

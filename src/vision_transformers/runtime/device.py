@@ -7,6 +7,7 @@ import torch
 
 from vision_transformers.errors import UsageFailure
 
+PROCESSORS = Path("/proc/cpuinfo")
 _GENERATION = (("family", "cpu family"), ("model", "model"))
 """What tells generations of CPUs apart, and its name in /proc/cpuinfo."""
 
@@ -60,7 +61,6 @@ def describe_device(device: torch.device) -> str:
 
 
 def _processor_information() -> dict[str, str]:
-    """Of one of the CPUs, as /proc/cpuinfo has it; empty where there is no such file."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
+    """Of one of the CPUs; empty where the system does not say."""
+    lines = PROCESSORS.read_text().splitlines() if PROCESSORS.exists() else []
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

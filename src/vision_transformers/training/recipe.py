@@ -32,7 +32,9 @@ class Optimizer:
     """What changes the parameters, and by how much."""
 
     name: Literal["adamw", "muon"] = "adamw"
-    """`muon` for the matrices of the blocks (Jordan et al. 2024), AdamW for all else; or AdamW for all."""
+    """`muon` for the matrices of the blocks (Jordan et al. 2024), AdamW for all else; or AdamW for all.
+
+    `low_rank` freezes the matrices of the blocks, so that AdamW is left, whichever is named."""
     learning_rate: float = 1e-3
     """AdamW's peak learning rate."""
     weight_decay: float = 0.05
@@ -210,8 +212,6 @@ class Recipe:
             raise ValueError("low_rank freezes all but its matrices and the head: leave out frozen and probe")
         if self.low_rank.rank and self.init is None:
             raise ValueError("low_rank changes the weights that a run begins with: give --init")
-        if self.low_rank.rank and self.optimizer.name == "muon":
-            raise ValueError("muon changes the matrices of the blocks, which low_rank freezes: take adamw")
         if self.init is None and any((self.init_image_shape, self.init_patch_shape, self.init_channels)):
             raise ValueError(
                 "init_image_shape, init_patch_shape and init_channels change the weights of init"

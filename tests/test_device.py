@@ -1,0 +1,41 @@
+"""A machine is known by what tells it apart; a device by every name that PyTorch has for it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vision_transformers.runtime import device
+from vision_transformers.training import environment as module
+from vision_transformers.training.record import Environment
+
+CPU = torch.device("cpu")
+
+
+def test_processors_of_one_name_and_two_generations_are_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "PROCESSORS", tmp_path / "cpuinfo")
+    found = []
+    for family in (25, 26):
+        text = f"processor\t: 0\ncpu family\t: {family}\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\n"
+        (tmp_path / "cpuinfo").write_text(2 * text)
+        found.append(device.describe_device(CPU))
+    assert found[0] == f"AMD EPYC ({torch.backends.cpu.get_cpu_capability()}), family 25, model 17"
+    assert found[1] == found[0].replace("25", "26")
+
+
+def test_a_system_that_does_not_say_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "PROCESSORS", tmp_path / "missing")
+    assert torch.backends.cpu.get_cpu_capability() in device.describe_device(CPU)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("cpu", True), ("cpu:0", True), ("meta", False)])
+def test_freed_memory_is_kept_on_cpus(name: str, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[bool] = []
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: called.append(True))
+    threads = torch.get_num_threads()
+    module.apply_environment(
+        Environment("2", "0", "12", name, "a processor", threads, "float32", False, "images"), False
+    )
+    assert bool(called) is kept
