@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from tests.classifiers import random_classifier
 from tests.commands import Finished, Vit
-from tests.photographs import noise
+from tests.photographs import noise, save_photographs
 
 from vision_transformers.classifier import load
 from vision_transformers.data.labelled import in_order_of, load_labelled
@@ -128,3 +128,24 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, run: Path,
         assert "Traceback" not in finished.errors
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "taken" / "letter.txt").read_text() == "dear"
+
+
+def test_training_images_by_another_name_and_classes_without_images_are_warned_of(
+    vit: Vit, tmp_path: Path
+) -> None:
+    for part in ("train", "test"):
+        for name in ("cat", "dog", "frog"):
+            save_photographs(tmp_path / "pets" / part / name, 4)
+    few = ["--preprocessing.size", "32", "32", "--model.max-image-shape", "32", "32", "--steps", "1"]
+    few += ["--data.validation-fraction", "0.25", "--batch-size", "4", "--run-folder", "run"]
+    command = ["train", "folder", "--data.path", "pets", "--preprocessing.crop", "squash", *few, *TINY]
+    trained = vit.run(tmp_path, command)
+    assert trained.code == 0, trained.errors
+    flatters = "the numbers flatter it"
+    assert flatters in evaluate(vit, tmp_path, "run", "pets/train", "--output", "a").output
+    assert flatters in metrics(tmp_path / "a")["warning"]
+    for images in ("pets", "pets/test"):
+        assert "warning" not in evaluate(vit, tmp_path, "run", images, "--output", "b").output
+    (tmp_path / "pets" / "test" / "frog").rename(tmp_path / "frog")
+    found = evaluate(vit, tmp_path, "run", "pets/test", "--output", "c")
+    assert "1 of 3 classes have no images here: frog." in found.output, found

@@ -195,3 +195,11 @@ def test_a_model_that_is_none_is_told(vit: Vit, tmp_path: Path) -> None:
     finished = vit.run(tmp_path, ["predict", "nothing", "pictures"])
     assert (finished.code, finished.errors.count("\n")) == (2, 1)
     assert "there is no model nothing" in finished.errors
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "parquet"])
+def test_the_ending_of_the_output_says_the_format(vit: Vit, model: Path, tmp_path: Path, format: str) -> None:
+    save_photographs(tmp_path / "pictures", 2)
+    predict(vit, tmp_path, model, ["pictures", "--output", f"named.{format}"])
+    predict(vit, tmp_path, model, ["pictures", "--output", "asked", "--format", format])
+    assert (tmp_path / f"named.{format}").read_bytes() == (tmp_path / "asked").read_bytes()

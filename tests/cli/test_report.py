@@ -64,3 +64,21 @@ def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
         finished = vit.run(runs, ["report", *arguments])
         assert (finished.code, message in finished.errors) == (2, True), finished.errors
     assert [path.name for path in (runs / "taken").iterdir()] == ["letter.txt"]
+
+
+def test_one_seed_twice_and_a_run_that_was_killed_are_no_further_seeds(vit: Vit, runs: Path) -> None:
+    command = ["train", "digits", *TINY, "--epochs", "1", "--seed", "1", "--run-folder", "again"]
+    assert vit.run(runs, command).code == 0
+    assert "seeds, mean" not in vit.run(runs, ["report", "runs/one", "again", "--output", "same"]).output
+    started = ["train", "digits", *TINY, "--epochs", "40", "--checkpoint-steps", "1", "--run-folder"]
+    assert vit.run(runs, [*started, "ended", "--seed", "1"]).code == 0
+    killed = vit.start(runs, [*started, "begun", "--seed", "2"])
+    assert killed.until(lambda: "validation_accuracy" in read(runs / "begun" / "metrics.jsonl"))
+    killed.kill()
+    found = vit.run(runs, ["report", "ended", "begun", "--output", "killed-one"])
+    assert "stopped at epoch" in found.output
+    assert "seeds, mean" not in found.output
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tests.weights.portable import portable
 
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.weights.conversion import export_model, import_model
+from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
 from vision_transformers.weights.foreign_files import open_foreign, read_weights
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.table import read_any
@@ -127,3 +127,26 @@ def test_a_missing_tensor_and_one_too_many_are_named(tmp_path: Path) -> None:
     save_file(tensors, file)
     with pytest.raises(Failure, match=r"are missing: encoder\.ln\.bias"):
         import_model(tmp_path / "model", TORCHVISION, Given(), Report())
+
+
+def test_a_convolutional_network_is_not_said_to_be_clip(tmp_path: Path) -> None:
+    """Its first kernels have the name that CLIP's have."""
+    save_file(
+        {"conv1.weight": torch.ones(8, 3, 7, 7), "fc.weight": torch.ones(3, 8)}, tmp_path / "a.safetensors"
+    )
+    for format in ("timm", "clip"):
+        with pytest.raises(UsageFailure) as failure:
+            read_any(tmp_path / "a.safetensors", format, Given(), Report())
+        assert "look like" not in str(failure.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -> None:
+    model = portable()
+    model.weights[next(iter(model.weights))].view(-1)[0] = value
+    with pytest.raises(Failure, match="infinite or none"):
+        export_model(tmp_path / "theirs", model, TIMM, Report())
+        import_model(tmp_path / "theirs", TIMM, Given(), Report())
+    write_native(tmp_path / "ours", model)
+    with pytest.raises(Failure, match="infinite or none"):
+        read_native(tmp_path / "ours")

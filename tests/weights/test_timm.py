@@ -141,3 +141,26 @@ def test_what_timm_cannot_express_is_refused_by_name(
     with pytest.raises(UsageFailure, match=f"timm cannot express {named}"):
         export_model(tmp_path / "timm", portable(**options), TIMM, Report())
     assert not (tmp_path / "timm").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_tiny_patch16_224", "vit_small_patch16_224", "vit_small_patch14_reg4_dinov2"]
+)
+def test_a_file_of_weights_alone_tells_square_images_and_published_widths(name: str, tmp_path: Path) -> None:
+    """What `torch.save(model.state_dict())` leaves: the first thing that people bring."""
+    theirs = timm.create_model(name, img_size=56, patch_size=14, depth=2, num_classes=3)
+    randomise(theirs)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    report = Report()
+    found = import_model(tmp_path / "theirs.pth", TIMM, Given(), report)
+    assert found.description.model.max_image_shape == (56, 56)
+    assert any("56 x 56" in note for note in report.notes)
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images))
+
+
+def test_what_timm_cannot_build_cannot_be_verified(tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match=r"from a folder with config\.json, which .*theirs\.pth is not"):
+        assert TIMM.reference is not None
+        TIMM.reference(tmp_path / "theirs.pth", portable().description)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Split = Literal["test", "validation", "train", "all"]
 WORST_CLASSES = 3
+NAMED = 5
+"""Classes without images that are listed."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,34 @@ class Subject:
     classifier: "Classifier"
     labelled: "Labelled"
     split: Split
+    folder: Path
+    """Where they lie, if they are no known data set."""
     images: "Images"
     """Of the split, with labels as places among the classifier's classes."""
 
     @property
     def warning(self) -> str | None:
         """Why the numbers may not be believed."""
-        if self.labelled.is_of_run and self.split in ("train", "all"):
-            return "The model was trained on some of these images: the numbers flatter it."
-        return None
+        warnings = []
+        if (self.labelled.is_of_run and self.split in ("train", "all")) or self._lies_in_training_data:
+            warnings.append("The model was trained on some of these images: the numbers flatter it.")
+        there = set(self.images.labels.tolist())
+        classes = self.classifier.classes
+        missing = [name for place, name in enumerate(classes) if place not in there]
+        if missing:
+            names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
+            warnings.append(f"{len(missing)} of {len(classes)} classes have no images here: {names}.")
+        return " ".join(warnings) or None
+
+    @property
+    def _lies_in_training_data(self) -> bool:
+        """Whether the images are a folder inside the one that the run learned from."""
+        path = self.record.recipe.data.path if self.record is not None else None
+        if path is None or self.labelled.is_of_run:
+            return False
+        learned = Path(path).resolve()
+        learned = learned / "train" if (learned / "train").is_dir() else learned
+        return self.folder.resolve().is_relative_to(learned)
 
 
 def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
@@ -119,7 +140,7 @@ def _subject(options: EvaluateOptions) -> Subject:
         raise UsageFailure(f"--probe needs training images, and {labelled.name} has no split train")
     split = options.split or ("test" if "test" in labelled.parts else "all")
     images = in_order_of(labelled, labelled.split(split), classifier.classes)
-    return Subject(run, record, classifier, labelled, split, images)
+    return Subject(run, record, classifier, labelled, split, Path(options.data).expanduser(), images)
 
 
 def _metrics(options: EvaluateOptions, subject: Subject, judgement: "Judgement") -> dict[str, Any]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from vision_transformers.report.predictions import PredictionRow
 
 
+Format = Literal["table", "csv", "jsonl", "parquet"]
+ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
 @dataclass(frozen=True)
 class PredictOptions:
     """A model, pictures, and what to write about them."""
@@ -28,8 +32,10 @@ class PredictOptions:
     """Files, folders with all below, globs such as "photos/**/*.jpg", or - for a list on standard input."""
     top_k: int = 3
     """How many classes to name for each picture."""
-    format: Literal["table", "csv", "jsonl", "parquet"] = "table"
-    """A table for people; csv, jsonl (a JSON object a line) or parquet for programs."""
+    format: Format | None = None
+    """A table for people; csv, jsonl (a JSON object a line) or parquet for programs.
+
+    By the ending of --output if not given, else the table."""
     output: Path | None = None
     """File to write, which appears whole or not at all; standard output if not given."""
     features: Path | None = None
@@ -46,6 +52,12 @@ class PredictOptions:
     """Where to compute: auto, cpu, cuda, mps."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products."""
+
+    @property
+    def written_as(self) -> Format:
+        """The format that is asked for, or that the file's name says."""
+        ending = self.output.suffix if self.output is not None else ""
+        return self.format or ENDINGS.get(ending, "table")
 
 
 def main(arguments: list[str]) -> int:
@@ -111,7 +123,7 @@ def _predict(options: PredictOptions, stream: IO[bytes], counts: Counts) -> None
     top = min(options.top_k, max(len(classifier.classes), 1))
     with ExitStack() as stack:
         outcomes = _outcomes(options, classifier)
-        rows = stack.enter_context(prediction_writer(options.format, stream, classifier.classes, top))
+        rows = stack.enter_context(prediction_writer(options.written_as, stream, classifier.classes, top))
         features = None
         if options.features is not None:
             features = stack.enter_context(FeatureFile(options.features, classifier.feature_dimension))

@@ -75,14 +75,14 @@ def _check_output(folder: Path) -> None:
 
 
 def _compared(folder: RunFolder) -> "ComparedRun":
-    from vision_transformers.report.comparison import ComparedRun
+    from vision_transformers.report.comparison import FINISHED, ComparedRun
     from vision_transformers.report.metrics import read_metrics
 
     recipe = folder.record().recipe
     rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
     timing = read_metrics(folder.timing) if folder.timing.exists() else []
     fields = {name: value for name, value in flat(recipe).items() if name not in CANNOT_CHANGE_THE_RESULT}
-    state = "finished"
+    state = FINISHED
     if not folder.is_finished:
         reached = f"{rows[-1]['epoch']:.2f}" if rows else "0"
         state = f"stopped at epoch {reached} of {recipe.epochs}" if recipe.steps is None else "stopped"

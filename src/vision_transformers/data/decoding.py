@@ -164,10 +164,8 @@ def _explained(error: Exception, name: str) -> DataFailure:
         case PermissionError():
             return DataFailure(f"{name} may not be read: give this user the permission to read it")
         case _:
-            cause = str(error) or type(error).__name__
-            return DataFailure(
-                f"{name} cannot be decoded: {cause}. Save it again as JPEG or PNG, or remove it"
-            )
+            cause = str(error).rstrip(".") or type(error).__name__
+            return DataFailure(f"{name} cannot be decoded: {cause}. Save it again as JPEG or PNG")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -20,6 +20,7 @@ from vision_transformers.report.page import fill_template, inline_drawing
 from vision_transformers.report.style import LIGHT, Palette, render
 
 MEASURED = ("validation_accuracy", "test_accuracy", "validation_loss", "test_loss")
+FINISHED = "finished"
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
@@ -35,7 +36,7 @@ class ComparedRun:
     seconds: float | None
     """Of training, where they were measured."""
     state: str
-    """`finished`, or where it stopped."""
+    """`FINISHED`, or where it stopped."""
 
     def last(self, measurement: str) -> float | None:
         """The last value of a measurement, if there is one."""
@@ -45,7 +46,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing but the seed."""
+    """Finished runs that differ in nothing but the seed: one for each seed."""
 
     name: str
     """Their names."""
@@ -65,7 +66,7 @@ class Comparison:
     differing: tuple[str, ...]
     """The fields in which their recipes differ."""
     groups: tuple[Group, ...]
-    """Of two runs or more."""
+    """Of two seeds or more."""
 
     @classmethod
     def of(cls, runs: Sequence[ComparedRun]) -> "Comparison":
@@ -145,10 +146,12 @@ def _groups(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
 
 
 def _group(runs: Sequence[ComparedRun]) -> Group | None:
+    """The last of each seed's runs that came to their end."""
+    ended = list({run.fields.get("seed"): run for run in runs if run.state == FINISHED}.values())
     for measured in ("test_accuracy", "validation_accuracy"):
-        values = [value for run in runs if (value := run.last(measured)) is not None]
-        if len(values) == len(runs) > 1:
-            names = ", ".join(run.name for run in runs)
+        values = [value for run in ended if (value := run.last(measured)) is not None]
+        if len(values) == len(ended) > 1:
+            names = ", ".join(run.name for run in ended)
             return Group(names, len(values), fmean(values), min(values), max(values), measured)
     return None
 

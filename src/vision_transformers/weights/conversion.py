@@ -74,6 +74,7 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     rules, layers = format.rules(description.model), description.model.number_of_layers
     weights = read_by(rules, layers, foreign.tensors, report)
     _check_shapes(weights, description, path)
+    _check_numbers(weights, path)
     used = names_of(rules, layers)
     unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used}
     return PortableModel(weights, description, _set_aside(unused, format, report))
@@ -129,7 +130,9 @@ def read_native(folder: Path) -> PortableModel:
     for file in sorted(folder.iterdir()):
         if match := ASIDE.fullmatch(file.name):
             aside = Aside(match["format"], map_tensors(file))
-    return PortableModel(map_tensors(folder / "model.safetensors"), read_description(folder), aside)
+    weights = map_tensors(folder / "model.safetensors")
+    _check_numbers(weights, folder)
+    return PortableModel(weights, read_description(folder), aside)
 
 
 def write_native(folder: Path, model: PortableModel, further: Callable[[Path], None] | None = None) -> None:
@@ -143,6 +146,12 @@ def write_native(folder: Path, model: PortableModel, further: Callable[[Path], N
             further(empty)
 
     write_folder(folder, fill)
+
+
+def _check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise Failure(f"{path} holds numbers that are infinite or none (NaN), in what is {name} here")
 
 
 def _with_sidecar(

@@ -64,6 +64,19 @@ def open_foreign(path: Path) -> ForeignModel:
     return ForeignModel(path, read_weights(file), config, preprocessor, sidecar)
 
 
+def require_config(path: Path) -> None:
+    """Meets what its own library cannot build a model from.
+
+    Raises:
+        UsageFailure: no `config.json` lies in the folder.
+    """
+    if not (path / "config.json").is_file():
+        raise UsageFailure(
+            f"--verify lets the other library build the model, from a folder with config.json, which {path} "
+            "is not: leave --verify out"
+        )
+
+
 def read_weights(file: Path) -> dict[str, Tensor]:
     """The tensors of one file, or of all files of an index; nested dicts are flattened with dots.
 

@@ -20,6 +20,7 @@ from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 from vision_transformers.weights.transformations import reshaped
 
 _LAYER, _OURS = "transformer.resblocks.{layer}", "transformer.layers.{layer}"
+_FIRST_HIDDEN = "transformer.resblocks.0.mlp.c_fc.weight"
 _ELSEWHERE = "beside the image tower: "
 """Marks tensors of the text tower, some of which have the names of the image tower's."""
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -113,7 +114,7 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         model_dimension=width,
         number_of_layers=weights_alone.layers(tensors, "transformer.resblocks."),
         number_of_heads=given.number_of_heads or max(1, width // int(vision.get("head_width", _HEAD_WIDTH))),
-        hidden_dimension=tensors["transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+        hidden_dimension=tensors[_FIRST_HIDDEN].shape[0],
         number_of_channels=kernel.shape[1],
         number_of_classes=0,
         max_image_shape=_image_shape(tensors, patch, vision, given),
@@ -189,7 +190,7 @@ def _image_shape(
 
 CLIP = Format(
     name="clip",
-    recognises=lambda tensors: "conv1.weight" in canonical(tensors),
+    recognises=lambda tensors: {"conv1.weight", _FIRST_HIDDEN} <= canonical(tensors).keys(),
     canonical=canonical,
     describe=describe,
     rules=rules,

@@ -11,7 +11,7 @@ from vision_transformers.data.preprocessing import Interpolation, Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
-from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_files import ForeignModel, require_config
 from vision_transformers.weights.format import SILENT as OF_MOST
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
@@ -95,8 +95,9 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     """The model as transformers builds it from a folder.
 
     Raises:
-        UsageFailure: transformers is not installed.
+        UsageFailure: transformers is not installed, or not told the architecture.
     """
+    require_config(path)
     try:
         import transformers
     except ImportError as error:

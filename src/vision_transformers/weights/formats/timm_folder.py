@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +14,16 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, Pool, ViTConfig
-from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_files import ForeignModel, require_config
 from vision_transformers.weights.format import Given
-from vision_transformers.weights.formats import timm_eva
+from vision_transformers.weights.formats import timm_eva, weights_alone
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 from vision_transformers.weights.report import Report
 
 ARCHITECTURES = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch16_clip_224"}
 """By the epsilon of its LayerNorms, which no argument changes: what we build upon; arguments say the rest."""
 _HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "so400m": 16}
+_HEADS_BY_WIDTH = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 _ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_tanh": "gelu-tanh",
@@ -55,6 +57,8 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
             {"class": "token", "mean": "avg"}.get(given.pool or "", str(config.get("global_pool", "avg"))),
         )
     else:
+        if not name:
+            given = _told_by_shapes(foreign.tensors, given, report)
         model = _architecture(foreign.tensors, name, arguments, config, pretrained, given)
     classes = given.classes or _classes(config, pretrained)
     return ModelDescription(model, _preprocessing(pretrained, model, report), classes)
@@ -99,8 +103,9 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     """The model as timm builds it from a folder.
 
     Raises:
-        UsageFailure: timm is not installed.
+        UsageFailure: timm is not installed, or not told the architecture.
     """
+    require_config(path)
     try:
         import timm
     except ImportError as error:
@@ -158,6 +163,29 @@ def _architecture(
         pool=_pool(tensors, config, arguments, given),
         final_normalization="after-pool" if "fc_norm.weight" in tensors else "before-pool",
     )
+
+
+def _told_by_shapes(tensors: Mapping[str, Tensor], given: Given, report: Report) -> Given:
+    """The size of square images, and the heads that published models of that width have."""
+    kernel = tensors.get("patch_embed.proj.weight")
+    if kernel is None:
+        return given
+    prefix = sum(name in tensors for name in ("cls_token", "dist_token"))
+    prefix += tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
+    if "pos_embed" in tensors and given.max_image_shape is None:
+        positions, patch = tensors["pos_embed"].shape[1], (kernel.shape[2], kernel.shape[3])
+        for patches in (positions - prefix, positions):
+            if patches == math.isqrt(patches) ** 2:
+                shape = weights_alone.image_shape(patches, patch, given)
+                report.notes.append(
+                    f"images are {shape[0]} x {shape[1]}, if square, by the {positions} positions"
+                )
+                given = replace(given, max_image_shape=shape)
+                break
+    if given.number_of_heads is None and kernel.shape[0] in _HEADS_BY_WIDTH:
+        heads = weights_alone.heads(kernel.shape[0], _HEADS_BY_WIDTH, given, report)
+        given = replace(given, number_of_heads=heads)
+    return given
 
 
 def _heads(name: str, arguments: dict[str, Any], given: Given) -> int:
