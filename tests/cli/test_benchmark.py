@@ -32,6 +32,8 @@ def test_it_prints_a_row_for_each_way_and_writes_the_same_numbers(
     [
         (["MNIST", "--batch-size", "0"], "1 or more"),
         (["no-such-model"], "no-such-model"),
+        (["ViT-S/17"], "did you mean 'ViT-S/16'?"),
+        (["MNIST", "--seconds", "-1"], "--seconds is -1.0: expected 0 or more"),
         (["MNIST", "--output", "no/such/folder/file.json"], "folder that exists"),
         (["MNIST", "--device", "abacus"], "abacus"),
     ],

@@ -42,10 +42,10 @@ def test_what_is_frozen_stays_to_the_bit_and_the_rest_is_trained(
         assert torch.equal(after[name], value) == name.startswith(frozen or ("nothing",)), name
 
 
-def test_more_layers_than_there_are_cannot_be_frozen() -> None:
-    recipe = tiny(frozen_layers=3)
+def test_more_layers_than_there_are_cannot_be_frozen_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(UsageFailure, match="frozen_layers is 3: the model has 2 layers"):
-        initial_state(recipe, recipe.model, torch.device("cpu"))
+        train(tiny(frozen_layers=3), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["adamw", "muon"])

@@ -161,6 +161,6 @@ def test_a_file_of_weights_alone_tells_square_images_and_published_widths(name: 
 
 
 def test_what_timm_cannot_build_cannot_be_verified(tmp_path: Path) -> None:
+    assert TIMM.reference is not None
     with pytest.raises(UsageFailure, match=r"from a folder with config\.json, which .*theirs\.pth is not"):
-        assert TIMM.reference is not None
         TIMM.reference(tmp_path / "theirs.pth", portable().description)

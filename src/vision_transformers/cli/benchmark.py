@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from vision_transformers.cli.checks import check_least
+from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def _parse(arguments: list[str]) -> BenchmarkOptions:
     options = tyro.cli(BenchmarkOptions, prog="vit benchmark", description=description, args=arguments)
     if not options.batch_size or min(options.batch_size) < 1:
         raise UsageFailure("--batch-size needs whole numbers of 1 or more, such as --batch-size 1 16")
+    check_least(options, seconds=0)
     return options
 
 
@@ -86,9 +89,13 @@ def _model(name: str) -> "ViT":
     from vision_transformers.model.presets import PRESETS, preset
     from vision_transformers.model.vit import ViT
 
-    if name in PRESETS and not Path(name).exists():
-        return ViT.from_config(preset(name))
-    return load(name, device="cpu").model
+    if Path(name).exists():
+        return load(name, device="cpu").model
+    if name not in PRESETS:
+        raise UsageFailure(
+            f"{name} is no preset, and no folder of a run or of a model: {nearest(name, PRESETS)}"
+        )
+    return ViT.from_config(preset(name))
 
 
 def _speeds(options: BenchmarkOptions, model: "ViT", device: str) -> "Iterator[Speed]":

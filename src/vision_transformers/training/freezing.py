@@ -2,9 +2,8 @@
 
 from torch import nn
 
-from vision_transformers.errors import UsageFailure
 from vision_transformers.model.low_rank import is_low_rank
-from vision_transformers.training.optimizer import IN_HEAD, depth
+from vision_transformers.training.optimizer import depth
 from vision_transformers.training.recipe import Recipe
 
 
@@ -15,14 +14,8 @@ def freeze(model: nn.Module, recipe: Recipe, probing: bool = False) -> None:
         model: with low-rank matrices, if the recipe has them.
         recipe: says what is frozen.
         probing: whether it is the beginning in which the head alone learns.
-
-    Raises:
-        UsageFailure: there are not so many layers.
     """
     depths = {name: depth(name) for name, _ in model.named_parameters()}
-    layers = max(value for value in depths.values() if value != IN_HEAD)
-    if not 0 <= recipe.frozen_layers <= layers:
-        raise UsageFailure(f"frozen_layers is {recipe.frozen_layers}: the model has {layers} layers")
     for name, parameter in model.named_parameters():
         if probing or recipe.frozen == "body":
             learns = name.startswith("head.")

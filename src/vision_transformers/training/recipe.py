@@ -176,6 +176,8 @@ class Recipe:
     """A row of metrics after this many steps, besides those with a validation."""
 
     def __post_init__(self) -> None:
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ValueError(f"name is {self.name!r}: a run folder is called by it, so that it is no path")
         self._check_numbers()
         self._check_parts()
 

@@ -124,6 +124,9 @@ def _check(run: Run) -> None:
     """Meets what cannot be before anything is written."""
     run.model_config  # noqa: B018 - both say what does not fit
     run.order  # noqa: B018
+    layers = run.model_config.number_of_layers
+    if not 0 <= run.recipe.frozen_layers <= layers:
+        raise UsageFailure(f"frozen_layers is {run.recipe.frozen_layers}: the model has {layers} layers")
     if run.recipe.keep == "best" and run.data.validation is None:
         raise UsageFailure(
             "keep is 'best', but there are no validation images to choose by: "
