@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_trained_on(
             "accumulation is 32, parts of one image each: mixup and CutMix need two",
         ),
         ("digits --device cpu:1", "device 'cpu:1' cannot be used here"),
-        ("digits --device gpu", "device 'gpu' cannot be used here"),
+        ("digits --device gpu", "device 'gpu' cannot be used here: cpu, cuda and mps are known here"),
         ("digits --device cuda:77", "device 'cuda:77' cannot be used here"),
         ("--resume nowhere", "there is no run folder nowhere"),
         ("--resume", "--resume"),

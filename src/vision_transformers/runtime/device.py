@@ -25,9 +25,9 @@ def resolve_device(asked: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(asked)
-        if device.type not in ("cpu", "cuda", "mps"):
+        if asked.partition(":")[0] not in ("cpu", "cuda", "mps"):
             raise RuntimeError("cpu, cuda and mps are known here")
+        device = torch.device(asked)
         if device.type == "cpu" and device.index:
             raise RuntimeError("all of a machine's processors together are cpu")
         torch.empty(0, device=device)
