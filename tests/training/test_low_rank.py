@@ -75,6 +75,12 @@ def test_a_moving_average_and_the_best_weights_are_merged_too(source: Path, tmp_
     assert all(torch.equal(merged.weights[name], value) for name, value in ours.items())
 
 
+def test_a_rank_beyond_the_width_of_the_model_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match=r"low_rank\.rank is 9999: the model is \d+ wide"):
+        train(adapted(source, low_rank=LowRankConfig(rank=9999)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_run_with_matrices_resumes_to_the_same_bytes(source: Path, tmp_path: Path, after: int) -> None:
     recipe = adapted(

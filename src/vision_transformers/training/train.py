@@ -127,6 +127,9 @@ def _check(run: Run) -> None:
     layers = run.model_config.number_of_layers
     if not 0 <= run.recipe.frozen_layers <= layers:
         raise UsageFailure(f"frozen_layers is {run.recipe.frozen_layers}: the model has {layers} layers")
+    rank, width = run.recipe.low_rank.rank, run.model_config.model_dimension
+    if rank > width:
+        raise UsageFailure(f"low_rank.rank is {rank}: the model is {width} wide, and less is the point of it")
     if run.recipe.keep == "best" and run.data.validation is None:
         raise UsageFailure(
             "keep is 'best', but there are no validation images to choose by: "
