@@ -36,6 +36,26 @@ def mnist() -> Recipe:
     )
 
 
+def mnist_best() -> Recipe:
+    """Handwritten digits, as well as they are read here: 99.61 % of the test images, one seed.
+
+    vit train mnist-best
+
+    By a run with one thread and `--compile on`: 1 hour 48 minutes beside other work on an AMD EPYC with
+    avx512_bf16. The recipe `mnist` with patches of 4 x 4, wider feed-forward networks and 64 epochs; a tenth
+    of the training images is held out, of which it guesses 99.55 %.
+    """
+    recipe = mnist()
+    return replace(
+        recipe,
+        name="mnist-best",
+        model=replace(recipe.model, patch_shape=(4, 4), hidden_dimension=256),
+        data=replace(recipe.data, validation_fraction=0.1),
+        epochs=64,
+        evaluate_epochs=4,
+    )
+
+
 def mnist_fast() -> Recipe:
     """Handwritten digits, soon: 98.59 % of the test images, mean of five seeds (98.52 to 98.70).
 

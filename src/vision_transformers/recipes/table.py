@@ -8,12 +8,13 @@ from vision_transformers.recipes.cifar import cifar10, cifar10_fast, cifar100
 from vision_transformers.recipes.digits import digits
 from vision_transformers.recipes.finetune import finetune
 from vision_transformers.recipes.folder import folder
-from vision_transformers.recipes.mnist import fashion_mnist, mnist, mnist_fast, starting_mnist
+from vision_transformers.recipes.mnist import fashion_mnist, mnist, mnist_best, mnist_fast, starting_mnist
 from vision_transformers.training.recipe import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "digits": digits,
     "mnist": mnist,
+    "mnist-best": mnist_best,
     "mnist-fast": mnist_fast,
     "fashion-mnist": fashion_mnist,
     "cifar10": cifar10,
