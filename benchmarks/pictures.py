@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmarks.speed import title
-from benchmarks.turns import Spread, ratio, take_turns
+from benchmarks.turns import Spread, number_of_rounds, ratio, take_turns
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
@@ -52,11 +52,9 @@ def main() -> None:
     """Measures both kinds, with and without loader workers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--folder", type=Path, help="files of 32 x 32 pixels, by class")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=number_of_rounds, default=5)
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
     options = parser.parse_args()
-    if options.rounds < 3:
-        parser.error("--rounds: a median with quartiles is of 3 rounds at least")
     keep_freed_memory()  # everybody's, as `vit train` does
     print(title(CPU))
     with tempfile.TemporaryDirectory() as folder:

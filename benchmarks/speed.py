@@ -32,7 +32,7 @@ import torch
 from benchmarks.architectures import ARCHITECTURES
 from benchmarks.opponents import OPPONENTS, OURS, STARTING_DOCUMENT
 from benchmarks.settings import Case, Setting, step_of
-from benchmarks.turns import Spread, ratio, take_turns
+from benchmarks.turns import Spread, number_of_rounds, ratio, take_turns
 
 from vision_transformers.evaluation.matrix_products import matrix_products, seconds_of
 from vision_transformers.runtime.allocation import keep_freed_memory
@@ -93,15 +93,13 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few cases")
     parser.add_argument("--memory", action="store_true", help="everybody's memory, too")
     parser.add_argument("--cases", nargs="*", metavar="CASE")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=number_of_rounds, default=11)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     device = resolve_device(options.device)
     cases = {case.name: case for case in cases_of(device, options.short)}
     if unknown := set(options.cases or cases) - set(cases):
         parser.error(f"no case on this device: {', '.join(unknown)}; there are {', '.join(cases)}")
-    if options.rounds < 3:
-        parser.error("--rounds: a median with quartiles is of 3 rounds at least")
     keep_freed_memory()  # everybody's, as `vit train` does
     print(title(device))
     for name in options.cases or cases:

@@ -1,5 +1,6 @@
 """Opponents take turns, so that a machine whose speed drifts favours nobody."""
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +9,14 @@ from dataclasses import dataclass
 import torch
 
 from vision_transformers.runtime.device import synchronize
+
+
+def number_of_rounds(text: str) -> int:
+    """As a command's option says it."""
+    rounds = int(text)
+    if rounds < 3:
+        raise argparse.ArgumentTypeError("a median with quartiles is of 3 rounds at least")
+    return rounds
 
 
 @dataclass(frozen=True)

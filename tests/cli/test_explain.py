@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from tests.browser import open_browser, opened_page
 from tests.classifiers import CLASSES, random_classifier, save_random_model
+from tests.cli.test_evaluate import TINY
 from tests.commands import Vit
 from tests.photographs import noise, save_photographs
 
@@ -209,17 +210,7 @@ def test_the_sheet_of_few_pictures_shows_each_once(vit: Vit, tmp_path: Path) -> 
             Image.new("RGB", (32, 32), (level, 0, 0)).save(tmp_path / "few" / name / f"{number}.png")
     command = ["train", "folder", "--data.path", "few", "--data.validation-fraction", "0.4", "--steps", "1"]
     small = ["--preprocessing.size", "32", "32", "--model.max-image-shape", "32", "32", "--batch-size", "4"]
-    small += [
-        "--model.patch-shape",
-        "16",
-        "16",
-        "--model.model-dimension",
-        "32",
-        "--model.number-of-layers",
-        "1",
-    ]
-    small += ["--model.number-of-heads", "4"]
-    finished = vit.run(tmp_path, [*command, *small, "--threads", "1", "--run-folder", "run"])
+    finished = vit.run(tmp_path, [*command, *small, *TINY, "--run-folder", "run"])
     assert finished.code == 0, finished.errors
     sheet = Image.open(tmp_path / "run" / "plots" / "explanations.png")
     assert sheet.size == (228, 272)  # two by two of 96 pixels, not 16

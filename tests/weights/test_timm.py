@@ -160,6 +160,16 @@ def test_a_file_of_weights_alone_tells_square_images_and_published_widths(name: 
         assert_same_outputs(ours, theirs.eval()(images))
 
 
+def test_a_config_without_a_name_says_more_than_shapes(tmp_path: Path) -> None:
+    """16 positions are those of 4 x 4 patches, too."""
+    sizes = {"img_size": (28, 112), "patch_size": 14, "depth": 2, "num_classes": 3, "class_token": False}
+    theirs = timm.create_model("vit_tiny_patch16_224", global_pool="avg", num_heads=12, **sizes)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    (tmp_path / "config.json").write_text('{"model_args": {"img_size": [28, 112], "num_heads": 12}}')
+    found = import_model(tmp_path / "theirs.pth", TIMM, Given(), Report()).description.model
+    assert (found.max_image_shape, found.number_of_heads) == ((28, 112), 12)
+
+
 def test_what_timm_cannot_build_cannot_be_verified(tmp_path: Path) -> None:
     assert TIMM.reference is not None
     with pytest.raises(UsageFailure, match=r"from a folder with config\.json, which .*theirs\.pth is not"):

@@ -33,9 +33,7 @@ class PredictOptions:
     top_k: int = 3
     """How many classes to name for each picture."""
     format: Format | None = None
-    """A table for people; csv, jsonl (a JSON object a line) or parquet for programs.
-
-    By the ending of --output if not given, else the table."""
+    """table for people; csv, jsonl or parquet for programs; by --output's ending if not given, else table."""
     output: Path | None = None
     """File to write, which appears whole or not at all; standard output if not given."""
     features: Path | None = None

@@ -125,7 +125,11 @@ def export_model(
 
 
 def read_native(folder: Path) -> PortableModel:
-    """Reads a model folder of this project, with what was kept aside in it."""
+    """Reads a model folder of this project, with what was kept aside in it.
+
+    Raises:
+        Failure: a file is missing or damaged, or a weight is no number.
+    """
     aside = None
     for file in sorted(folder.iterdir()):
         if match := ASIDE.fullmatch(file.name):

@@ -3,9 +3,8 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,6 +35,8 @@ _TANH = re.compile(
 _POOLS: dict[str, Pool] = {"token": "class", "avg": "mean", "map": "attention"}
 _CROPS: dict[str, Literal["squash", "center"]] = {"squash": "squash", "center": "center"}
 
+Told = TypeVar("Told")
+
 
 def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
     """Architecture, preprocessing and class names, from `config.json` and the tensors' shapes.
@@ -51,15 +52,15 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     if timm_eva.is_eva(foreign.tensors):
         model = timm_eva.architecture(
             foreign.tensors,
-            _heads(name, arguments, given),
-            _image_shape(arguments, pretrained, given),
+            _required(_heads(name, arguments, given), "the number of attention heads", "--number-of-heads"),
+            _required(
+                _image_shape(arguments, pretrained, given), "the size of the images", "--max-image-shape"
+            ),
             float(arguments.get("rope_temperature", 100.0)),
             {"class": "token", "mean": "avg"}.get(given.pool or "", str(config.get("global_pool", "avg"))),
         )
     else:
-        if not name:
-            given = _told_by_shapes(foreign.tensors, given, report)
-        model = _architecture(foreign.tensors, name, arguments, config, pretrained, given)
+        model = _architecture(foreign.tensors, name, arguments, config, pretrained, given, report)
     classes = given.classes or _classes(config, pretrained)
     return ModelDescription(model, _preprocessing(pretrained, model, report), classes)
 
@@ -122,6 +123,7 @@ def _architecture(
     config: dict[str, Any],
     pretrained: dict[str, Any],
     given: Given,
+    report: Report,
 ) -> ViTConfig:
     """From shapes where they tell; from the name and its arguments where they do not."""
     try:
@@ -134,13 +136,14 @@ def _architecture(
     packed = hidden.shape[0] == 2 * inner.shape[1]
     registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
     prefix = ("cls_token" in tensors) + ("dist_token" in tensors) + registers
-    size = _image_shape(arguments, pretrained, given)
     patch = (kernel.shape[2], kernel.shape[3])
+    size = _image_shape(arguments, pretrained, given) or _square(tensors, prefix, patch, report)
     return ViTConfig(
         patch_shape=patch,
         model_dimension=kernel.shape[0],
         number_of_layers=len({key.split(".")[1] for key in tensors if key.startswith("blocks.")}),
-        number_of_heads=_heads(name, arguments, given),
+        number_of_heads=_heads(name, arguments, given)
+        or weights_alone.heads(kernel.shape[0], _HEADS_BY_WIDTH, given, report),
         hidden_dimension=inner.shape[1],
         number_of_channels=kernel.shape[1],
         number_of_classes=tensors["head.weight"].shape[0] if "head.weight" in tensors else 0,
@@ -165,31 +168,14 @@ def _architecture(
     )
 
 
-def _told_by_shapes(tensors: Mapping[str, Tensor], given: Given, report: Report) -> Given:
-    """The size of square images, and the heads that published models of that width have."""
-    kernel = tensors.get("patch_embed.proj.weight")
-    if kernel is None:
-        return given
-    prefix = sum(name in tensors for name in ("cls_token", "dist_token"))
-    prefix += tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
-    if "pos_embed" in tensors and given.max_image_shape is None:
-        positions, patch = tensors["pos_embed"].shape[1], (kernel.shape[2], kernel.shape[3])
-        for patches in (positions - prefix, positions):
-            if patches == math.isqrt(patches) ** 2:
-                shape = weights_alone.image_shape(patches, patch, given)
-                report.notes.append(
-                    f"images are {shape[0]} x {shape[1]}, if square, by the {positions} positions"
-                )
-                given = replace(given, max_image_shape=shape)
-                break
-    if given.number_of_heads is None and kernel.shape[0] in _HEADS_BY_WIDTH:
-        heads = weights_alone.heads(kernel.shape[0], _HEADS_BY_WIDTH, given, report)
-        given = replace(given, number_of_heads=heads)
-    return given
+def _required(told: Told | None, what: str, option: str) -> Told:
+    if told is None:
+        raise UsageFailure(f"neither shapes nor a config tell {what}: give {option}")
+    return told
 
 
-def _heads(name: str, arguments: dict[str, Any], given: Given) -> int:
-    """Attention heads: given, an argument, or what an architecture of that name has."""
+def _heads(name: str, arguments: dict[str, Any], given: Given) -> int | None:
+    """Attention heads: given, an argument, or what an architecture of that name has; None if nothing says."""
     if given.number_of_heads or "num_heads" in arguments:
         return int(given.number_of_heads or arguments["num_heads"])
     word = re.match(r"(?:vit|deit3?)_([a-z0-9]+)_", name)
@@ -201,11 +187,7 @@ def _heads(name: str, arguments: dict[str, Any], given: Given) -> int:
         return 24
     if name.startswith("vit_base_patch16_gap"):
         return 16
-    if word is None or word[1] not in _HEADS:
-        raise UsageFailure(
-            "neither the shapes nor the config tell the number of attention heads: give --number-of-heads"
-        )
-    return _HEADS[word[1]]
+    return None if word is None else _HEADS.get(word[1])
 
 
 def _activation(name: str, arguments: dict[str, Any], given: Given) -> Activation:
@@ -218,16 +200,35 @@ def _activation(name: str, arguments: dict[str, Any], given: Given) -> Activatio
     return "gelu-tanh" if _TANH.fullmatch(name) else "gelu"
 
 
-def _image_shape(arguments: dict[str, Any], pretrained: dict[str, Any], given: Given) -> tuple[int, int]:
+def _image_shape(
+    arguments: dict[str, Any], pretrained: dict[str, Any], given: Given
+) -> tuple[int, int] | None:
+    """Rows and columns of pixels: given, an argument, or what the config says; None if nothing says."""
     if given.max_image_shape is not None:
         return given.max_image_shape
     size = arguments.get("img_size")
     if size is None and "input_size" in pretrained:
         size = pretrained["input_size"][1:]
     if size is None:
-        raise UsageFailure("nothing tells the size of the images: give --max-image-shape")
+        return None
     rows, columns = (size, size) if isinstance(size, int) else size
     return int(rows), int(columns)
+
+
+def _square(
+    tensors: Mapping[str, Tensor], prefix: int, patch: tuple[int, int], report: Report
+) -> tuple[int, int]:
+    """Rows and columns of pixels, if the positions are those of a square, with or without prefix tokens."""
+    positions = tensors["pos_embed"].shape[1] if "pos_embed" in tensors else 0
+    for patches in (positions - prefix, positions):
+        side = math.isqrt(max(patches, 0))
+        if side > 0 and side**2 == patches:
+            rows, columns = side * patch[0], side * patch[1]
+            report.notes.append(
+                f"images are {rows} x {columns}, as the {positions} positions of a square are"
+            )
+            return rows, columns
+    return _required(None, "the size of the images", "--max-image-shape")
 
 
 def _prefix_positions(
