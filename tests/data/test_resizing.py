@@ -52,6 +52,13 @@ def test_a_thin_picture_takes_no_more_memory_than_others(size: tuple[int, int]) 
     assert resize(Image.new("RGB", size, (7, 8, 9)), preprocessing).getcolors() == [(224 * 224, (7, 8, 9))]
 
 
+def test_the_part_that_is_seen_never_reaches_beyond_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vision_transformers.data.resizing._MOST_PIXELS", 0)
+    for side in range(1, 120):
+        preprocessing = Preprocessing(size=(49, 49), crop="center", crop_fraction=1.0)
+        assert resize(Image.new("L", (side, side)), preprocessing).size == (49, 49)
+
+
 def test_only_the_part_that_is_seen_is_as_when_the_whole_is_resized(monkeypatch: pytest.MonkeyPatch) -> None:
     preprocessing = Preprocessing(size=(28, 20), crop="center", crop_fraction=0.8)
     for width, height in ((57, 41), (41, 57), (300, 31), (20, 200)):

@@ -23,9 +23,9 @@ def resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     width, height = _covering(image, preprocessing)
     left, top = _corner((width, height), preprocessing)
     if width * height > _MOST_PIXELS:
-        across, down = image.width / width, image.height / height
-        seen = (left * across, top * down, (left + columns) * across, (top + rows) * down)
-        return image.resize((columns, rows), interpolation, box=seen)
+        first, above, last, below = seen_part(image, preprocessing)
+        box = (first * image.width, above * image.height, last * image.width, below * image.height)
+        return image.resize((columns, rows), interpolation, box=box)
     resized = image.resize((width, height), interpolation)
     return resized.crop((left, top, left + columns, top + rows))
 
