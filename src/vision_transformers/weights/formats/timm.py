@@ -2,7 +2,7 @@
 
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.format import Format
-from vision_transformers.weights.formats import timm_eva, timm_folder
+from vision_transformers.weights.formats import timm_eva, timm_reading, timm_writing
 from vision_transformers.weights.formats.parts import patches, refuse, stripped
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 
@@ -38,7 +38,7 @@ def check(config: ViTConfig) -> None:
         attention_projection=(True,),
         pre_logits_dimension=(None,),
         pool=("class", "mean", "mean-all", "attention"),
-        normalization_epsilon=tuple(timm_folder.ARCHITECTURES),
+        normalization_epsilon=tuple(timm_writing.ARCHITECTURES),
         query_bias=(config.value_bias,),
         key_bias=(config.value_bias,),
         prefix_positions=("all", "none"),
@@ -105,10 +105,10 @@ TIMM = Format(
     name="timm",
     recognises=lambda tensors: "blocks.0.norm1.weight" in stripped(tensors),
     canonical=stripped,
-    describe=timm_folder.describe,
+    describe=timm_reading.describe,
     rules=rules,
     aside=("mask_token", r"decoder.*"),
     check=check,
-    write=timm_folder.write,
-    reference=timm_folder.reference,
+    write=timm_writing.write,
+    reference=timm_writing.reference,
 )

@@ -1,38 +1,35 @@
-"""timm's folder: what its `config.json` says, and how it is written (`save_for_hf`, `local-dir:`)."""
+"""timm's folder, read: what its `config.json` and the shapes of its tensors say."""
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-import torch
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, Pool, ViTConfig
-from vision_transformers.weights.foreign_files import ForeignModel, require_config
+from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats import timm_eva, weights_alone
-from vision_transformers.weights.model_folder import ModelDescription, write_tensors
+from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
 
-ARCHITECTURES = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch16_clip_224"}
-"""By the epsilon of its LayerNorms, which no argument changes: what we build upon; arguments say the rest."""
-_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "so400m": 16}
-_HEADS_BY_WIDTH = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
-_ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_tanh": "gelu-tanh",
     "quick_gelu": "quick-gelu",
     "silu": "swiglu",
 }
+"""`act_layer`, by timm's word."""
+POOLS: dict[str, Pool] = {"token": "class", "avg": "mean", "map": "attention"}
+"""`global_pool`, by timm's word."""
+_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "so400m": 16}
+_HEADS_BY_WIDTH = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 _TANH = re.compile(
     r"vit_(base_patch32|large_patch16)_siglip.*512.*|vit_base_patch32_siglip.*|vit_so400m_patch16_siglip.*|vit_giantopt.*"
 )
-_POOLS: dict[str, Pool] = {"token": "class", "avg": "mean", "map": "attention"}
 _CROPS: dict[str, Literal["squash", "center"]] = {"squash": "squash", "center": "center"}
 
 Told = TypeVar("Told")
@@ -63,57 +60,6 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         model = _architecture(foreign.tensors, name, arguments, config, pretrained, given, report)
     classes = given.classes or _classes(config, pretrained)
     return ModelDescription(model, _preprocessing(pretrained, model, report), classes)
-
-
-def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
-    """Writes `config.json` and `model.safetensors`, as `timm.create_model("local-dir:...")` reads them."""
-    model, preprocessing = description.model, description.preprocessing
-    write_tensors(folder / "model.safetensors", tensors)
-    pool = {ours: theirs for theirs, ours in _POOLS.items()} | {"mean-all": "avg"}
-    mean, std = (_each(values, preprocessing.channels) for values in (preprocessing.mean, preprocessing.std))
-    content: dict[str, Any] = {
-        "architecture": _architecture_name(model),
-        "num_classes": model.number_of_classes,
-        "num_features": model.model_dimension,
-        "global_pool": pool[model.pool],
-        "label_names": list(description.classes),
-        # Without num_classes: transformers would give it twice.
-        "model_args": _arguments(model) | {"global_pool": pool[model.pool]},
-        "pretrained_cfg": {
-            "tag": "vision_transformers",
-            "custom_load": False,
-            "input_size": [preprocessing.channels, *preprocessing.size],
-            "fixed_input_size": True,
-            "interpolation": preprocessing.interpolation,
-            "crop_pct": _crop_pct(preprocessing),
-            "crop_mode": preprocessing.crop,
-            "mean": mean,
-            "std": std,
-            "num_classes": model.number_of_classes,
-            "pool_size": None,
-            "first_conv": "patch_embed.proj",
-            "classifier": ["head", "head_dist"] if model.distillation_token else "head",
-        },
-    }
-    if not description.classes:
-        del content["label_names"]
-    write_json(folder / "config.json", content)
-
-
-def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
-    """The model as timm builds it from a folder.
-
-    Raises:
-        UsageFailure: timm is not installed, or not told the architecture.
-    """
-    require_config(path)
-    try:
-        import timm
-    except ImportError as error:
-        raise UsageFailure("--verify needs timm: pip install timm") from error
-    model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
-    del description
-    return lambda images: torch.as_tensor(model(images))
 
 
 def _architecture(
@@ -194,7 +140,7 @@ def _activation(name: str, arguments: dict[str, Any], given: Given) -> Activatio
     if given.activation is not None:
         return given.activation
     if "act_layer" in arguments:
-        return _ACTIVATIONS[str(arguments["act_layer"])]
+        return ACTIVATIONS[str(arguments["act_layer"])]
     if "quickgelu" in name:
         return "quick-gelu"
     return "gelu-tanh" if _TANH.fullmatch(name) else "gelu"
@@ -258,9 +204,9 @@ def _pool(
     named = config.get("global_pool") or arguments.get("global_pool")
     if named is None:
         return "attention" if "attn_pool.latent" in tensors else "class" if "cls_token" in tensors else "mean"
-    if named not in _POOLS:
-        raise UsageFailure(f"global_pool is {named!r}: {', '.join(_POOLS)} are known here")
-    return _POOLS[named]
+    if named not in POOLS:
+        raise UsageFailure(f"global_pool is {named!r}: {', '.join(POOLS)} are known here")
+    return POOLS[named]
 
 
 def _classes(config: dict[str, Any], pretrained: dict[str, Any]) -> tuple[str, ...]:
@@ -292,62 +238,3 @@ def _preprocessing(pretrained: dict[str, Any], model: ViTConfig, report: Report)
 def _fraction(size: int, crop_pct: float) -> float:
     """timm rounds the size before the crop down; the fraction is of that size, which ours then comes to."""
     return size / math.floor(size / crop_pct)
-
-
-def _crop_pct(preprocessing: Preprocessing) -> float:
-    """The fraction as timm needs it to come to the same size before the crop."""
-    size, fraction = preprocessing.size[0], preprocessing.crop_fraction
-    exact = math.floor(size / fraction) == round(size / fraction)
-    return fraction if exact else math.nextafter(fraction, 0.0)
-
-
-def _architecture_name(model: ViTConfig) -> str:
-    if model.positions == "rotary":
-        return timm_eva.architecture_name(model)
-    if model.distillation_token:
-        return "deit_base_distilled_patch16_224"
-    if model.activation == "swiglu":
-        return "vit_giant_patch14_dinov2"
-    return ARCHITECTURES[model.normalization_epsilon]
-
-
-def _arguments(model: ViTConfig) -> dict[str, Any]:
-    """The constructor's arguments by which the architecture differs from the named one, or may."""
-    if model.positions == "rotary":
-        return timm_eva.arguments(model, _ratio(model.hidden_dimension, model.model_dimension))
-    packed = model.activation == "swiglu"
-    inner = model.hidden_dimension * (2 if packed else 1)
-    arguments: dict[str, Any] = {
-        "img_size": list(model.max_image_shape),
-        "patch_size": list(model.patch_shape),
-        "in_chans": model.number_of_channels,
-        "embed_dim": model.model_dimension,
-        "depth": model.number_of_layers,
-        "num_heads": model.number_of_heads,
-        "mlp_ratio": _ratio(inner, model.model_dimension),
-        "qkv_bias": model.value_bias,
-        "qk_norm": model.query_key_normalization,
-        "proj_bias": model.attention_projection_bias,
-        "init_values": model.layer_scale,
-        "class_token": model.class_token,
-        "reg_tokens": model.number_of_register_tokens,
-        "no_embed_class": model.prefix_positions == "none",
-        "pos_embed": "learn" if model.positions == "learnable" else "",
-        "pre_norm": model.normalization_before_blocks,
-        "fc_norm": model.final_normalization == "after-pool",
-        "pool_include_prefix": model.pool == "mean-all",
-    }
-    if not packed:
-        theirs = {ours: name for name, ours in _ACTIVATIONS.items()}
-        arguments["act_layer"] = theirs[model.activation]
-    return arguments
-
-
-def _ratio(hidden: int, dimension: int) -> float:
-    """The ratio of which timm's int(dimension * ratio) gives the width back."""
-    ratio = hidden / dimension
-    return ratio if int(dimension * ratio) == hidden else math.nextafter(ratio, math.inf)
-
-
-def _each(values: tuple[float, ...], channels: int) -> list[float]:
-    return list(values) * (channels if len(values) == 1 else 1)

@@ -1,0 +1,131 @@
+"""timm's folder, written: `config.json` and `model.safetensors`, as `save_for_hf` writes them."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import UsageFailure
+from vision_transformers.files import write_json
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.foreign_files import require_config
+from vision_transformers.weights.formats import timm_eva
+from vision_transformers.weights.formats.timm_reading import ACTIVATIONS, POOLS
+from vision_transformers.weights.model_folder import ModelDescription, write_tensors
+
+ARCHITECTURES = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch16_clip_224"}
+"""By the epsilon of its LayerNorms, which no argument changes: what we build upon; arguments say the rest."""
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes `config.json` and `model.safetensors`, as `timm.create_model("local-dir:...")` reads them."""
+    model, preprocessing = description.model, description.preprocessing
+    write_tensors(folder / "model.safetensors", tensors)
+    pool = {ours: theirs for theirs, ours in POOLS.items()} | {"mean-all": "avg"}
+    mean, std = (_each(values, preprocessing.channels) for values in (preprocessing.mean, preprocessing.std))
+    content: dict[str, Any] = {
+        "architecture": _architecture_name(model),
+        "num_classes": model.number_of_classes,
+        "num_features": model.model_dimension,
+        "global_pool": pool[model.pool],
+        "label_names": list(description.classes),
+        # Without num_classes: transformers would give it twice.
+        "model_args": _arguments(model) | {"global_pool": pool[model.pool]},
+        "pretrained_cfg": {
+            "tag": "vision_transformers",
+            "custom_load": False,
+            "input_size": [preprocessing.channels, *preprocessing.size],
+            "fixed_input_size": True,
+            "interpolation": preprocessing.interpolation,
+            "crop_pct": _crop_pct(preprocessing),
+            "crop_mode": preprocessing.crop,
+            "mean": mean,
+            "std": std,
+            "num_classes": model.number_of_classes,
+            "pool_size": None,
+            "first_conv": "patch_embed.proj",
+            "classifier": ["head", "head_dist"] if model.distillation_token else "head",
+        },
+    }
+    if not description.classes:
+        del content["label_names"]
+    write_json(folder / "config.json", content)
+
+
+def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
+    """The model as timm builds it from a folder.
+
+    Raises:
+        UsageFailure: timm is not installed, or not told the architecture.
+    """
+    require_config(path)
+    try:
+        import timm
+    except ImportError as error:
+        raise UsageFailure("--verify needs timm: pip install timm") from error
+    model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
+    del description
+    return lambda images: torch.as_tensor(model(images))
+
+
+def _crop_pct(preprocessing: Preprocessing) -> float:
+    """The fraction as timm needs it to come to the same size before the crop."""
+    size, fraction = preprocessing.size[0], preprocessing.crop_fraction
+    exact = math.floor(size / fraction) == round(size / fraction)
+    return fraction if exact else math.nextafter(fraction, 0.0)
+
+
+def _architecture_name(model: ViTConfig) -> str:
+    if model.positions == "rotary":
+        return timm_eva.architecture_name(model)
+    if model.distillation_token:
+        return "deit_base_distilled_patch16_224"
+    if model.activation == "swiglu":
+        return "vit_giant_patch14_dinov2"
+    return ARCHITECTURES[model.normalization_epsilon]
+
+
+def _arguments(model: ViTConfig) -> dict[str, Any]:
+    """The constructor's arguments by which the architecture differs from the named one, or may."""
+    if model.positions == "rotary":
+        return timm_eva.arguments(model, _ratio(model.hidden_dimension, model.model_dimension))
+    packed = model.activation == "swiglu"
+    inner = model.hidden_dimension * (2 if packed else 1)
+    arguments: dict[str, Any] = {
+        "img_size": list(model.max_image_shape),
+        "patch_size": list(model.patch_shape),
+        "in_chans": model.number_of_channels,
+        "embed_dim": model.model_dimension,
+        "depth": model.number_of_layers,
+        "num_heads": model.number_of_heads,
+        "mlp_ratio": _ratio(inner, model.model_dimension),
+        "qkv_bias": model.value_bias,
+        "qk_norm": model.query_key_normalization,
+        "proj_bias": model.attention_projection_bias,
+        "init_values": model.layer_scale,
+        "class_token": model.class_token,
+        "reg_tokens": model.number_of_register_tokens,
+        "no_embed_class": model.prefix_positions == "none",
+        "pos_embed": "learn" if model.positions == "learnable" else "",
+        "pre_norm": model.normalization_before_blocks,
+        "fc_norm": model.final_normalization == "after-pool",
+        "pool_include_prefix": model.pool == "mean-all",
+    }
+    if not packed:
+        theirs = {ours: name for name, ours in ACTIVATIONS.items()}
+        arguments["act_layer"] = theirs[model.activation]
+    return arguments
+
+
+def _ratio(hidden: int, dimension: int) -> float:
+    """The ratio of which timm's int(dimension * ratio) gives the width back."""
+    ratio = hidden / dimension
+    return ratio if int(dimension * ratio) == hidden else math.nextafter(ratio, math.inf)
+
+
+def _each(values: tuple[float, ...], channels: int) -> list[float]:
+    return list(values) * (channels if len(values) == 1 else 1)
