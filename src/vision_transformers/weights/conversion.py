@@ -70,7 +70,7 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     if not format.recognises(opened.tensors):
         raise NotThisFormat(path, format.name, opened.tensors)
     foreign = replace(opened, tensors=format.canonical(opened.tensors))
-    description = _with_sidecar(format.describe(foreign, given, report), foreign, format, report)
+    description = _with_sidecar(_described(foreign, format, given, report), foreign, format, report)
     rules, layers = format.rules(description.model), description.model.number_of_layers
     weights = read_by(rules, layers, foreign.tensors, report)
     _check_shapes(weights, description, path)
@@ -156,6 +156,14 @@ def _check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in weights.items():
         if not tensor.isfinite().all():
             raise Failure(f"{path} holds numbers that are infinite or none (NaN), in what is {name} here")
+
+
+def _described(foreign: ForeignModel, format: Format, given: Given, report: Report) -> ModelDescription:
+    """What the files say, if it makes sense together."""
+    try:
+        return format.describe(foreign, given, report)
+    except ValueError as error:
+        raise Failure(f"{foreign.path} says of itself what cannot be: {error}") from error
 
 
 def _with_sidecar(

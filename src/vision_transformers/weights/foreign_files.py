@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json
+from vision_transformers.weights.foreign_config import ForeignConfig
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -41,10 +42,10 @@ class ForeignModel:
     path: Path
     """As it was asked for."""
     tensors: Mapping[str, Tensor]
-    config: Mapping[str, Any] | None
-    """`config.json` or `open_clip_config.json` beside the weights."""
-    preprocessor: Mapping[str, Any] | None
-    """`preprocessor_config.json` beside the weights."""
+    config: ForeignConfig
+    """`config.json` or `open_clip_config.json` beside the weights; says nothing where there is none."""
+    preprocessor: ForeignConfig
+    """`preprocessor_config.json` beside the weights; says nothing where there is none."""
     sidecar: Mapping[str, Any] | None
     """`vision_transformers.json` beside weights that this project wrote."""
 
@@ -57,11 +58,14 @@ def open_foreign(path: Path) -> ForeignModel:
         Failure: the file is damaged, or holds code.
     """
     file = _weights_file(path)
-    config, preprocessor, sidecar = (
-        next((read_json(file.parent / name) for name in names if (file.parent / name).exists()), None)
-        for names in (CONFIG_FILES, ("preprocessor_config.json",), ("vision_transformers.json",))
+    folder, sidecar = file.parent, file.parent / "vision_transformers.json"
+    return ForeignModel(
+        path,
+        read_weights(file),
+        _config_beside(folder, CONFIG_FILES),
+        _config_beside(folder, ("preprocessor_config.json",)),
+        read_json(sidecar) if sidecar.exists() else None,
     )
-    return ForeignModel(path, read_weights(file), config, preprocessor, sidecar)
 
 
 def require_config(path: Path) -> None:
@@ -112,6 +116,14 @@ def _weights_file(path: Path) -> Path:
     raise UsageFailure(
         f"{path} holds no weights: expected {WEIGHT_FILES[0]}, or a file *{', *'.join(SUFFIXES)}"
     )
+
+
+def _config_beside(folder: Path, names: tuple[str, ...]) -> ForeignConfig:
+    """The first of some files that is there, or a config that says nothing."""
+    for file in (folder / name for name in names):
+        if file.exists():
+            return ForeignConfig(read_json(file), str(file))
+    return ForeignConfig({}, f"{folder / names[0]} (missing)")
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:

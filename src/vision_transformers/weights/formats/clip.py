@@ -10,10 +10,11 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
+from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import weights_alone
-from vision_transformers.weights.formats.parts import patches, refuse, stripped
+from vision_transformers.weights.formats.parts import INTERPOLATIONS, patches, refuse, stripped
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
@@ -101,9 +102,8 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     Raises:
         UsageFailure: nothing tells which GELU it is: OpenAI's weights have the quick one, most others not.
     """
-    settings = dict((foreign.config or {}).get("model_cfg") or {})
-    images = dict((foreign.config or {}).get("preprocess_cfg") or {})
-    vision = dict(settings.get("vision_cfg") or {})
+    settings, images = foreign.config.part("model_cfg"), foreign.config.part("preprocess_cfg")
+    vision = settings.part("vision_cfg")
     tensors = foreign.tensors
     kernel = tensors["conv1.weight"]
     patch, width = (kernel.shape[2], kernel.shape[3]), kernel.shape[0]
@@ -113,7 +113,7 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         patch_shape=patch,
         model_dimension=width,
         number_of_layers=weights_alone.layers(tensors, "transformer.resblocks."),
-        number_of_heads=given.number_of_heads or max(1, width // int(vision.get("head_width", _HEAD_WIDTH))),
+        number_of_heads=given.number_of_heads or max(1, width // vision.count("head_width", _HEAD_WIDTH)),
         hidden_dimension=tensors[_FIRST_HIDDEN].shape[0],
         number_of_channels=kernel.shape[1],
         number_of_classes=0,
@@ -124,15 +124,15 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         activation=_activation(settings, given),
         layer_scale=1e-5 if "transformer.resblocks.0.ls_1.gamma" in tensors else None,
     )
-    squashes = images.get("resize_mode", "shortest") == "squash"
+    squashes = images.text("resize_mode", "shortest") == "squash"
     channels: Any = model.number_of_channels
     preprocessing = Preprocessing(
         size=model.max_image_shape,
         channels=channels,
         crop="squash" if squashes else "center",
-        interpolation=images.get("interpolation", "bicubic"),
-        mean=tuple(images.get("mean", _MEAN)),
-        std=tuple(images.get("std", _STD)),
+        interpolation=images.choice("interpolation", INTERPOLATIONS, "bicubic"),
+        mean=images.numbers("mean", _MEAN),
+        std=images.numbers("std", _STD),
     )
     return ModelDescription(model, preprocessing, ())
 
@@ -167,7 +167,7 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     write_json(folder / "open_clip_config.json", content)
 
 
-def _activation(settings: Mapping[str, Any], given: Given) -> Activation:
+def _activation(settings: ForeignConfig, given: Given) -> Activation:
     if given.activation is not None:
         return given.activation
     if not settings:
@@ -175,16 +175,14 @@ def _activation(settings: Mapping[str, Any], given: Given) -> Activation:
             "the weights do not tell which GELU they were trained with: give --activation quick-gelu for "
             "OpenAI's, --activation gelu for most of open_clip's"
         )
-    return "quick-gelu" if settings.get("quick_gelu") else "gelu"
+    return "quick-gelu" if settings.flag("quick_gelu") else "gelu"
 
 
 def _image_shape(
-    tensors: Mapping[str, Tensor], patch: tuple[int, int], vision: Mapping[str, Any], given: Given
+    tensors: Mapping[str, Tensor], patch: tuple[int, int], vision: ForeignConfig, given: Given
 ) -> tuple[int, int]:
-    size = vision.get("image_size")
-    if given.max_image_shape is None and size is not None:
-        rows, columns = (size, size) if isinstance(size, int) else size
-        return int(rows), int(columns)
+    if given.max_image_shape is None and "image_size" in vision:
+        return vision.pair("image_size")
     return weights_alone.image_shape(len(tensors["positional_embedding"]) - 1, patch, given)
 
 

@@ -11,6 +11,7 @@ from vision_transformers.data.preprocessing import Interpolation, Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
+from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel, require_config
 from vision_transformers.weights.format import SILENT as OF_MOST
 from vision_transformers.weights.format import Given
@@ -40,7 +41,7 @@ _BODIES = {
     "dinov3_vit": "DINOv3ViTModel",
 }
 _PROCESSORS = {"vit": "ViTImageProcessor", "deit": "DeiTImageProcessor"}
-_RESAMPLE: tuple[Interpolation, ...] = ("nearest", "lanczos", "bilinear", "bicubic")
+_RESAMPLE: dict[int, Interpolation] = dict(enumerate(("nearest", "lanczos", "bilinear", "bicubic")))
 """By Pillow's number."""
 
 
@@ -60,18 +61,17 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         UsageFailure: there is no `config.json`, or it is of another model.
     """
     config = foreign.config
-    if config is None:
+    if not config:
         raise UsageFailure(
             f"{foreign.path} has no config.json beside its weights, which transformers always writes: "
             "copy it there, or say another --from"
         )
-    kind = config.get("model_type")
+    kind = config.text("model_type")
     if kind not in (*get_args(Family), "vit_mae"):
         known = ", ".join((*get_args(Family), "vit_mae"))
         raise UsageFailure(f"the config is of a model {kind!r}: known here are {known}")
-    model = _architecture(foreign.tensors, config, str(kind), given)
-    names = config.get("id2label") or {}
-    classes = given.classes or tuple(str(names[key]) for key in sorted(names, key=int))
+    model = _architecture(foreign.tensors, config, kind, given)
+    classes = given.classes or config.names("id2label")
     if not model.number_of_classes:
         classes = ()
     return ModelDescription(model, _preprocessing(foreign.preprocessor, model, report), classes)
@@ -131,11 +131,8 @@ def check_hidden_dimension(config: ViTConfig) -> None:
         )
 
 
-def _architecture(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any], kind: str, given: Given
-) -> ViTConfig:
-    width = int(config["hidden_size"])
-    gated = bool(config.get("use_swiglu_ffn") or config.get("use_gated_mlp"))
+def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: str, given: Given) -> ViTConfig:
+    gated = config.flag("use_swiglu_ffn") or config.flag("use_gated_mlp")
     registers = (
         tensors["embeddings.register_tokens"].shape[1] if "embeddings.register_tokens" in tensors else 0
     )
@@ -148,27 +145,27 @@ def _architecture(
     query, key, value = (f"{first}.{name}.bias" in tensors for name in names)
     dinov2 = kind.startswith("dinov2")
     return ViTConfig(
-        patch_shape=_pair(config["patch_size"]),
-        model_dimension=width,
-        number_of_layers=int(config["num_hidden_layers"]),
-        number_of_heads=given.number_of_heads or int(config["num_attention_heads"]),
+        patch_shape=config.pair("patch_size"),
+        model_dimension=config.count("hidden_size"),
+        number_of_layers=config.count("num_hidden_layers"),
+        number_of_heads=given.number_of_heads or config.count("num_attention_heads"),
         hidden_dimension=_hidden(tensors, kind, gated),
-        number_of_channels=int(config.get("num_channels", 3)),
+        number_of_channels=config.count("num_channels", 3),
         number_of_classes=0 if classifier is None else classifier.shape[0],
-        max_image_shape=given.max_image_shape or _pair(config["image_size"]),
+        max_image_shape=given.max_image_shape or config.pair("image_size"),
         distillation_token="embeddings.distillation_token" in tensors,
         number_of_register_tokens=registers,
         positions="rotary" if dinov3 else "learnable",
         prefix_positions="class" if dinov2 and registers else "all",
         position_resize="bicubic-antialias" if registers and dinov2 else "bicubic",
-        rotary_base=float(config.get("rope_theta", 100.0)),
-        normalization_epsilon=given.normalization_epsilon or float(config.get("layer_norm_eps", 1e-12)),
+        rotary_base=config.number("rope_theta", 100.0),
+        normalization_epsilon=given.normalization_epsilon or config.number("layer_norm_eps", 1e-12),
         activation="swiglu" if gated else _activation(config, given),
         query_bias=query,
         key_bias=key,
         value_bias=value,
         attention_projection_bias=not dinov3 or f"{first}.o_proj.bias" in tensors,
-        layer_scale=float(config.get("layerscale_value", 1.0)) if dinov2 or dinov3 else None,
+        layer_scale=config.number("layerscale_value", 1.0) if dinov2 or dinov3 else None,
         pool=given.pool or ("class-mean" if dinov2 and classifier is not None else "class"),
     )
 
@@ -186,39 +183,38 @@ def _hidden(tensors: Mapping[str, Tensor], kind: str, gated: bool) -> int:
     return tensors[f"{place}.weight"].shape[1]
 
 
-def _activation(config: Mapping[str, Any], given: Given) -> Activation:
+def _activation(config: ForeignConfig, given: Given) -> Activation:
     if given.activation is not None:
         return given.activation
-    named = {theirs: ours for ours, theirs in ACTIVATIONS.items()} | {"gelu_new": "gelu-tanh"}
-    asked = str(config.get("hidden_act", "gelu"))
-    if asked not in named:
-        raise UsageFailure(f"hidden_act is {asked!r}: {', '.join(named)} are known here")
-    return named[asked]
+    named: dict[str, Activation] = {theirs: ours for ours, theirs in ACTIVATIONS.items()}
+    return config.choice("hidden_act", named | {"gelu_new": "gelu-tanh"}, "gelu")
 
 
-def _pair(size: Any) -> tuple[int, int]:
-    rows, columns = (size, size) if isinstance(size, int) else size
-    return int(rows), int(columns)
-
-
-def _preprocessing(processor: Mapping[str, Any] | None, model: ViTConfig, report: Report) -> Preprocessing:
+def _preprocessing(processor: ForeignConfig, model: ViTConfig, report: Report) -> Preprocessing:
     channels: Any = model.number_of_channels
-    if processor is None:
+    if not processor:
         report.notes.append("no preprocessor_config.json lies there: mean and std 0.5, squashed, bilinear")
         return Preprocessing(model.max_image_shape, channels)
-    size = processor.get("size", {})
-    size = {"height": size, "width": size} if isinstance(size, int) else size
-    resample = _RESAMPLE[int(processor.get("resample", 2))]
-    normalised = processor.get("do_normalize", True)
-    mean = tuple(processor.get("image_mean", (0.5,))) if normalised else (0.0,)
-    std = tuple(processor.get("image_std", (0.5,))) if normalised else (1.0,)
-    if not processor.get("do_center_crop"):
-        shape = (size["height"], size["width"]) if "height" in size else _pair(size["shortest_edge"])
-        return Preprocessing(shape, channels, "squash", interpolation=resample, mean=mean, std=std)
-    crop = processor.get("crop_size", size)
-    shape = _pair(crop) if isinstance(crop, int) else (crop["height"], crop["width"])
-    edge = int(size["shortest_edge"] if "shortest_edge" in size else size["height"])
-    return Preprocessing(shape, channels, "center", min(shape) / edge, "down", resample, mean, std)
+    interpolation = processor.choice("resample", _RESAMPLE, 2)
+    normalised = processor.flag("do_normalize", True)
+    mean = processor.numbers("image_mean", (0.5,)) if normalised else (0.0,)
+    std = processor.numbers("image_std", (0.5,)) if normalised else (1.0,)
+    if not processor.flag("do_center_crop"):
+        shape = _shape(processor, "size")
+        return Preprocessing(shape, channels, "squash", interpolation=interpolation, mean=mean, std=std)
+    shape = _shape(processor, "crop_size" if "crop_size" in processor else "size")
+    fraction = min(shape) / min(_shape(processor, "size"))
+    return Preprocessing(shape, channels, "center", fraction, "down", interpolation, mean, std)
+
+
+def _shape(processor: ForeignConfig, name: str) -> tuple[int, int]:
+    """Rows and columns: one number, an object with both, or with the shorter side."""
+    if not processor.holds_part(name):
+        return processor.pair(name)
+    size = processor.part(name)
+    if "height" in size:
+        return size.count("height"), size.count("width")
+    return size.pair("shortest_edge")
 
 
 def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:
@@ -233,7 +229,7 @@ def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:
         "image_processor_type": "BitImageProcessor" if crops else _PROCESSORS.get(kind, "ViTImageProcessor"),
         "do_resize": True,
         "size": {"shortest_edge": edge} if crops else {"height": rows, "width": columns},
-        "resample": _RESAMPLE.index(preprocessing.interpolation),
+        "resample": list(_RESAMPLE.values()).index(preprocessing.interpolation),
         "do_center_crop": crops,
         "crop_size": {"height": rows, "width": columns},
         "do_rescale": True,

@@ -1,10 +1,11 @@
 """What several formats share."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
+from vision_transformers.data.preprocessing import Interpolation
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.format import CannotExpress
 from vision_transformers.weights.rules import Rule, rule
@@ -12,6 +13,8 @@ from vision_transformers.weights.transformations import SAME, Transformation, co
 
 CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
 """Under which names training scripts keep the weights beside other things; the first that is there."""
+INTERPOLATIONS: dict[str, Interpolation] = {name: name for name in get_args(Interpolation)}
+"""By the word that timm and open_clip write, which is ours."""
 _WRAPPERS = ("module.", "_orig_mod.", "_checkpoint_wrapped_module.")
 
 

@@ -10,9 +10,11 @@ from torch import Tensor
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.model.config import Activation, Pool, ViTConfig
+from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats import timm_eva, weights_alone
+from vision_transformers.weights.formats.parts import INTERPOLATIONS
 from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
 
@@ -41,9 +43,9 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     Raises:
         UsageFailure: neither tells the number of heads, the epsilon, the activation or the image's size.
     """
-    config = dict(foreign.config or {})
-    pretrained = dict(config.get("pretrained_cfg") or config)
-    name, arguments = str(config.get("architecture", "")), dict(config.get("model_args") or {})
+    config, arguments = foreign.config, foreign.config.part("model_args")
+    pretrained = config.part("pretrained_cfg") or config
+    name = config.text("architecture", "")
     if not name:
         report.notes.append("no config.json lies beside the weights: what shapes cannot tell is as given")
     if timm_eva.is_eva(foreign.tensors):
@@ -53,8 +55,8 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
             _required(
                 _image_shape(arguments, pretrained, given), "the size of the images", "--max-image-shape"
             ),
-            float(arguments.get("rope_temperature", 100.0)),
-            {"class": "token", "mean": "avg"}.get(given.pool or "", str(config.get("global_pool", "avg"))),
+            arguments.number("rope_temperature", 100.0),
+            {"class": "token", "mean": "avg"}.get(given.pool or "", config.text("global_pool", "avg")),
         )
     else:
         model = _architecture(foreign.tensors, name, arguments, config, pretrained, given, report)
@@ -65,9 +67,9 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
 def _architecture(
     tensors: Mapping[str, Tensor],
     name: str,
-    arguments: dict[str, Any],
-    config: dict[str, Any],
-    pretrained: dict[str, Any],
+    arguments: ForeignConfig,
+    config: ForeignConfig,
+    pretrained: ForeignConfig,
     given: Given,
     report: Report,
 ) -> ViTConfig:
@@ -120,10 +122,10 @@ def _required(told: Told | None, what: str, option: str) -> Told:
     return told
 
 
-def _heads(name: str, arguments: dict[str, Any], given: Given) -> int | None:
+def _heads(name: str, arguments: ForeignConfig, given: Given) -> int | None:
     """Attention heads: given, an argument, or what an architecture of that name has; None if nothing says."""
     if given.number_of_heads or "num_heads" in arguments:
-        return int(given.number_of_heads or arguments["num_heads"])
+        return given.number_of_heads or arguments.count("num_heads")
     word = re.match(r"(?:vit|deit3?)_([a-z0-9]+)_", name)
     if name.startswith("vit_huge_plus_patch16_dinov3"):
         return 20
@@ -136,29 +138,32 @@ def _heads(name: str, arguments: dict[str, Any], given: Given) -> int | None:
     return None if word is None else _HEADS.get(word[1])
 
 
-def _activation(name: str, arguments: dict[str, Any], given: Given) -> Activation:
+def _activation(name: str, arguments: ForeignConfig, given: Given) -> Activation:
     if given.activation is not None:
         return given.activation
     if "act_layer" in arguments:
-        return ACTIVATIONS[str(arguments["act_layer"])]
+        return arguments.choice("act_layer", ACTIVATIONS)
     if "quickgelu" in name:
         return "quick-gelu"
     return "gelu-tanh" if _TANH.fullmatch(name) else "gelu"
 
 
-def _image_shape(
-    arguments: dict[str, Any], pretrained: dict[str, Any], given: Given
-) -> tuple[int, int] | None:
+def _image_shape(arguments: ForeignConfig, pretrained: ForeignConfig, given: Given) -> tuple[int, int] | None:
     """Rows and columns of pixels: given, an argument, or what the config says; None if nothing says."""
     if given.max_image_shape is not None:
         return given.max_image_shape
-    size = arguments.get("img_size")
-    if size is None and "input_size" in pretrained:
-        size = pretrained["input_size"][1:]
-    if size is None:
-        return None
-    rows, columns = (size, size) if isinstance(size, int) else size
-    return int(rows), int(columns)
+    if "img_size" in arguments:
+        return arguments.pair("img_size")
+    return _input_size(pretrained) if "input_size" in pretrained else None
+
+
+def _input_size(pretrained: ForeignConfig) -> tuple[int, int]:
+    """Rows and columns of pixels, of timm's (channels, rows, columns)."""
+    match pretrained.numbers("input_size"):
+        case [_, rows, columns]:
+            return int(rows), int(columns)
+        case other:
+            raise Failure(f"input_size is {list(other)}: expected channels, rows and columns")
 
 
 def _square(
@@ -195,46 +200,38 @@ def _prefix_positions(
 
 
 def _pool(
-    tensors: Mapping[str, Tensor], config: dict[str, Any], arguments: dict[str, Any], given: Given
+    tensors: Mapping[str, Tensor], config: ForeignConfig, arguments: ForeignConfig, given: Given
 ) -> Pool:
     if given.pool is not None:
         return given.pool
-    if arguments.get("pool_include_prefix"):
+    if arguments.flag("pool_include_prefix"):
         return "mean-all"
-    named = config.get("global_pool") or arguments.get("global_pool")
-    if named is None:
-        return "attention" if "attn_pool.latent" in tensors else "class" if "cls_token" in tensors else "mean"
-    if named not in POOLS:
-        raise UsageFailure(f"global_pool is {named!r}: {', '.join(POOLS)} are known here")
-    return POOLS[named]
+    for told in (config, arguments):
+        if "global_pool" in told:
+            return told.choice("global_pool", POOLS)
+    return "attention" if "attn_pool.latent" in tensors else "class" if "cls_token" in tensors else "mean"
 
 
-def _classes(config: dict[str, Any], pretrained: dict[str, Any]) -> tuple[str, ...]:
-    names = config.get("label_names") or config.get("labels") or pretrained.get("label_names") or ()
-    if isinstance(names, Mapping):
-        return tuple(str(names[key]) for key in sorted(names, key=int))
-    return tuple(str(name) for name in names)
+def _classes(config: ForeignConfig, pretrained: ForeignConfig) -> tuple[str, ...]:
+    return config.names("label_names") or config.names("labels") or pretrained.names("label_names")
 
 
-def _preprocessing(pretrained: dict[str, Any], model: ViTConfig, report: Report) -> Preprocessing:
+def _preprocessing(pretrained: ForeignConfig, model: ViTConfig, report: Report) -> Preprocessing:
     if "mean" not in pretrained:
         report.notes.append("no preprocessing lies beside the weights: mean and std 0.5, squashed, bicubic")
     channels: Any = model.number_of_channels
-    size = pretrained.get("input_size", (channels, *model.max_image_shape))[1:]
-    crop = pretrained.get("crop_mode", "center") if "mean" in pretrained else "squash"
-    if crop not in _CROPS:
-        raise UsageFailure(f"crop_mode is {crop!r}: {', '.join(_CROPS)} are known here")
+    size = _input_size(pretrained) if "input_size" in pretrained else model.max_image_shape
     return Preprocessing(
-        size=(int(size[0]), int(size[1])),
+        size=size,
         channels=channels,
-        crop=_CROPS[crop],
-        crop_fraction=_fraction(int(size[0]), float(pretrained.get("crop_pct", 1.0))),
-        interpolation=pretrained.get("interpolation", "bicubic"),
-        mean=tuple(pretrained.get("mean", (0.5,))),
-        std=tuple(pretrained.get("std", (0.5,))),
+        crop=pretrained.choice("crop_mode", _CROPS, "center" if "mean" in pretrained else "squash"),
+        crop_fraction=_fraction(size[0], pretrained.number("crop_pct", 1.0)),
+        interpolation=pretrained.choice("interpolation", INTERPOLATIONS, "bicubic"),
+        mean=pretrained.numbers("mean", (0.5,)),
+        std=pretrained.numbers("std", (0.5,)),
     )
 
 
 def _fraction(size: int, crop_pct: float) -> float:
     """timm rounds the size before the crop down; the fraction is of that size, which ours then comes to."""
-    return size / math.floor(size / crop_pct)
+    return size / max(1, math.floor(size / crop_pct))
