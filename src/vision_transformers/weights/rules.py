@@ -71,7 +71,7 @@ def read_by(
     """Our tensors out of the foreign ones; what no rule names stays in `tensors`, for the caller to judge.
 
     Raises:
-        Failure: foreign tensors that the architecture needs are missing; names the first.
+        Failure: foreign tensors that the architecture needs are missing, or of a shape that cannot be theirs.
     """
     ours: dict[str, Tensor] = {}
     missing: list[str] = []
@@ -81,7 +81,7 @@ def read_by(
             missing += absent
             continue
         given = tuple(tensors[name] for name in each.theirs)
-        made = each.transformation.read(given)
+        made = _read(each, given)
         ours |= dict(zip(each.ours, made, strict=True))
         report.add_translated(Row.of(each.theirs, given), Row.of(each.ours, made), each.transformation)
     if missing:
@@ -113,6 +113,18 @@ def write_by(
 def names_of(rules: Iterable[Rule], layers: int) -> set[str]:
     """The names of all foreign tensors that the rules read."""
     return {name for each in _expanded(rules, layers) for name in each.theirs}
+
+
+def _read(rule: Rule, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Our tensors of one rule."""
+    try:
+        return rule.transformation.read(given)
+    except (RuntimeError, IndexError) as error:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in given)
+        raise Failure(
+            f"{', '.join(rule.theirs)} ({shapes}) cannot become {', '.join(rule.ours)} "
+            f"({rule.transformation.description}): the shapes are not those of this format"
+        ) from error
 
 
 def _expanded(rules: Iterable[Rule], layers: int) -> Iterator[Rule]:

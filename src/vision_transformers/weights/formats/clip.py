@@ -12,6 +12,7 @@ from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_shapes import shape_of
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import INTERPOLATIONS, patches, refuse, stripped
@@ -105,8 +106,8 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     settings, images = foreign.config.part("model_cfg"), foreign.config.part("preprocess_cfg")
     vision = settings.part("vision_cfg")
     tensors = foreign.tensors
-    kernel = tensors["conv1.weight"]
-    patch, width = (kernel.shape[2], kernel.shape[3]), kernel.shape[0]
+    width, number_of_channels, rows, columns = shape_of(tensors, "conv1.weight", 4)
+    patch = (rows, columns)
     if given.number_of_heads is None and not vision:
         report.notes.append(f"heads are {_HEAD_WIDTH} wide, as OpenAI's are")
     model = ViTConfig(
@@ -114,8 +115,8 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         model_dimension=width,
         number_of_layers=weights_alone.layers(tensors, "transformer.resblocks."),
         number_of_heads=given.number_of_heads or max(1, width // vision.count("head_width", _HEAD_WIDTH)),
-        hidden_dimension=tensors[_FIRST_HIDDEN].shape[0],
-        number_of_channels=kernel.shape[1],
+        hidden_dimension=shape_of(tensors, _FIRST_HIDDEN, 2)[0],
+        number_of_channels=number_of_channels,
         number_of_classes=0,
         max_image_shape=_image_shape(tensors, patch, vision, given),
         patch_bias=False,
@@ -125,7 +126,7 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         layer_scale=1e-5 if "transformer.resblocks.0.ls_1.gamma" in tensors else None,
     )
     squashes = images.text("resize_mode", "shortest") == "squash"
-    channels: Any = model.number_of_channels
+    channels: Any = number_of_channels
     preprocessing = Preprocessing(
         size=model.max_image_shape,
         channels=channels,
@@ -183,7 +184,7 @@ def _image_shape(
 ) -> tuple[int, int]:
     if given.max_image_shape is None and "image_size" in vision:
         return vision.pair("image_size")
-    return weights_alone.image_shape(len(tensors["positional_embedding"]) - 1, patch, given)
+    return weights_alone.image_shape(shape_of(tensors, "positional_embedding", 2)[0] - 1, patch, given)
 
 
 CLIP = Format(

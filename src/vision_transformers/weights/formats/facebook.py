@@ -10,6 +10,7 @@ from torch import Tensor
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.model.config import PositionResize, ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import facebook_dinov3, timm, weights_alone
 from vision_transformers.weights.formats.parts import refuse, stripped
@@ -88,9 +89,8 @@ def _name(name: str, config: ViTConfig) -> str:
 def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
     if facebook_dinov3.is_dinov3(tensors):
         return facebook_dinov3.architecture(tensors, given, report)
-    kernel = tensors["patch_embed.proj.weight"]
-    patch = (kernel.shape[2], kernel.shape[3])
-    registers = tensors["register_tokens"].shape[1] if "register_tokens" in tensors else 0
+    width, channels, rows, columns = shape_of(tensors, "patch_embed.proj.weight", 4)
+    registers = length_of(tensors, "register_tokens", 3, 1)
     is_deit3 = "blocks.0.gamma_1" in tensors
     is_dinov2 = "blocks.0.ls1.gamma" in tensors
     with_position = 0 if is_deit3 else 1 + ("dist_token" in tensors)
@@ -101,19 +101,18 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
     if is_dinov2:
         resize = "bicubic-antialias" if registers else "bicubic-offset"
     gated = "blocks.0.mlp.w12.weight" in tensors
-    second = tensors["blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"]
+    second = "blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"
+    patches = shape_of(tensors, "pos_embed", 3)[1] - with_position
     after_pool = "fc_norm.weight" in tensors
     return ViTConfig(
-        patch_shape=patch,
-        model_dimension=kernel.shape[0],
+        patch_shape=(rows, columns),
+        model_dimension=width,
         number_of_layers=weights_alone.layers(tensors, "blocks."),
-        number_of_heads=weights_alone.heads(kernel.shape[0], _HEADS, given, report),
-        hidden_dimension=second.shape[1],
-        number_of_channels=kernel.shape[1],
-        number_of_classes=tensors["head.weight"].shape[0] if "head.weight" in tensors else 0,
-        max_image_shape=weights_alone.image_shape(
-            tensors["pos_embed"].shape[1] - with_position, patch, given
-        ),
+        number_of_heads=weights_alone.heads(width, _HEADS, given, report),
+        hidden_dimension=shape_of(tensors, second, 2)[1],
+        number_of_channels=channels,
+        number_of_classes=length_of(tensors, "head.weight", 2, 0),
+        max_image_shape=weights_alone.image_shape(patches, (rows, columns), given),
         distillation_token="dist_token" in tensors,
         number_of_register_tokens=registers,
         prefix_positions=prefix_positions,

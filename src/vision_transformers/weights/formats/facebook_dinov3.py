@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import patches, refuse
@@ -73,19 +74,19 @@ def check(config: ViTConfig) -> None:
 
 def architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
     """From shapes, and what the published models have; rotary positions are made for no size of images."""
-    kernel = tensors["patch_embed.proj.weight"]
+    width, channels, rows, columns = shape_of(tensors, "patch_embed.proj.weight", 4)
     gated, biased = "blocks.0.mlp.w3.weight" in tensors, "blocks.0.attn.qkv.bias" in tensors
-    second = tensors["blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"]
+    second = "blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"
     return ViTConfig(
-        patch_shape=(kernel.shape[2], kernel.shape[3]),
-        model_dimension=kernel.shape[0],
+        patch_shape=(rows, columns),
+        model_dimension=width,
         number_of_layers=weights_alone.layers(tensors, "blocks."),
-        number_of_heads=weights_alone.heads(kernel.shape[0], _HEADS, given, report),
-        hidden_dimension=second.shape[1],
-        number_of_channels=kernel.shape[1],
+        number_of_heads=weights_alone.heads(width, _HEADS, given, report),
+        hidden_dimension=shape_of(tensors, second, 2)[1],
+        number_of_channels=channels,
         number_of_classes=0,
         max_image_shape=given.max_image_shape or (224, 224),
-        number_of_register_tokens=tensors["storage_tokens"].shape[1] if "storage_tokens" in tensors else 0,
+        number_of_register_tokens=length_of(tensors, "storage_tokens", 3, 1),
         positions="rotary",
         normalization_epsilon=1e-5,
         activation="swiglu" if gated else "gelu",

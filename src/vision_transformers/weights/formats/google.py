@@ -11,6 +11,7 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.files import fill_file
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import refuse
@@ -194,34 +195,32 @@ def _attention_pool(config: ViTConfig) -> list[Rule]:
 
 
 def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
-    rows, columns, channels, width = tensors["embedding/kernel"].shape
+    rows, columns, channels, width = shape_of(tensors, "embedding/kernel", 4)
     block = "Transformer/encoderblock_0"
-    positions = tensors.get("pos_embedding")
     class_token = "cls" in tensors
     blocks = {name.split("/")[1] for name in tensors if name.startswith("Transformer/encoderblock_")}
-    count = 0 if positions is None else positions.shape[1]
+    count = length_of(tensors, "pos_embedding", 3, 1)
     side = round(count**0.5)
     with_position = class_token and side * side != count
-    pre_logits = tensors.get("pre_logits/kernel")
     report.notes.append("GELU by its tanh approximation, as Flax has it")
     return ViTConfig(
         patch_shape=(rows, columns),
         model_dimension=width,
         number_of_layers=len(blocks),
-        number_of_heads=tensors[f"{block}/MultiHeadDotProductAttention_0/query/kernel"].shape[1],
-        hidden_dimension=tensors[f"{block}/MlpBlock_0/Dense_0/kernel"].shape[1],
+        number_of_heads=shape_of(tensors, f"{block}/MultiHeadDotProductAttention_0/query/kernel", 3)[1],
+        hidden_dimension=shape_of(tensors, f"{block}/MlpBlock_0/Dense_0/kernel", 2)[1],
         number_of_channels=channels,
-        number_of_classes=tensors["head/kernel"].shape[1] if "head/kernel" in tensors else 0,
+        number_of_classes=length_of(tensors, "head/kernel", 2, 1),
         max_image_shape=weights_alone.image_shape(count - with_position, (rows, columns), given)
-        if positions is not None
+        if count
         else given.max_image_shape or (224, 224),
         class_token=class_token,
-        positions="learnable" if positions is not None else "sine-cosine",
+        positions="learnable" if count else "sine-cosine",
         prefix_positions="all" if with_position or not class_token else "none",
         position_resize="bilinear-aligned-corners",
         activation=given.activation or "gelu-tanh",
         pool="attention" if "MAPHead_0/probe" in tensors else "class" if class_token else "mean",
-        pre_logits_dimension=None if pre_logits is None else pre_logits.shape[1],
+        pre_logits_dimension=length_of(tensors, "pre_logits/kernel", 2, 1) or None,
     )
 
 

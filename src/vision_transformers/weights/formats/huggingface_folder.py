@@ -13,6 +13,7 @@ from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel, require_config
+from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import SILENT as OF_MOST
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
@@ -133,12 +134,8 @@ def check_hidden_dimension(config: ViTConfig) -> None:
 
 def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: str, given: Given) -> ViTConfig:
     gated = config.flag("use_swiglu_ffn") or config.flag("use_gated_mlp")
-    registers = (
-        tensors["embeddings.register_tokens"].shape[1] if "embeddings.register_tokens" in tensors else 0
-    )
-    classifier = next(
-        (tensors[name] for name in ("classifier.weight", "cls_classifier.weight") if name in tensors), None
-    )
+    registers = length_of(tensors, "embeddings.register_tokens", 3, 1)
+    classes = max(length_of(tensors, name, 2, 0) for name in ("classifier.weight", "cls_classifier.weight"))
     dinov3 = kind == "dinov3_vit"
     first = "layer.0.attention" if dinov3 else "encoder.layer.0.attention.attention"
     names = ("q_proj", "k_proj", "v_proj") if dinov3 else ("query", "key", "value")
@@ -151,7 +148,7 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
         number_of_heads=given.number_of_heads or config.count("num_attention_heads"),
         hidden_dimension=_hidden(tensors, kind, gated),
         number_of_channels=config.count("num_channels", 3),
-        number_of_classes=0 if classifier is None else classifier.shape[0],
+        number_of_classes=classes,
         max_image_shape=given.max_image_shape or config.pair("image_size"),
         distillation_token="embeddings.distillation_token" in tensors,
         number_of_register_tokens=registers,
@@ -166,7 +163,7 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
         value_bias=value,
         attention_projection_bias=not dinov3 or f"{first}.o_proj.bias" in tensors,
         layer_scale=config.number("layerscale_value", 1.0) if dinov2 or dinov3 else None,
-        pool=given.pool or ("class-mean" if dinov2 and classifier is not None else "class"),
+        pool=given.pool or ("class-mean" if dinov2 and classes else "class"),
     )
 
 
@@ -178,9 +175,7 @@ def _hidden(tensors: Mapping[str, Tensor], kind: str, gated: bool) -> int:
         "deit": "encoder.layer.0.output.dense",
         "vit_mae": "encoder.layer.0.output.dense",
     }.get(kind, f"encoder.layer.0.mlp.{'weights_out' if gated else 'fc2'}")
-    if f"{place}.weight" not in tensors:
-        raise UsageFailure(f"there is no tensor {place}.weight, which a model {kind!r} has: check the files")
-    return tensors[f"{place}.weight"].shape[1]
+    return shape_of(tensors, f"{place}.weight", 2)[1]
 
 
 def _activation(config: ForeignConfig, given: Given) -> Activation:

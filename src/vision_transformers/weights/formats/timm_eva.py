@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.formats.parts import patches, refuse
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 from vision_transformers.weights.transformations import joined
@@ -96,19 +97,18 @@ def architecture(
     tensors: Mapping[str, Tensor], heads: int, image_shape: tuple[int, int], base: float, pool: str
 ) -> ViTConfig:
     """From shapes, and what only the config tells."""
-    kernel = tensors["patch_embed.proj.weight"]
+    width, channels, rows, columns = shape_of(tensors, "patch_embed.proj.weight", 4)
     gated, biased = "blocks.0.mlp.fc1_g.weight" in tensors, "blocks.0.attn.q_bias" in tensors
-    head = tensors.get("head.weight")
     return ViTConfig(
-        patch_shape=(kernel.shape[2], kernel.shape[3]),
-        model_dimension=kernel.shape[0],
+        patch_shape=(rows, columns),
+        model_dimension=width,
         number_of_layers=len({key.split(".")[1] for key in tensors if key.startswith("blocks.")}),
         number_of_heads=heads,
-        hidden_dimension=tensors["blocks.0.mlp.fc2.weight"].shape[1],
-        number_of_channels=kernel.shape[1],
-        number_of_classes=0 if head is None else head.shape[0],
+        hidden_dimension=shape_of(tensors, "blocks.0.mlp.fc2.weight", 2)[1],
+        number_of_channels=channels,
+        number_of_classes=length_of(tensors, "head.weight", 2, 0),
         max_image_shape=image_shape,
-        number_of_register_tokens=tensors["reg_token"].shape[1] if "reg_token" in tensors else 0,
+        number_of_register_tokens=length_of(tensors, "reg_token", 3, 1),
         positions="rotary",
         rotary_base=base,
         normalization_epsilon=1e-5,

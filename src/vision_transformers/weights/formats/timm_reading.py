@@ -12,6 +12,7 @@ from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.model.config import Activation, Pool, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats import timm_eva, weights_alone
 from vision_transformers.weights.formats.parts import INTERPOLATIONS
@@ -74,27 +75,22 @@ def _architecture(
     report: Report,
 ) -> ViTConfig:
     """From shapes where they tell; from the name and its arguments where they do not."""
-    try:
-        kernel = tensors["patch_embed.proj.weight"]
-        hidden, inner = tensors["blocks.0.mlp.fc1.weight"], tensors["blocks.0.mlp.fc2.weight"]
-    except KeyError as error:
-        raise Failure(
-            f"there is no tensor {error}: these are not the weights of a timm VisionTransformer"
-        ) from error
-    packed = hidden.shape[0] == 2 * inner.shape[1]
-    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
+    width, channels, rows, columns = shape_of(tensors, "patch_embed.proj.weight", 4)
+    hidden = shape_of(tensors, "blocks.0.mlp.fc2.weight", 2)[1]
+    packed = shape_of(tensors, "blocks.0.mlp.fc1.weight", 2)[0] == 2 * hidden
+    registers = length_of(tensors, "reg_token", 3, 1)
     prefix = ("cls_token" in tensors) + ("dist_token" in tensors) + registers
-    patch = (kernel.shape[2], kernel.shape[3])
+    patch = (rows, columns)
     size = _image_shape(arguments, pretrained, given) or _square(tensors, prefix, patch, report)
     return ViTConfig(
         patch_shape=patch,
-        model_dimension=kernel.shape[0],
+        model_dimension=width,
         number_of_layers=len({key.split(".")[1] for key in tensors if key.startswith("blocks.")}),
         number_of_heads=_heads(name, arguments, given)
-        or weights_alone.heads(kernel.shape[0], _HEADS_BY_WIDTH, given, report),
-        hidden_dimension=inner.shape[1],
-        number_of_channels=kernel.shape[1],
-        number_of_classes=tensors["head.weight"].shape[0] if "head.weight" in tensors else 0,
+        or weights_alone.heads(width, _HEADS_BY_WIDTH, given, report),
+        hidden_dimension=hidden,
+        number_of_channels=channels,
+        number_of_classes=length_of(tensors, "head.weight", 2, 0),
         max_image_shape=size,
         patch_bias="patch_embed.proj.bias" in tensors,
         class_token="cls_token" in tensors,
@@ -170,7 +166,7 @@ def _square(
     tensors: Mapping[str, Tensor], prefix: int, patch: tuple[int, int], report: Report
 ) -> tuple[int, int]:
     """Rows and columns of pixels, if the positions are those of a square, with or without prefix tokens."""
-    positions = tensors["pos_embed"].shape[1] if "pos_embed" in tensors else 0
+    positions = length_of(tensors, "pos_embed", 3, 1)
     for patches in (positions - prefix, positions):
         side = math.isqrt(max(patches, 0))
         if side > 0 and side**2 == patches:
@@ -188,13 +184,14 @@ def _prefix_positions(
     """Which prefix tokens have a position, by how many more positions than patches there are."""
     if "pos_embed" not in tensors or not prefix:
         return "all"
-    more = tensors["pos_embed"].shape[1] - patches
+    positions = shape_of(tensors, "pos_embed", 3)[1]
+    more = positions - patches
     if more == prefix:
         return "all"
     if more == 0:
         return "none"
     raise Failure(
-        f"there are {tensors['pos_embed'].shape[1]} positions for {patches} patches and {prefix} prefix "
+        f"there are {positions} positions for {patches} patches and {prefix} prefix "
         "tokens: give the size of the images that they are made for with --max-image-shape"
     )
 

@@ -11,6 +11,7 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import patches, refuse, stripped
@@ -115,22 +116,19 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
 
 
 def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
-    kernel = tensors["conv_proj.weight"]
-    patch = (kernel.shape[2], kernel.shape[3])
-    number_of_patches = tensors["encoder.pos_embedding"].shape[1] - 1
-    pre_logits = tensors.get("heads.pre_logits.weight")
-    head = tensors.get("heads.head.weight")
+    width, channels, rows, columns = shape_of(tensors, "conv_proj.weight", 4)
+    number_of_patches = shape_of(tensors, "encoder.pos_embedding", 3)[1] - 1
     return ViTConfig(
-        patch_shape=patch,
-        model_dimension=kernel.shape[0],
+        patch_shape=(rows, columns),
+        model_dimension=width,
         number_of_layers=weights_alone.layers(tensors, "encoder.layers."),
-        number_of_heads=weights_alone.heads(kernel.shape[0], _HEADS, given, report),
-        hidden_dimension=tensors["encoder.layers.encoder_layer_0.mlp.0.weight"].shape[0],
-        number_of_channels=kernel.shape[1],
-        number_of_classes=0 if head is None else head.shape[0],
-        max_image_shape=weights_alone.image_shape(number_of_patches, patch, given),
+        number_of_heads=weights_alone.heads(width, _HEADS, given, report),
+        hidden_dimension=shape_of(tensors, "encoder.layers.encoder_layer_0.mlp.0.weight", 2)[0],
+        number_of_channels=channels,
+        number_of_classes=length_of(tensors, "heads.head.weight", 2, 0),
+        max_image_shape=weights_alone.image_shape(number_of_patches, (rows, columns), given),
         position_resize="bicubic-aligned-corners",
-        pre_logits_dimension=None if pre_logits is None else pre_logits.shape[0],
+        pre_logits_dimension=length_of(tensors, "heads.pre_logits.weight", 2, 0) or None,
     )
 
 

@@ -10,6 +10,7 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import refuse, stripped
@@ -32,7 +33,7 @@ def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in ("cls_token", "pos_embedding"):
         if name in plain and plain[name].ndim == 3:
             plain[name] = plain[name][0]
-    if "cls_token" in plain and not len(plain["cls_token"]):
+    if "cls_token" in plain and not plain["cls_token"].numel():
         del plain["cls_token"]  # what `ViT(pool="mean")` has instead of none
     return plain
 
@@ -150,7 +151,7 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
         raise UsageFailure(
             "these are weights of vit-pytorch before 1.4, whose model was another: not read here"
         )
-    width, flat = tensors["to_patch_embedding.2.weight"].shape
+    width, flat = shape_of(tensors, "to_patch_embedding.2.weight", 2)
     simple = "pos_embedding" not in tensors
     class_token = "cls_token" in tensors
     channels = 3
@@ -160,10 +161,10 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
     report.notes.append(f"patches of {side} x {side} pixels with three channels")
     patch = (side, side)
     heads = weights_alone.heads(width, {}, given, report)
-    attention = tensors["transformer.layers.0.0.to_qkv.weight"].shape[0] // 3
+    attention = shape_of(tensors, "transformer.layers.0.0.to_qkv.weight", 2)[0] // 3
     place = "transformer.layers.0.0.to_out"
-    classifier = tensors.get("linear_head.weight" if simple else "mlp_head.weight")
-    patches = 0 if simple else len(tensors["pos_embedding"]) - class_token
+    classifier = "linear_head.weight" if simple else "mlp_head.weight"
+    patches = 0 if simple else shape_of(tensors, "pos_embedding", 2)[0] - class_token
     if simple and given.max_image_shape is None:
         raise UsageFailure("SimpleViT stores no positions: give --max-image-shape ROWS COLUMNS")
     return ViTConfig(
@@ -171,9 +172,9 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
         model_dimension=width,
         number_of_layers=weights_alone.layers(tensors, "transformer.layers."),
         number_of_heads=heads,
-        hidden_dimension=tensors["transformer.layers.0.1.net.1.weight"].shape[0],
+        hidden_dimension=shape_of(tensors, "transformer.layers.0.1.net.1.weight", 2)[0],
         number_of_channels=channels,
-        number_of_classes=0 if classifier is None else classifier.shape[0],
+        number_of_classes=length_of(tensors, classifier, 2, 0),
         max_image_shape=given.max_image_shape or weights_alone.image_shape(patches, patch, given),
         patch_normalization=True,
         class_token=class_token,

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.presets import preset
 from vision_transformers.weights.foreign_files import ForeignModel
@@ -36,10 +36,7 @@ def describe(
     """
     if foreign.sidecar is not None:
         return description_from_json(foreign.sidecar, foreign.path / "vision_transformers.json")
-    try:
-        model = architecture(foreign.tensors, given, report)
-    except KeyError as error:
-        raise Failure(f"{foreign.path} has no tensor {error}, which this format has: check --from") from error
+    model = architecture(foreign.tensors, given, report)
     report.notes.append("preprocessing is what the project uses for its published weights")
     return ModelDescription(model, preprocessing(model), given.classes or ())
 
