@@ -4,9 +4,10 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 
 Config = TypeVar("Config")
 
@@ -51,6 +52,27 @@ def from_json(kind: type[Config], data: Any, where: str = "") -> Config:
         raise UsageFailure(f"{where or kind.__name__}: {error}") from error
 
 
+def from_versioned_json(kind: type[Config], content: Any, file: Path, version: int) -> Config:
+    """Reads what a file of this project holds: a dataclass, with a `format_version` beside its fields.
+
+    Raises:
+        Failure: the file is of another kind or of a later format, or a field is wrong.
+    """
+    found = content.get("format_version") if isinstance(content, Mapping) else None
+    if found is None:
+        raise Failure(f"{file} is of another kind than expected here: it has no format_version")
+    if found != version:
+        raise Failure(
+            f"{file} has format version {found}; this release reads {version}: "
+            "install a newer vision_transformers"
+        )
+    fields = {name: value for name, value in content.items() if name != "format_version"}
+    try:
+        return from_json(kind, fields)
+    except UsageFailure as failure:
+        raise Failure(f"{file}: {failure}") from failure
+
+
 def flat(config: Any, where: str = "") -> dict[str, Any]:
     """A config, with those it holds, as one dict with dotted names."""
     values: dict[str, Any] = {}
@@ -88,6 +110,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:  # noqa: PLR0911 - one for
         return value
     if origin is tuple:
         return _tuple(get_args(hint), value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UsageFailure(f"{where} is {value!r}: expected an object")
+        return dict(value)
     if dataclasses.is_dataclass(hint):
         return from_json(hint, value, where)  # type: ignore[arg-type]
     if hint is float and type(value) is int:

@@ -1,5 +1,6 @@
 """A file that is damaged, dangerous or of another kind is one message, and nothing is written."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.weights.damaged import damaged
 from tests.weights.portable import portable
 
 from vision_transformers.errors import Failure, UsageFailure
@@ -16,6 +18,7 @@ from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.table import read_any
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.formats.torchvision import TORCHVISION
+from vision_transformers.weights.model_folder import read_description
 from vision_transformers.weights.report import Report
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.ones(2, dtype=torch.bfloat16)}
@@ -150,3 +153,25 @@ def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -
     write_native(tmp_path / "ours", model)
     with pytest.raises(Failure, match="infinite or none"):
         read_native(tmp_path / "ours")
+
+
+def test_no_value_of_our_own_config_ends_in_a_traceback(tmp_path: Path) -> None:
+    write_native(tmp_path / "model", portable())
+    file = tmp_path / "model" / "config.json"
+    content = json.loads(file.read_text())
+    for what, other in [("the file = []", []), ("unknown = 1", content | {"unknown": 1}), *damaged(content)]:
+        file.write_text(json.dumps(other))
+        try:
+            read_description(tmp_path / "model")
+        except Failure as failure:
+            assert str(file) in str(failure)  # noqa: PT017 - it need not fail
+        except Exception as error:
+            raise AssertionError(f"{what}: {error!r}") from error
+
+
+def test_a_field_that_config_json_does_not_have_is_refused(tmp_path: Path) -> None:
+    write_native(tmp_path / "model", portable())
+    file = tmp_path / "model" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"temprature": 2.0}))
+    with pytest.raises(Failure, match="unknown field 'temprature': did you mean 'temperature'"):
+        read_description(tmp_path / "model")

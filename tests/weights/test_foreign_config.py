@@ -1,11 +1,11 @@
 """What the JSON beside somebody's weights says is read, or one message says what is wrong, and where."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.weights.damaged import damaged
 from tests.weights.portable import portable
 
 from vision_transformers.errors import Failure
@@ -22,27 +22,6 @@ CLIP = {
     "normalization_epsilon": 1e-5,
 }
 MODELS: dict[str, dict[str, Any]] = {"timm": {}, "huggingface": {}, "clip": CLIP}
-REPLACEMENTS: tuple[Any, ...] = (None, "x", -1, 0, 0.5, True, [], [1], {}, {"x": "y"})
-
-
-def places(content: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, value in content.items():
-        yield (*above, name)
-        if isinstance(value, dict):
-            yield from places(value, (*above, name))
-
-
-def damaged(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The content with each value replaced by each of `REPLACEMENTS`, and what was done."""
-    whole = json.dumps(content)
-    for place in places(content):
-        for replacement in REPLACEMENTS:
-            copy = json.loads(whole)
-            inner = copy
-            for name in place[:-1]:
-                inner = inner[name]
-            inner[place[-1]] = replacement
-            yield f"{'.'.join(place)} = {replacement!r}", copy
 
 
 @pytest.mark.parametrize("format", MODELS)

@@ -139,8 +139,13 @@ def _read_classes(file: Path) -> tuple[str, ...]:
     if not file.exists():
         raise UsageFailure(f"there is no file {file}: --classes names one with a class name on each line")
     if file.suffix == ".json":
-        return tuple(str(name) for name in read_json(file))
-    return tuple(file.read_text(encoding="utf-8").splitlines())
+        from vision_transformers.weights.foreign_config import ForeignConfig
+
+        return ForeignConfig({"classes": read_json(file)}, str(file)).names("classes")
+    try:
+        return tuple(file.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageFailure(f"{file} is no text in UTF-8: {error}") from error
 
 
 def _check_classes(model: "PortableModel") -> None:

@@ -6,13 +6,14 @@ low-rank.json          format version, rank and parts, which weights they belong
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vision_transformers.config import from_json, to_json
+from vision_transformers.config import from_versioned_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json, write_json
 from vision_transformers.model.config import LowRankConfig
@@ -34,6 +35,19 @@ FORMAT_VERSION = 1
 _TENSORS, _CONFIG = "low-rank.safetensors", "low-rank.json"
 
 
+@dataclass(frozen=True)
+class LowRankFile:
+    """What `low-rank.json` says."""
+
+    low_rank: LowRankConfig
+    source: str
+    """Where the weights came from that the matrices stand beside; for people."""
+    source_sha256: str
+    """Of those weights."""
+    description: dict[str, Any]
+    """Of the model with the matrices, as in `config.json`."""
+
+
 def write_low_rank(
     folder: Path, model: nn.Module, low_rank: LowRankConfig, description: ModelDescription, source: str
 ) -> None:
@@ -53,14 +67,8 @@ def write_low_rank(
     state = model.state_dict()
     own = {name: value for name, value in state.items() if is_low_rank(name) or name.startswith("head.")}
     write_tensors(folder / _TENSORS, own)
-    content = {
-        "format_version": FORMAT_VERSION,
-        "low_rank": to_json(low_rank),
-        "source": source,
-        "source_sha256": _digest(state),
-        "description": description_to_json(description),
-    }
-    write_json(folder / _CONFIG, content)
+    config = LowRankFile(low_rank, source, _digest(state), description_to_json(description))
+    write_json(folder / _CONFIG, {"format_version": FORMAT_VERSION} | to_json(config))
 
 
 def merge_low_rank(source: PortableModel, folder: Path, report: Report) -> PortableModel:
@@ -72,18 +80,16 @@ def merge_low_rank(source: PortableModel, folder: Path, report: Report) -> Porta
     """
     if not (folder / _CONFIG).exists():
         raise UsageFailure(f"{folder} holds no low-rank matrices: it has no {_CONFIG}")
-    content = read_json(folder / _CONFIG)
-    if content.get("format_version") != FORMAT_VERSION:
-        raise Failure(f"{folder / _CONFIG} has format version {content.get('format_version')}, not 1")
-    description = description_from_json(content["description"], folder / _CONFIG)
+    config = from_versioned_json(LowRankFile, read_json(folder / _CONFIG), folder / _CONFIG, FORMAT_VERSION)
+    description = description_from_json(config.description, folder / _CONFIG)
     wanted, channels = description.model, description.preprocessing.channels
     adapted = for_images(source, report, wanted.max_image_shape, wanted.patch_shape, channels)
     own = read_tensors(folder / _TENSORS)
     body = {name: value.float() for name, value in adapted.weights.items() if not name.startswith("head.")}
-    if _digest(body) != content["source_sha256"]:
-        raise UsageFailure(f"{folder} was learned beside other weights: give those of {content['source']}")
+    if _digest(body) != config.source_sha256:
+        raise UsageFailure(f"{folder} was learned beside other weights: give those of {config.source}")
     dressed = ViT.from_config(replace(description.model, dropout=0.0, stochastic_depth=0.0)).eval()
-    add_low_rank(dressed.transformer.layers, from_json(LowRankConfig, content["low_rank"], "low_rank"))
+    add_low_rank(dressed.transformer.layers, config.low_rank)
     dressed.load_state_dict(body | own)
     _verify(dressed, description, folder)
     merged = merged_weights(dressed)

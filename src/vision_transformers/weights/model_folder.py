@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vision_transformers.config import from_json, to_json
+from vision_transformers.config import from_versioned_json, to_json
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import fill_file, read_json, write_json
@@ -98,37 +98,16 @@ def read_description(folder: Path) -> ModelDescription:
 
 def description_to_json(description: ModelDescription) -> dict[str, Any]:
     """The plain values of `config.json`."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "model": to_json(description.model),
-        "preprocessing": to_json(description.preprocessing),
-        "classes": list(description.classes),
-        "temperature": description.temperature,
-        "training": description.training,
-    }
+    return {"format_version": FORMAT_VERSION} | to_json(description)
 
 
 def description_from_json(content: Any, file: Path) -> ModelDescription:
     """A description out of the plain values of a file.
 
     Raises:
-        Failure: they are of another kind of file, or of a later format.
+        Failure: they are of another kind of file or of a later format, or one is wrong.
     """
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if version is None:
-        raise Failure(f"{file} is not of a model folder: it has no format_version")
-    if version != FORMAT_VERSION:
-        raise Failure(
-            f"{file} has format version {version}; this release reads {FORMAT_VERSION}: "
-            "install a newer vision_transformers"
-        )
-    return ModelDescription(
-        from_json(ViTConfig, content.get("model"), "model"),
-        from_json(Preprocessing, content.get("preprocessing"), "preprocessing"),
-        tuple(content.get("classes", ())),
-        content.get("training", {}),
-        content.get("temperature"),
-    )
+    return from_versioned_json(ModelDescription, content, file, FORMAT_VERSION)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
