@@ -14,6 +14,22 @@ from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
 
+CLIP_OPTIONS: dict[str, Any] = {
+    "number_of_classes": 0,
+    "patch_bias": False,
+    "normalization_before_blocks": True,
+    "normalization_epsilon": 1e-5,
+}
+"""What CLIP's towers have, and ViTs of the paper have not."""
+VIT_PYTORCH_OPTIONS: dict[str, Any] = {
+    "patch_normalization": True,
+    "normalization_epsilon": 1e-5,
+    "query_bias": False,
+    "key_bias": False,
+    "value_bias": False,
+}
+"""What vit-pytorch's ViT has, and that of the paper has not."""
+
 
 def portable(**options: Any) -> PortableModel:
     sizes: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tests.parity.weights import assert_same_outputs, randomise
-from tests.weights.portable import check_round_trip, outputs, portable
+from tests.weights.portable import CLIP_OPTIONS, check_round_trip, outputs, portable
 from torch import Tensor
 
 from vision_transformers.errors import UsageFailure
@@ -18,17 +18,10 @@ from vision_transformers.weights.report import Report
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
-BASE: dict[str, Any] = {
-    "number_of_classes": 0,
-    "patch_bias": False,
-    "normalization_before_blocks": True,
-    "normalization_epsilon": 1e-5,
-}
-
 
 @pytest.mark.parametrize(
     "options",
-    [BASE, BASE | {"activation": "quick-gelu"}, BASE | {"layer_scale": 1e-5}],
+    [CLIP_OPTIONS, CLIP_OPTIONS | {"activation": "quick-gelu"}, CLIP_OPTIONS | {"layer_scale": 1e-5}],
     ids=["GELU", "quick GELU", "LayerScale"],
 )
 def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
@@ -102,7 +95,7 @@ def test_openais_file_computes_what_transformers_does_and_comes_back(tmp_path: P
 
 
 def test_which_gelu_it_is_is_not_guessed(tmp_path: Path) -> None:
-    export_model(tmp_path / "model", portable(**BASE), CLIP, Report())
+    export_model(tmp_path / "model", portable(**CLIP_OPTIONS), CLIP, Report())
     (tmp_path / "model" / "open_clip_config.json").unlink()
     with pytest.raises(UsageFailure, match="give --activation quick-gelu"):
         import_model(tmp_path / "model", CLIP, Given(), Report())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.weights.damaged import damaged
-from tests.weights.portable import portable
+from tests.weights.portable import CLIP_OPTIONS, portable
 
 from vision_transformers.errors import Failure
 from vision_transformers.weights.conversion import SIDECAR, export_model, import_model
@@ -15,13 +15,7 @@ from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.table import FORMATS
 from vision_transformers.weights.report import Report
 
-CLIP = {
-    "number_of_classes": 0,
-    "patch_bias": False,
-    "normalization_before_blocks": True,
-    "normalization_epsilon": 1e-5,
-}
-MODELS: dict[str, dict[str, Any]] = {"timm": {}, "huggingface": {}, "clip": CLIP}
+MODELS: dict[str, dict[str, Any]] = {"timm": {}, "huggingface": {}, "clip": CLIP_OPTIONS}
 
 
 @pytest.mark.parametrize("format", MODELS)

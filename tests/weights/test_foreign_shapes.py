@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.weights.portable import portable
+from tests.weights.portable import CLIP_OPTIONS, VIT_PYTORCH_OPTIONS, portable
 from torch import Tensor
 
 from vision_transformers.errors import Failure
@@ -27,25 +27,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "torchvision": ("torchvision", {}),
     "facebook": ("facebook", {"layer_scale": 1e-5, "hidden_dimension": 64, "number_of_classes": 0}),
     "google": ("google", {"activation": "gelu-tanh"}),
-    "clip": (
-        "clip",
-        {
-            "number_of_classes": 0,
-            "patch_bias": False,
-            "normalization_before_blocks": True,
-            "normalization_epsilon": 1e-5,
-        },
-    ),
-    "vit-pytorch": (
-        "vit-pytorch",
-        {
-            "patch_normalization": True,
-            "normalization_epsilon": 1e-5,
-            "query_bias": False,
-            "key_bias": False,
-            "value_bias": False,
-        },
-    ),
+    "clip": ("clip", CLIP_OPTIONS),
+    "vit-pytorch": ("vit-pytorch", VIT_PYTORCH_OPTIONS),
 }
 
 

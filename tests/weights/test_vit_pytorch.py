@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tests.parity.weights import assert_same_outputs, randomise
-from tests.weights.portable import check_reference, check_round_trip, outputs, portable
+from tests.weights.portable import VIT_PYTORCH_OPTIONS, check_reference, check_round_trip, outputs, portable
 
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import export_model, import_model
@@ -16,19 +16,12 @@ from vision_transformers.weights.report import Report
 
 vit_pytorch = pytest.importorskip("vit_pytorch", reason="vit-pytorch is not installed")
 
-BASE: dict[str, Any] = {
-    "patch_normalization": True,
-    "normalization_epsilon": 1e-5,
-    "query_bias": False,
-    "key_bias": False,
-    "value_bias": False,
-}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "ViT": BASE,
-    "heads wider than the model": BASE | {"attention_dimension": 64},
-    "one head, no projection": BASE | {"number_of_heads": 1, "attention_projection": False},
-    "mean": BASE | {"class_token": False, "pool": "mean"},
-    "SimpleViT": BASE
+    "ViT": VIT_PYTORCH_OPTIONS,
+    "heads wider than the model": VIT_PYTORCH_OPTIONS | {"attention_dimension": 64},
+    "one head, no projection": VIT_PYTORCH_OPTIONS | {"number_of_heads": 1, "attention_projection": False},
+    "mean": VIT_PYTORCH_OPTIONS | {"class_token": False, "pool": "mean"},
+    "SimpleViT": VIT_PYTORCH_OPTIONS
     | {
         "class_token": False,
         "pool": "mean",
