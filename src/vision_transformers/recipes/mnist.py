@@ -41,7 +41,7 @@ def mnist_best() -> Recipe:
 
     vit train mnist-best
 
-    The recipe `mnist` with patches of 4 x 4 and six layers with wider feed-forward networks, for 64 epochs
+    The recipe `mnist` with patches of 4 x 4 and six layers with wider feed-forward networks, for 50 epochs
     at half of the learning rates, with weight decay for Muon's matrices, too, stochastic depth, and a moving
     average of the weights: chosen by runs over half of the training images, judged by the other half.
     """
@@ -56,7 +56,7 @@ def mnist_best() -> Recipe:
             recipe.optimizer, learning_rate=3e-3, muon_learning_rate=0.01, muon_weight_decay=0.1
         ),
         average_decay=0.999,
-        epochs=64,
+        epochs=50,
         evaluate_epochs=4,
     )
 
