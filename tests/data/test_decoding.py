@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from vision_transformers.data import decoding
-from vision_transformers.data.decoding import check_header, decode
+from vision_transformers.data.decoding import check_file, decode
 from vision_transformers.errors import DataFailure
 
 # How the upright picture is stored so that each orientation tag turns it back.
@@ -219,15 +219,36 @@ def test_no_change_of_bytes_gives_anything_but_a_picture_or_a_message(tmp_path: 
                 assert decode(io.BytesIO(changed.tobytes()), channels=3, background=255).mode == "RGB"
 
 
-def test_checking_a_header_finds_what_is_no_picture_but_reads_no_pixels(tmp_path: Path) -> None:
-    (tmp_path / "truncated.jpg").write_bytes(truncated())
-    check_header(tmp_path / "truncated.jpg")
+@pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "webp", "jpg"])
+def test_checking_a_file_finds_one_that_broke_off_but_allows_more_behind_its_end(
+    suffix: str, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    picture = Image.fromarray(random.integers(0, 256, (40, 30, 3), dtype=np.uint8))
+    path = tmp_path / f"picture.{suffix}"
+    picture.save(path)
+    check_file(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"added by a program")
+    check_file(path)
+    for kept in (0.5, 0.9):
+        path.write_bytes(whole[: int(len(whole) * kept)])
+        with pytest.raises(DataFailure, match="cannot be decoded"):
+            check_file(path)
+
+
+def test_checking_a_file_finds_what_is_no_picture_and_reads_no_pixels_of_what_has_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upright().save(tmp_path / "whole.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("it was decoded"))
+    check_file(tmp_path / "whole.png")
     (tmp_path / "page.jpg").write_bytes(b"<html>")
     with pytest.raises(DataFailure, match=r"page\.jpg"):
-        check_header(tmp_path / "page.jpg")
+        check_file(tmp_path / "page.jpg")
     (tmp_path / "bomb.png").write_bytes(png_of_size(10_000, 10_000))
     with pytest.raises(DataFailure, match="more than the limit"):
-        check_header(tmp_path / "bomb.png")
+        check_file(tmp_path / "bomb.png")
 
 
 def test_decoding_leaves_pillow_and_the_warnings_of_the_program_alone(tmp_path: Path) -> None:

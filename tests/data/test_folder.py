@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vision_transformers.data import headers
+from vision_transformers.data import checking
 from vision_transformers.data.folder import read_folder
 from vision_transformers.data.images import ImageFiles
 from vision_transformers.data.loading import load_data
@@ -181,7 +181,7 @@ def test_the_second_start_opens_only_what_was_changed(tmp_path: Path) -> None:
 def test_a_broken_cache_is_made_again(tmp_path: Path, content: bytes) -> None:
     folder = make(tmp_path / "pets", "cat", "dog")
     read_folder(source(folder))
-    (cache,) = cache_folder().glob("headers-*.json")
+    (cache,) = cache_folder().glob("checked-*.json")
     cache.write_bytes(content)
     read_folder(source(folder))
     assert len(json.loads(cache.read_text())) == 10
@@ -203,8 +203,8 @@ def test_the_fingerprint_knows_names_sizes_and_classes_but_not_the_place(tmp_pat
     assert read_folder(source(there)).fingerprint != fingerprint
 
 
-def test_headers_of_one_bad_file_give_its_own_message(tmp_path: Path) -> None:
+def test_one_bad_file_give_its_own_message(tmp_path: Path) -> None:
     bad = tmp_path / "empty.png"
     bad.touch()
     with pytest.raises(DataFailure, match=r"empty\.png cannot be decoded: it is empty"):
-        headers.check_headers([bad], tmp_path)
+        checking.check_files([bad], tmp_path)

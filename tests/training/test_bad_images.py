@@ -16,14 +16,21 @@ def make_photographs(folder: Path, part: str, count: int) -> list[Path]:
     for label in ("cat", "dog", "owl"):
         (folder / part / label).mkdir(parents=True)
         for index in range(count):
-            path = folder / part / label / f"{index}.jpg"
-            Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=numpy.uint8)).save(path, quality=95)
+            path = folder / part / label / f"{index}.png"
+            Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=numpy.uint8)).save(path)
             paths.append(path)
     return paths
 
 
+def spoil(path: Path) -> None:
+    """Puts other bytes among the pixels, so that beginning and end are as they were."""
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes(20) + whole[middle:])
+
+
 def cut(path: Path) -> None:
-    """Leaves the header of a JPEG and half of its pixels."""
+    """Leaves the header and half of the pixels."""
     os.truncate(path, path.stat().st_size // 2)
 
 
@@ -38,7 +45,7 @@ def test_a_photograph_that_cannot_be_decoded_stops_the_run_and_costs_nothing(
     whole = broken.read_bytes()
     begin = [*FROM_FOLDER, "--steps", "7", "--data.workers", workers, "--run-folder"]
     assert vit.run(tmp_path, [*begin, "undisturbed"]).code == 0
-    cut(broken)
+    spoil(broken)
     stopped = vit.run(tmp_path, [*begin, "run"])
     assert stopped.code == 3
     assert f"images/{part}/owl/{broken.name} cannot be decoded" in stopped.errors
@@ -51,3 +58,15 @@ def test_a_photograph_that_cannot_be_decoded_stops_the_run_and_costs_nothing(
     assert vit.run(tmp_path, ["train", "--resume", "run"]).code == 1, "the file has another size"
     assert vit.run(tmp_path, ["train", "--resume", "run", "--allow-different-machine"]).code == 0
     assert result(tmp_path / "run") == result(tmp_path / "undisturbed")
+
+
+def test_photographs_that_broke_off_are_all_named_before_the_first_step(vit: Vit, tmp_path: Path) -> None:
+    photographs = make_photographs(tmp_path / "images", "train", 8)
+    for broken in (photographs[0], photographs[-1]):
+        cut(broken)
+    refused = vit.run(tmp_path, [*FROM_FOLDER, "--steps", "7", "--run-folder", "run"])
+    assert refused.code == 3
+    assert "2 of 24 image files cannot be read" in refused.errors
+    assert "images/train/cat/0.png cannot be decoded" in refused.errors
+    assert "images/train/owl/7.png cannot be decoded" in refused.errors
+    assert not (tmp_path / "run").exists()

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from vision_transformers.data.endings import may_lack_its_end
 from vision_transformers.data.jpeg_rows import upper_rows
 from vision_transformers.errors import DataFailure
 
@@ -97,14 +98,17 @@ def _part_as_seen(image: Image.Image, channels: Literal[1, 3], background: int, 
     return whole.crop(part(whole.size))
 
 
-def check_header(path: Path) -> None:
-    """Reads a picture's header and no pixels: fast, and finds most files that are no pictures.
+def check_file(path: Path) -> None:
+    """Reads a picture's header and last bytes; its pixels only where the end seems to be missing.
+
+    That is fast, and finds most files that are no pictures, and those that broke off.
 
     Raises:
         DataFailure: as `decode`.
     """
-    with _opened(path):
-        pass
+    with _opened(path) as image:
+        if may_lack_its_end(image.fp, str(image.format)):  # type: ignore[attr-defined]
+            image.load()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import torch
 
-from vision_transformers.data.headers import check_headers
+from vision_transformers.data.checking import check_files
 from vision_transformers.data.images import DataSets, ImageFiles
 from vision_transformers.data.source import DataSource
 from vision_transformers.data.splitting import hold_out
@@ -43,9 +43,7 @@ def read_folder(source: DataSource) -> DataSets:
     folder = Path(source.path).expanduser()
     parts = {name: _read_part(path) for name, path in _parts(folder).items()}
     classes = _classes(parts.values())
-    check_headers(
-        [file for part in parts.values() for files in part.images.values() for file in files], folder
-    )
+    check_files([file for part in parts.values() for files in part.images.values() for file in files], folder)
     images = {name: _image_files(part, classes) for name, part in parts.items()}
     train, test = images["train"], images.get("test")
     if len(parts) == 1 and source.test_fraction > 0:
@@ -92,9 +90,7 @@ def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str
     """
     parts = {name: _read_part(path) for name, path in _parts_to_judge(folder).items()}
     classes = tuple(sorted({name for part in parts.values() for name in part.images}))
-    check_headers(
-        [file for part in parts.values() for files in part.images.values() for file in files], folder
-    )
+    check_files([file for part in parts.values() for files in part.images.values() for file in files], folder)
     return {name: _image_files(part, classes) for name, part in parts.items()}, classes
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vision_transformers.data.decoding import check_header
+from vision_transformers.data.decoding import check_file
 from vision_transformers.errors import DataFailure, Failure
 from vision_transformers.files import cache_folder, read_json, write_json
 
@@ -17,13 +17,13 @@ NAMED = 5
 _logger = logging.getLogger(__name__)
 
 
-def check_headers(files: Sequence[Path], folder: Path) -> None:
+def check_files(files: Sequence[Path], folder: Path) -> None:
     """Opens all image files below a folder, but those that have the size and time they had when last opened.
 
     Raises:
         DataFailure: some are no images; the message has their number and names the first.
     """
-    cache = cache_folder() / f"headers-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
+    cache = cache_folder() / f"checked-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
     seen = _read(cache)
     checked: dict[str, list[int]] = {}
     failures: list[DataFailure] = []
@@ -34,7 +34,7 @@ def check_headers(files: Sequence[Path], folder: Path) -> None:
         stamp = [status.st_size, status.st_mtime_ns]
         if seen.get(key) != stamp:
             try:
-                check_header(file)
+                check_file(file)
             except DataFailure as failure:
                 failures.append(failure)
                 continue
