@@ -18,8 +18,7 @@ from vision_transformers.files import write_folder
 from vision_transformers.model.vit import ViT
 from vision_transformers.runtime.device import resolve_device
 from vision_transformers.runtime.precision import ResolvedPrecision, autocast
-from vision_transformers.weights.format import Given
-from vision_transformers.weights.formats.table import NATIVE, read_any
+from vision_transformers.weights.formats.table import NATIVE, read_as_it_is
 from vision_transformers.weights.model_folder import (
     ModelDescription,
     find_model_folder,
@@ -274,7 +273,7 @@ def load(
     if format == NATIVE:
         return Classifier(*read_model(find_model_folder(Path(path))), device=device, precision=precision)
     report = Report()
-    read = read_any(local_path(str(path)), format, Given(), report)
+    read = read_as_it_is(local_path(str(path)), format, report)
     report.check(())
     with torch.device("meta"):
         model = ViT.from_config(read.description.model)

@@ -9,6 +9,7 @@ from tests.parity.weights import assert_same_outputs, randomise
 from tests.weights.portable import CLIP_OPTIONS, check_round_trip, outputs, portable
 from torch import Tensor
 
+from vision_transformers.classifier import load
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
 from vision_transformers.weights.foreign_files import read_weights
@@ -104,3 +105,10 @@ def test_which_gelu_it_is_is_not_guessed(tmp_path: Path) -> None:
 def test_what_clip_cannot_express_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageFailure, match="clip cannot express number_of_classes=5"):
         export_model(tmp_path / "model", portable(), CLIP, Report())
+
+
+def test_where_no_option_can_be_given_the_conversion_is_named(tmp_path: Path) -> None:
+    export_model(tmp_path / "model", portable(**CLIP_OPTIONS), CLIP, Report())
+    (tmp_path / "model" / "open_clip_config.json").unlink()
+    with pytest.raises(UsageFailure, match=r"vit convert SOURCE TARGET --from clip .* and --activation"):
+        load(tmp_path / "model", format="clip")

@@ -26,6 +26,14 @@ class CannotExpress(UsageFailure):
         self.option = option
 
 
+class NotTold(UsageFailure):
+    """Neither the files nor the shapes of their tensors tell what an option of `vit convert` does."""
+
+    def __init__(self, why: str, option: str) -> None:
+        super().__init__(f"{why}: give {option}")
+        self.why, self.option = why, option
+
+
 @dataclass(frozen=True)
 class Given:
     """What a person says of an architecture where the files do not tell; None leaves it to the files."""
@@ -61,7 +69,7 @@ class Format:
     describe: Callable[[ForeignModel, Given, Report], ModelDescription]
     """Architecture, preprocessing and class names, from the config beside the weights, the shapes of
     canonical tensors, and what is given; notes in the report where a setting came from that
-    the files do not tell. Raises UsageFailure for what none of them tells."""
+    the files do not tell. Raises NotTold for what none of them tells."""
     rules: Callable[[ViTConfig], list[Rule]]
     """The table: which foreign tensors are which of ours, for an architecture."""
     aside: tuple[str, ...]

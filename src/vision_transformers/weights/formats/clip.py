@@ -7,13 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import UsageFailure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.foreign_shapes import shape_of
-from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.format import Format, Given, NotTold
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import INTERPOLATIONS, patches, refuse, stripped
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
@@ -101,7 +100,7 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     """From `open_clip_config.json` where there is one, from shapes, and from what is given.
 
     Raises:
-        UsageFailure: nothing tells which GELU it is: OpenAI's weights have the quick one, most others not.
+        NotTold: nothing tells which GELU it is: OpenAI's weights have the quick one, most others not.
     """
     settings, images = foreign.config.part("model_cfg"), foreign.config.part("preprocess_cfg")
     vision = settings.part("vision_cfg")
@@ -172,9 +171,9 @@ def _activation(settings: ForeignConfig, given: Given) -> Activation:
     if given.activation is not None:
         return given.activation
     if not settings:
-        raise UsageFailure(
-            "the weights do not tell which GELU they were trained with: give --activation quick-gelu for "
-            "OpenAI's, --activation gelu for most of open_clip's"
+        raise NotTold(
+            "the weights do not tell which GELU they were trained with",
+            "--activation quick-gelu for OpenAI's, --activation gelu for most of open_clip's",
         )
     return "quick-gelu" if settings.flag("quick_gelu") else "gelu"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import NotThisFormat, PortableModel, import_model, read_native
-from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.format import Format, Given, NotTold
 from vision_transformers.weights.formats.clip import CLIP
 from vision_transformers.weights.formats.facebook import FACEBOOK
 from vision_transformers.weights.formats.google import GOOGLE
@@ -19,6 +19,22 @@ NATIVE = "native"
 FORMATS: dict[str, Format] = {
     format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION, FACEBOOK, GOOGLE, CLIP, VIT_PYTORCH)
 }
+
+
+def read_as_it_is(path: Path, format: str, report: Report) -> PortableModel:
+    """Reads a model of any format whose files tell all of its architecture.
+
+    Raises:
+        UsageFailure: as `read_any`; where they do not tell all, with the conversion that mends it.
+        Failure: as `read_any`.
+    """
+    try:
+        return read_any(path, format, Given(), report)
+    except NotTold as failure:
+        raise UsageFailure(
+            f"{failure.why}. Convert {path} once, with `vit convert SOURCE TARGET --from {format} "
+            f"--to native` and {failure.option}; then give TARGET in its place"
+        ) from failure
 
 
 def read_any(path: Path, format: str, given: Given, report: Report) -> PortableModel:

@@ -8,12 +8,12 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.errors import Failure
 from vision_transformers.model.config import Activation, Pool, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
-from vision_transformers.weights.format import Given
+from vision_transformers.weights.format import Given, NotTold
 from vision_transformers.weights.formats import timm_eva, weights_alone
 from vision_transformers.weights.formats.parts import INTERPOLATIONS
 from vision_transformers.weights.model_folder import ModelDescription
@@ -34,6 +34,8 @@ _TANH = re.compile(
     r"vit_(base_patch32|large_patch16)_siglip.*512.*|vit_base_patch32_siglip.*|vit_so400m_patch16_siglip.*|vit_giantopt.*"
 )
 _CROPS: dict[str, Literal["squash", "center"]] = {"squash": "squash", "center": "center"}
+_NUMBER_OF_HEADS = ("the number of attention heads", "--number-of-heads NUMBER")
+_IMAGE_SHAPE = ("the size of the images", "--max-image-shape ROWS COLUMNS")
 
 Told = TypeVar("Told")
 
@@ -42,7 +44,7 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     """Architecture, preprocessing and class names, from `config.json` and the tensors' shapes.
 
     Raises:
-        UsageFailure: neither tells the number of heads, the epsilon, the activation or the image's size.
+        NotTold: neither tells the number of heads or the image's size.
     """
     config, arguments = foreign.config, foreign.config.part("model_args")
     pretrained = config.part("pretrained_cfg") or config
@@ -52,10 +54,8 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     if timm_eva.is_eva(foreign.tensors):
         model = timm_eva.architecture(
             foreign.tensors,
-            _required(_heads(name, arguments, given), "the number of attention heads", "--number-of-heads"),
-            _required(
-                _image_shape(arguments, pretrained, given), "the size of the images", "--max-image-shape"
-            ),
+            _required(_heads(name, arguments, given), *_NUMBER_OF_HEADS),
+            _required(_image_shape(arguments, pretrained, given), *_IMAGE_SHAPE),
             arguments.number("rope_temperature", 100.0),
             {"class": "token", "mean": "avg"}.get(given.pool or "", config.text("global_pool", "avg")),
         )
@@ -114,7 +114,7 @@ def _architecture(
 
 def _required(told: Told | None, what: str, option: str) -> Told:
     if told is None:
-        raise UsageFailure(f"neither shapes nor a config tell {what}: give {option}")
+        raise NotTold(f"neither shapes nor a config tell {what}", option)
     return told
 
 
@@ -175,7 +175,7 @@ def _square(
                 f"images are {rows} x {columns}, as the {positions} positions of a square are"
             )
             return rows, columns
-    return _required(None, "the size of the images", "--max-image-shape")
+    return _required(None, *_IMAGE_SHAPE)
 
 
 def _prefix_positions(
@@ -190,9 +190,10 @@ def _prefix_positions(
         return "all"
     if more == 0:
         return "none"
-    raise Failure(
-        f"there are {positions} positions for {patches} patches and {prefix} prefix "
-        "tokens: give the size of the images that they are made for with --max-image-shape"
+    raise NotTold(
+        f"there are {positions} positions for {patches} patches and {prefix} prefix tokens, so that "
+        "images are of another size",
+        _IMAGE_SHAPE[1],
     )
 
 

@@ -11,7 +11,7 @@ from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
-from vision_transformers.weights.format import Format, Given
+from vision_transformers.weights.format import Format, Given, NotTold
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import refuse, stripped
 from vision_transformers.weights.model_folder import ModelDescription, read_tensors
@@ -166,7 +166,7 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
     classifier = "linear_head.weight" if simple else "mlp_head.weight"
     patches = 0 if simple else shape_of(tensors, "pos_embedding", 2)[0] - class_token
     if simple and given.max_image_shape is None:
-        raise UsageFailure("SimpleViT stores no positions: give --max-image-shape ROWS COLUMNS")
+        raise NotTold("SimpleViT stores no positions", "--max-image-shape ROWS COLUMNS")
     return ViTConfig(
         patch_shape=patch,
         model_dimension=width,

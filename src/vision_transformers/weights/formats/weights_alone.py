@@ -6,11 +6,10 @@ from pathlib import Path
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.presets import preset
 from vision_transformers.weights.foreign_files import ForeignModel
-from vision_transformers.weights.format import Given
+from vision_transformers.weights.format import Given, NotTold
 from vision_transformers.weights.model_folder import (
     ModelDescription,
     description_from_json,
@@ -31,7 +30,7 @@ def describe(
     """What our own file beside the weights says, if we wrote them; else from shapes and what is given.
 
     Raises:
-        UsageFailure: shapes do not tell the number of heads or the image's aspect, and nobody gives them.
+        NotTold: shapes do not tell the number of heads or the image's aspect, and nobody gives them.
         Failure: the tensors are not of this format.
     """
     if foreign.sidecar is not None:
@@ -45,16 +44,16 @@ def heads(width: int, published: Mapping[int, int], given: Given, report: Report
     """Attention heads: given, of the preset, or what the project's published models of that width have.
 
     Raises:
-        UsageFailure: none of these tells.
+        NotTold: none of these does.
     """
     if given.number_of_heads is not None:
         return given.number_of_heads
     if given.preset is not None:
         return preset(given.preset).number_of_heads
     if width not in published:
-        raise UsageFailure(
-            f"shapes do not tell the number of attention heads, and no published model is {width} wide: "
-            "give --number-of-heads or --preset"
+        raise NotTold(
+            f"shapes do not tell the number of attention heads, and no published model is {width} wide",
+            "--number-of-heads NUMBER or --preset NAME",
         )
     report.notes.append(f"{published[width]} attention heads, as the published models of width {width} have")
     return published[width]
@@ -64,13 +63,13 @@ def image_shape(patches: int, patch_shape: tuple[int, int], given: Given) -> tup
     """Rows and columns of pixels: given, or of a square grid with that many patches.
 
     Raises:
-        UsageFailure: no square has that many patches.
+        NotTold: no square has that many patches.
     """
     if given.max_image_shape is not None:
         return given.max_image_shape
     side = round(patches**0.5)
     if side * side != patches:
-        raise UsageFailure(f"{patches} patches are no square: give --max-image-shape ROWS COLUMNS")
+        raise NotTold(f"{patches} patches are no square", "--max-image-shape ROWS COLUMNS")
     return side * patch_shape[0], side * patch_shape[1]
 
 
