@@ -123,7 +123,7 @@ def test_the_beginning_of_a_last_line_does_not_spoil_the_rows_before(path: Path)
     assert read_metrics(path) == [{"step": 1}]
 
 
-@pytest.mark.parametrize("garbage", [b"{", b"", b"[1]", b'{"step": "2"}', b"\xff"])
+@pytest.mark.parametrize("garbage", [b"{", b"", b"[1]", b'{"step": "2"}', b'{"epoch": 1.0}', b"\xff"])
 def test_garbage_before_the_end_is_named_by_its_line(path: Path, garbage: bytes) -> None:
     path.write_bytes(b'{"step": 1}\n' + garbage + b'\n{"step": 3}\n')
     with pytest.raises(Failure, match=f"line 2 of {path}"):

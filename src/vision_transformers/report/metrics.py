@@ -140,4 +140,6 @@ def _row(line: bytes, where: str) -> Row:
         raise Failure(f"{where} is not JSON: {error}. Correct the line, or take it out") from error
     if not isinstance(row, dict) or not all(type(value) in (int, float) for value in row.values()):
         raise Failure(f"{where} is not an object of numbers: {line[:80]!r}. Correct the line, or take it out")
+    if "step" not in row:
+        raise Failure(f"{where} does not say its step: {line[:80]!r}. Correct the line, or take it out")
     return row
