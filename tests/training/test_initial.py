@@ -15,7 +15,8 @@ from vision_transformers.errors import UsageFailure
 from vision_transformers.training.observer import Silent, StepReport
 from vision_transformers.training.run_folder import changed_fields
 from vision_transformers.training.train import resume, train
-from vision_transformers.weights.conversion import export_model, read_native
+from vision_transformers.weights.adaptation import for_images
+from vision_transformers.weights.conversion import export_model, read_native, write_native
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.report import Report
 
@@ -146,3 +147,16 @@ def test_missing_weights_are_told_before_anything_is_made(vit: Vit, tmp_path: Pa
     finished = vit.run(tmp_path, ["train", "finetune", "--data.path", "images"])
     assert finished.code == 2
     assert "say which weights to begin with" in finished.errors
+
+
+def test_positions_for_larger_pictures_than_those_that_come_are_resized(source: Path, tmp_path: Path) -> None:
+    """As DINOv2's, which are made for 518 pixels and get 224."""
+    larger = for_images(read_native(source / "model"), Report(), (16, 16))
+    preprocessing = replace(larger.description.preprocessing, size=(8, 8))
+    write_native(
+        tmp_path / "larger",
+        replace(larger, description=replace(larger.description, preprocessing=preprocessing)),
+    )
+    begun(tmp_path / "larger", tmp_path / "run")
+    recorded = json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"]
+    assert recorded["model"]["max_image_shape"] == recorded["preprocessing"]["size"] == [8, 8]

@@ -66,4 +66,5 @@ def _read(recipe: Recipe) -> PortableModel:
     report = Report()
     model = read_as_it_is(local_path(str(recipe.init)), recipe.init_format, report)
     report.check(("head",))
-    return for_images(model, report, recipe.init_image_shape, recipe.init_patch_shape, recipe.init_channels)
+    image_shape = recipe.init_image_shape or model.description.preprocessing.size
+    return for_images(model, report, image_shape, recipe.init_patch_shape, recipe.init_channels)

@@ -32,20 +32,21 @@ def for_images(
 ) -> PortableModel:
     """The model for other images; what is None stays as it is.
 
+    Pictures then come at the size that positions are made for, which DINOv2's, for one, do not of themselves.
+
     Raises:
         UsageFailure: patches do not divide the images, or stand behind a LayerNorm of their pixels.
     """
-    old = model.description.model
-    image_shape, patch_shape = image_shape or old.max_image_shape, patch_shape or old.patch_shape
-    if (image_shape, patch_shape) != (old.max_image_shape, old.patch_shape):
-        model = _for_shapes(model, image_shape, patch_shape, report)
+    if image_shape is not None or patch_shape is not None:
+        old = model.description.model
+        model = _for_shapes(model, image_shape or old.max_image_shape, patch_shape or old.patch_shape, report)
     return model if channels is None else for_channels(model, channels, report)
 
 
 def _for_shapes(
     model: PortableModel, image_shape: tuple[int, int], patch_shape: tuple[int, int], report: Report
 ) -> PortableModel:
-    """Patches and positions for images and patches of other sizes; the preprocessing's size becomes theirs.
+    """Patches and positions for images and patches of these sizes; the preprocessing's size becomes theirs.
 
     Positions are resized by the model's own rule, patches by the pseudo-inverse resize of FlexiViT
     (arXiv 2212.08013, section 3.4): an enlarged patch then gives the token that the small one gave.
