@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.training.runs import make_images
 
 from vision_transformers.cli.main import main
 from vision_transformers.cli.train import parse
@@ -63,3 +64,18 @@ def test_it_says_what_it_found_what_came_out_and_where_it_is(
     assert any(line.startswith("test accuracy ") for line in lines)
     assert f"model folder   runs/{run.name}/model" in lines
     assert f"curves         runs/{run.name}/plots/curves.png" in lines
+
+
+def test_fine_tuning_follows_what_a_person_says_of_it(tmp_path: Path) -> None:
+    make_images(tmp_path / "images", count=20)  # so few that the head would learn alone
+    command = ["finetune", "--data.path", str(tmp_path / "images"), "--init", "source"]
+    assert parse(command).recipe.frozen == "body"
+    assert parse([*command, "--probe.fraction", "0.3"]).recipe.frozen == "nothing"
+    alone = parse(command).recipe
+    smaller = parse([*command, "--batch-size", "2"]).recipe
+    assert (alone.batch_size, alone.epochs, smaller.epochs) == (4, 47, 23)
+    assert parse([*command, "--data.test-fraction", "0.5"]).recipe.epochs == 37
+    with pytest.raises(UsageFailure, match=r"probe lets the head learn first"):
+        parse([*command, "--probe.fraction", "0.3", "--frozen", "body"])
+    with pytest.raises(UsageFailure, match=r"test_fraction is 2\.0"):
+        parse([*command, "--data.test-fraction", "2"])

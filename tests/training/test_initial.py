@@ -82,13 +82,17 @@ def test_what_was_learned_helps(source: Path, tmp_path: Path) -> None:
 def test_it_resumes_to_the_same_bytes_without_the_source(source: Path, tmp_path: Path) -> None:
     recipe = tiny(steps=6, average_decay=0.9)
     shutil.copytree(source / "model", tmp_path / "weights")
-    recipe = replace(recipe, init=str(tmp_path / "weights"))
+    other = replace(recipe.model, model_dimension=32, number_of_layers=3)
+    recipe = replace(recipe, init=str(tmp_path / "weights"), model=other)
     train(recipe, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, tmp_path / "stopped", StopsAtOnce())
+    for name in ("stopped", "stopped and asked for again"):
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / name, StopsAtOnce())
     shutil.rmtree(tmp_path / "weights")
     resume(tmp_path / "stopped")
+    resume(tmp_path / "stopped and asked for again", recipe)
     assert result(tmp_path / "stopped") == result(tmp_path / "whole")
+    assert result(tmp_path / "stopped and asked for again") == result(tmp_path / "whole")
 
 
 def test_a_death_at_any_early_moment_changes_nothing(vit: Vit, source: Path, tmp_path: Path) -> None:

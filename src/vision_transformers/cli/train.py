@@ -3,9 +3,9 @@
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
@@ -18,6 +18,9 @@ from vision_transformers.training.run_folder import RunFolder, newest_run
 
 if TYPE_CHECKING:
     from vision_transformers.training.train import Result
+
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,10 @@ def parse(arguments: list[str]) -> TrainOptions:
     Raises:
         UsageFailure: an unknown recipe, no such run, or values that contradict each other.
     """
-    recipe, rest = _recipe_before_options(arguments)
-    default = TrainOptions(recipe)
     description = f"Train a Vision Transformer. Recipes: {', '.join(RECIPES)}; digits if none is named."
     try:
+        recipe, rest = _recipe_before_options(arguments)
+        default = TrainOptions(recipe)
         return tyro.cli(
             TrainOptions, prog="vit train [RECIPE]", description=description, args=rest, default=default
         )
@@ -81,12 +84,24 @@ def _finetune_on(path: str, arguments: list[str]) -> tuple[Recipe, tuple[Choice,
     """The recipe that fits the pictures which lie there, and to what a person said of it."""
     from vision_transformers.data.folder import count_training_images
 
+    given = DataSource(name="folder", path=path)
+    source = replace(
+        given,
+        validation_fraction=_number_of("--data.validation-fraction", arguments, given.validation_fraction),
+        test_fraction=_number_of("--data.test-fraction", arguments, given.test_fraction),
+    )
+    images, classes = count_training_images(source)
+    batch_size = _number_of("--batch-size", arguments, 0) or None
+    return finetune_on(max(images, 1), classes, _learns(arguments), batch_size)
+
+
+def _learns(arguments: list[str]) -> Learns | None:
+    """What learns, as far as a person has said so."""
     if _value_of("--frozen", arguments) is not None or _value_of("--frozen-layers", arguments) is not None:
-        learns: Learns | None = "head" if _value_of("--frozen", arguments) == "body" else "all"
-    else:
-        learns = None if _value_of("--low-rank.rank", arguments) is None else "matrices"
-    images, classes = count_training_images(DataSource(name="folder", path=path))
-    return finetune_on(max(images, 1), classes, learns)
+        return "head" if _value_of("--frozen", arguments) == "body" else "all"
+    if _value_of("--low-rank.rank", arguments) is not None:
+        return "matrices"
+    return "all" if _number_of("--probe.fraction", arguments, 0.0) > 0 else None
 
 
 def _print_choices(options: TrainOptions, arguments: list[str]) -> None:
@@ -94,8 +109,17 @@ def _print_choices(options: TrainOptions, arguments: list[str]) -> None:
     path = options.recipe.data.path
     if options.recipe.name == "finetune" and path is not None:
         for choice in _finetune_on(path, arguments)[1]:
-            if _value_of(f"--{choice.option}", arguments) is None:
+            said_by = (choice.option, "steps") if choice.option == "epochs" else (choice.option,)
+            if all(_value_of(f"--{option}", arguments) is None for option in said_by):
                 print(f"chosen         --{choice.option} {choice.value}: {choice.reason}")
+
+
+def _number_of(option: str, arguments: list[str], default: Number) -> Number:
+    """What a person gave, if it is such a number; if not, that is said where all options are read."""
+    try:
+        return type(default)(_value_of(option, arguments) or default)
+    except ValueError:
+        return default
 
 
 def _value_of(option: str, arguments: list[str]) -> str | None:

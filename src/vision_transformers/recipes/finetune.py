@@ -59,15 +59,19 @@ def finetune() -> Recipe:
     )
 
 
-def finetune_on(images: int, classes: int, learns: Learns | None = None) -> tuple[Recipe, tuple[Choice, ...]]:
+def finetune_on(
+    images: int, classes: int, learns: Learns | None = None, batch_size: int | None = None
+) -> tuple[Recipe, tuple[Choice, ...]]:
     """The recipe for a data set, and what its size decided.
 
     Args:
         images: how many there are to learn from.
         classes: how many there are.
         learns: what learns, where a person has said so.
+        batch_size: images in a step, where a person has said so.
     """
-    batch_size = next((size for size in (64, 32, 16, 8, 4, 2) if size * 8 <= images), 1)
+    if batch_size is None:
+        batch_size = next((size for size in (64, 32, 16, 8, 4, 2) if size * 8 <= images), 1)
     epochs = min(max(round(STEPS * batch_size / images), 5), 100)
     per_class = images // classes
     if learns is None:

@@ -41,17 +41,14 @@ def mnist_best() -> Recipe:
 
     vit train mnist-best
 
-    The recipe `mnist` with patches of 4 x 4 and six layers with wider feed-forward networks, for 50 epochs
-    at half of the learning rates, with weight decay for Muon's matrices, too, stochastic depth, and a moving
+    The recipe `mnist` with patches of 4 x 4 and six layers, for 50 epochs at half of the learning rates, with weight decay for Muon's matrices, too, stochastic depth, and a moving
     average of the weights: chosen by runs over half of the training images, judged by the other half.
     """
     recipe = mnist()
     return replace(
         recipe,
         name="mnist-best",
-        model=replace(
-            recipe.model, patch_shape=(4, 4), number_of_layers=6, hidden_dimension=256, stochastic_depth=0.1
-        ),
+        model=replace(recipe.model, patch_shape=(4, 4), number_of_layers=6, stochastic_depth=0.1),
         optimizer=replace(
             recipe.optimizer, learning_rate=3e-3, muon_learning_rate=0.01, muon_weight_decay=0.1
         ),

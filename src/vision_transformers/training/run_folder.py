@@ -169,15 +169,21 @@ def _same_place(recorded: str, asked: str | None) -> bool:
     return asked is not None and recorded in (asked, str(Path(asked).expanduser().resolve()))
 
 
-def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
-    """The fields that differ, of those that can change the result.
+def settled_as(recorded: Recipe, asked: Recipe) -> Recipe:
+    """What is asked for, with the model and preprocessing that weights decided when the run was begun.
 
-    Where both begin with the same weights, these decided the recorded model and preprocessing.
+    Where it does not begin with the weights of the recorded recipe, it stays as it is.
     """
-    if recorded.init is not None and _same_place(recorded.init, asked.init):
-        kept = replace(
-            recorded.model, dropout=asked.model.dropout, stochastic_depth=asked.model.stochastic_depth
-        )
-        asked = replace(asked, init=recorded.init, model=kept, preprocessing=recorded.preprocessing)
+    if recorded.init is None or not _same_place(recorded.init, asked.init):
+        return asked
+    model = replace(
+        recorded.model, dropout=asked.model.dropout, stochastic_depth=asked.model.stochastic_depth
+    )
+    return replace(asked, init=recorded.init, model=model, preprocessing=recorded.preprocessing)
+
+
+def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
+    """The fields that differ, of those that can change the result."""
     harmless = CANNOT_CHANGE_THE_RESULT | RESOLVED_BY_THE_MACHINE
-    return [name for name, _, _ in differences(recorded, asked) if name not in harmless]
+    found = differences(recorded, settled_as(recorded, asked))
+    return [name for name, _, _ in found if name not in harmless]

@@ -32,7 +32,7 @@ from vision_transformers.training.observer import Observer, Silent
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import FORMAT_VERSION, Record
 from vision_transformers.training.run import Run
-from vision_transformers.training.run_folder import RunFolder, changed_fields, new_run_folder
+from vision_transformers.training.run_folder import RunFolder, changed_fields, new_run_folder, settled_as
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.weights.low_rank_folder import write_low_rank
 from vision_transformers.weights.model_folder import write_model
@@ -95,7 +95,7 @@ def resume(
     """
     folder = RunFolder(Path(run_folder))
     record = folder.record()
-    recipe = recipe or record.recipe
+    recipe = settled_as(record.recipe, recipe or record.recipe)
     if changed := changed_fields(record.recipe, recipe):
         raise UsageFailure(
             f"{folder.path} was begun with another recipe: {', '.join(changed)} differs. "
