@@ -1,7 +1,7 @@
 """A model with its preprocessing and class names: what a person loads, asks and saves."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from vision_transformers.files import write_folder
 from vision_transformers.model.vit import ViT
 from vision_transformers.runtime.device import resolve_device
 from vision_transformers.runtime.precision import ResolvedPrecision, autocast
-from vision_transformers.weights.formats.table import NATIVE, read_as_it_is
+from vision_transformers.weights.formats.table import CONVERT_FIRST, NATIVE, read_as_it_is
 from vision_transformers.weights.model_folder import (
     ModelDescription,
     find_model_folder,
@@ -103,7 +103,10 @@ class Classifier:
     ) -> None:
         logits, names = description.model.number_of_classes, len(description.classes)
         if logits != names:
-            raise Failure(f"the model has {logits} classes, but {names} class names: correct its config.json")
+            raise Failure(
+                f"the model has {logits} classes, but {names} class names: give them to load(classes=...), "
+                "or once and for all to `vit convert` with --classes FILE"
+            )
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval()
         self.description = description
@@ -256,6 +259,7 @@ def load(
     format: str = NATIVE,
     device: str = "auto",
     precision: ResolvedPrecision = "float32",
+    classes: Sequence[str] | None = None,
 ) -> Classifier:
     """Reads a model and what belongs to it.
 
@@ -265,17 +269,26 @@ def load(
         format: whose files they are: `native` is this project's model folder; else as of `vit convert`.
         device: where the model computes: `auto`, `cpu`, `cuda`, ...
         precision: of its matrix products.
+        classes: class names, in the order of the logits, where the files have none, or others.
 
     Raises:
         UsageFailure: there is no model at that path, its format is not known, or it is of another.
         Failure: its files are damaged, or hold tensors that nobody knows.
     """
     if format == NATIVE:
-        return Classifier(*read_model(find_model_folder(Path(path))), device=device, precision=precision)
+        model, description = read_model(find_model_folder(Path(path)))
+    else:
+        model, description = _read_foreign(local_path(str(path)), format)
+    if classes is not None:
+        description = replace(description, classes=tuple(classes))
+    return Classifier(model, description, device, precision)
+
+
+def _read_foreign(path: Path, format: str) -> tuple[ViT, ModelDescription]:
     report = Report()
-    read = read_as_it_is(local_path(str(path)), format, report)
-    report.check(())
+    read = read_as_it_is(path, format, report)
+    report.check((), CONVERT_FIRST)
     with torch.device("meta"):
         model = ViT.from_config(read.description.model)
     model.load_state_dict({name: value.float() for name, value in read.weights.items()}, assign=True)
-    return Classifier(model, read.description, device, precision)
+    return model, read.description

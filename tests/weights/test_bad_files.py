@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tests.weights.damaged import damaged
 from tests.weights.portable import portable
 
+from vision_transformers.classifier import load
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
 from vision_transformers.weights.foreign_files import open_foreign, read_weights
@@ -175,3 +176,23 @@ def test_a_field_that_config_json_does_not_have_is_refused(tmp_path: Path) -> No
     file.write_text(json.dumps(json.loads(file.read_text()) | {"temprature": 2.0}))
     with pytest.raises(Failure, match="unknown field 'temprature': did you mean 'temperature'"):
         read_description(tmp_path / "model")
+
+
+def test_what_a_format_has_no_use_for_is_not_passed_over(tmp_path: Path) -> None:
+    export_model(tmp_path / "torchvision", portable(), TORCHVISION, Report())
+    with pytest.raises(UsageFailure, match="--activation says nothing about torchvision files"):
+        import_model(tmp_path / "torchvision", TORCHVISION, Given(activation="gelu"), Report())
+    write_native(tmp_path / "native", portable())
+    with pytest.raises(UsageFailure, match="tells all of itself"):
+        read_any(tmp_path / "native", "native", Given(pool="mean"), Report())
+
+
+@pytest.mark.parametrize("format", ["torchvision", "native"])
+def test_class_names_that_are_given_are_the_models(format: str, tmp_path: Path) -> None:
+    if format == "native":
+        write_native(tmp_path / "model", portable())
+    else:
+        export_model(tmp_path / "model", portable(), TORCHVISION, Report())
+    names = ("a", "b", "c", "d", "e")
+    assert read_any(tmp_path / "model", format, Given(classes=names), Report()).description.classes == names
+    assert load(tmp_path / "model", format, classes=names).classes == names

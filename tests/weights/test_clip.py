@@ -5,13 +5,20 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.parity.weights import assert_same_outputs, randomise
 from tests.weights.portable import CLIP_OPTIONS, check_round_trip, outputs, portable
 from torch import Tensor
 
 from vision_transformers.classifier import load
 from vision_transformers.errors import UsageFailure
-from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
+from vision_transformers.weights.conversion import (
+    SIDECAR,
+    export_model,
+    import_model,
+    read_native,
+    write_native,
+)
 from vision_transformers.weights.foreign_files import read_weights
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.clip import CLIP
@@ -112,3 +119,15 @@ def test_where_no_option_can_be_given_the_conversion_is_named(tmp_path: Path) ->
     (tmp_path / "model" / "open_clip_config.json").unlink()
     with pytest.raises(UsageFailure, match=r"vit convert SOURCE TARGET --from clip .* and --activation"):
         load(tmp_path / "model", format="clip")
+
+
+def test_its_files_are_found_beside_those_of_transformers(tmp_path: Path) -> None:
+    """As in open_clip's repositories on the hub, which hold both; its own tell the width of heads."""
+    model = portable(**CLIP_OPTIONS)
+    export_model(tmp_path / "model", model, CLIP, Report())
+    (tmp_path / "model" / SIDECAR).unlink()
+    save_file({"vision_model.pre_layrnorm.weight": torch.ones(32)}, tmp_path / "model" / "model.safetensors")
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "clip"}')
+    for path in (tmp_path / "model", tmp_path / "model" / "open_clip_model.safetensors"):
+        found = import_model(path, CLIP, Given(), Report())
+        assert found.description.model == model.description.model

@@ -1,5 +1,6 @@
 """Flax files of both of Google's projects are read as timm reads them, and written back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,11 @@ def test_both_numberings_prefixes_and_scanned_files_are_the_same_model(prefix: s
 def test_exact_gelu_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageFailure, match="google cannot express activation='gelu'"):
         export_model(tmp_path / "model", portable(), GOOGLE, Report())
+
+
+def test_bfloat16_comes_and_goes(tmp_path: Path) -> None:
+    model = portable(activation="gelu-tanh", position_resize="bilinear-aligned-corners")
+    halves = replace(model, weights={name: value.bfloat16() for name, value in model.weights.items()})
+    export_model(tmp_path / "model", halves, GOOGLE, Report())
+    found = import_model(tmp_path / "model", GOOGLE, Given(), Report())
+    assert all(torch.equal(found.weights[name], value) for name, value in halves.weights.items())

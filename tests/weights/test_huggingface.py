@@ -1,5 +1,7 @@
 """Weights come from transformers and go to it, unchanged, and transformers computes the same with them."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from vision_transformers.weights.conversion import (
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.huggingface import HUGGINGFACE
 from vision_transformers.weights.report import Report
+from vision_transformers.weights.rewrites import expressible
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
@@ -175,3 +178,42 @@ def test_what_transformers_cannot_express_is_refused_by_name(
     with pytest.raises(UsageFailure, match=f"cannot express {named}"):
         export_model(tmp_path / "hub", portable(**options), HUGGINGFACE, Report())
     assert not (tmp_path / "hub").exists()
+
+
+def test_a_head_without_class_names_keeps_its_width(tmp_path: Path) -> None:
+    model = portable()
+    check_reference(
+        replace(model, description=replace(model.description, classes=())), HUGGINGFACE, tmp_path / "hub"
+    )
+
+
+@pytest.mark.parametrize("options", [{}, DINOV2, {"distillation_token": True}], ids=["ViT", "DINOv2", "DeiT"])
+def test_prefix_tokens_without_positions_get_zeros(options: dict[str, Any], tmp_path: Path) -> None:
+    model = portable(**options, prefix_positions="none")
+    rewritten = expressible(model, HUGGINGFACE, Report())
+    assert_same_outputs(outputs(model)[1], outputs(rewritten)[1])
+    check_reference(rewritten, HUGGINGFACE, tmp_path / "hub")
+
+
+def test_a_checkpoint_in_bfloat16_is_judged_in_float32(tmp_path: Path) -> None:
+    model = portable()
+    halves = {name: value.bfloat16() for name, value in model.weights.items()}
+    rounded = replace(model, weights={name: value.float() for name, value in halves.items()})
+    export_model(tmp_path / "hub", replace(model, weights=halves), HUGGINGFACE, Report())
+    config = tmp_path / "hub" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"dtype": "bfloat16"}))
+    images, expected = outputs(rounded)
+    assert HUGGINGFACE.reference is not None
+    with torch.no_grad():
+        assert_same_outputs(expected, HUGGINGFACE.reference(tmp_path / "hub", model.description)(images))
+
+
+def test_where_transformers_makes_pictures_square_before_the_crop_the_report_says_so(tmp_path: Path) -> None:
+    export_model(tmp_path / "hub", portable(), HUGGINGFACE, Report())
+    (tmp_path / "hub" / SIDECAR).unlink()
+    processor = tmp_path / "hub" / "preprocessor_config.json"
+    size = {"size": {"height": 40, "width": 40}}  # as DeiTImageProcessor has it, 256 and 224
+    processor.write_text(json.dumps(json.loads(processor.read_text()) | size))
+    report = Report()
+    import_model(tmp_path / "hub", HUGGINGFACE, Given(), report)
+    assert any("keep their aspect" in note for note in report.notes)

@@ -1,5 +1,6 @@
 """Weights come from timm and go to it, unchanged, and timm computes the same with them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,14 @@ from tests.photographs import noise
 from tests.weights.portable import check_reference, check_round_trip, outputs, portable
 
 from vision_transformers.data.resizing import resize, to_pixels
-from vision_transformers.errors import UsageFailure
-from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.weights.conversion import (
+    SIDECAR,
+    export_model,
+    import_model,
+    read_native,
+    write_native,
+)
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.report import Report
@@ -46,6 +53,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "DeiT": {"distillation_token": True},
     "DeiT III": {"prefix_positions": "none", "layer_scale": 1e-5},
     "SigLIP": {"class_token": False, "pool": "attention", "activation": "gelu-tanh"},
+    "attention pool over a class token and registers": {"pool": "attention", "number_of_register_tokens": 2},
     "CLIP": CLIP,
     "mean of patches, then norm": {"pool": "mean", "final_normalization": "after-pool"},
     "norm, then mean of patches": {"pool": "mean"},
@@ -174,3 +182,29 @@ def test_what_timm_cannot_build_cannot_be_verified(tmp_path: Path) -> None:
     assert TIMM.reference is not None
     with pytest.raises(UsageFailure, match=r"from a folder with config\.json, which .*theirs\.pth is not"):
         TIMM.reference(tmp_path / "theirs.pth", portable().description)
+
+
+def test_an_attention_pool_that_passes_over_tokens_is_not_read_as_one_that_does_not(tmp_path: Path) -> None:
+    model = portable(pool="attention", class_token=False, number_of_register_tokens=2)
+    export_model(tmp_path / "model", model, TIMM, Report())
+    (tmp_path / "model" / SIDECAR).unlink()
+    config = tmp_path / "model" / "config.json"
+    content = json.loads(config.read_text())
+    content["model_args"]["pool_include_prefix"] = False
+    config.write_text(json.dumps(content))
+    with pytest.raises(Failure, match="passes over class and register tokens"):
+        import_model(tmp_path / "model", TIMM, Given(), Report())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"normalization_epsilon": 1e-5, "activation": "swiglu"},
+        {"normalization_epsilon": 1e-5, "distillation_token": True},
+        {"pool": "attention", "activation": "swiglu"},
+    ],
+    ids=str,
+)
+def test_what_timm_would_compute_in_another_way_is_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match="cannot express"):
+        export_model(tmp_path / "model", portable(**options), TIMM, Report())

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.parity.weights import assert_same_outputs, randomise
 from tests.weights.portable import check_reference, check_round_trip, outputs, portable
 from torchvision.models import VisionTransformer
 
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import export_model, import_model
+from vision_transformers.weights.foreign_files import open_foreign
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.torchvision import TORCHVISION
 from vision_transformers.weights.report import Report
@@ -71,3 +73,19 @@ def test_what_torchvision_cannot_express_is_refused_by_name(
 ) -> None:
     with pytest.raises(UsageFailure, match=f"torchvision cannot express {named}"):
         export_model(tmp_path / "model", portable(**options), TORCHVISION, Report())
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_the_reference_reads_what_is_converted(suffix: str, tmp_path: Path) -> None:
+    model = portable()
+    export_model(tmp_path / "model", model, TORCHVISION, Report())
+    tensors = open_foreign(tmp_path / "model").tensors
+    path = tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save({"model": dict(tensors), "epoch": 3}, path)
+    else:
+        save_file(dict(tensors), path)
+    images, expected = outputs(model)
+    assert TORCHVISION.reference is not None
+    with torch.no_grad():
+        assert_same_outputs(expected, TORCHVISION.reference(path, model.description)(images))

@@ -41,8 +41,9 @@ def mnist_best() -> Recipe:
 
     vit train mnist-best
 
-    The recipe `mnist` with patches of 4 x 4 and six layers, for 50 epochs at half of the learning rates, with weight decay for Muon's matrices, too, stochastic depth, and a moving
-    average of the weights: chosen by runs over half of the training images, judged by the other half.
+    The recipe `mnist` with patches of 4 x 4 and six layers, for 50 epochs at half of the learning rates, with
+    weight decay for Muon's matrices, too, stochastic depth, and a moving average of the weights: chosen by
+    runs over half of the training images, judged by the other half.
     """
     recipe = mnist()
     return replace(

@@ -13,7 +13,7 @@ from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 from vision_transformers.weights.adaptation import for_classes, for_images
 from vision_transformers.weights.conversion import PortableModel
-from vision_transformers.weights.formats.table import read_as_it_is
+from vision_transformers.weights.formats.table import CONVERT_FIRST, read_as_it_is
 from vision_transformers.weights.places import local_path
 from vision_transformers.weights.report import Report
 
@@ -65,6 +65,6 @@ def load_initial_weights(run: Run, state: TrainingState) -> None:
 def _read(recipe: Recipe) -> PortableModel:
     report = Report()
     model = read_as_it_is(local_path(str(recipe.init)), recipe.init_format, report)
-    report.check(("head",))
+    report.check(("head",), CONVERT_FIRST)
     image_shape = recipe.init_image_shape or model.description.preprocessing.size
     return for_images(model, report, image_shape, recipe.init_patch_shape, recipe.init_channels)

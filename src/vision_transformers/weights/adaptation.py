@@ -115,14 +115,13 @@ def with_stored_positions(model: PortableModel, report: Report) -> PortableModel
 
 def for_classes(model: PortableModel, classes: Sequence[str], seed: int, report: Report) -> PortableModel:
     """A head for other classes: dropped, and made new from a seed; without names, only dropped."""
-    names = [name for name in model.weights if "classifier." in name]
+    names = [name for name in model.weights if "classifier." in name or "head.pre_logits." in name]
     dropped = {name: model.weights[name] for name in names}
     if dropped:
         row = Row.of(list(dropped), list(dropped.values()))
         report.add("left_out", row, Row(()), "the head is for other classes")
     config = replace(model.description.model, number_of_classes=len(classes), pre_logits_dimension=None)
     weights = {name: tensor for name, tensor in model.weights.items() if name not in dropped}
-    weights = {name: tensor for name, tensor in weights.items() if "head.pre_logits." not in name}
     weights |= _new_head(config, seed)
     made = {name: tensor for name, tensor in weights.items() if "classifier." in name}
     if made:

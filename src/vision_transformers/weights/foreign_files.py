@@ -50,19 +50,23 @@ class ForeignModel:
     """`vision_transformers.json` beside weights that this project wrote."""
 
 
-def open_foreign(path: Path) -> ForeignModel:
+def open_foreign(path: Path, prefix: str = "") -> ForeignModel:
     """Opens a weights file, or a folder with one, and the configuration files beside it.
+
+    Args:
+        path: a file or a folder.
+        prefix: how names begin that are looked for first, where a folder may hold several libraries' files.
 
     Raises:
         UsageFailure: there is nothing, or nothing that is known as a file of weights.
         Failure: the file is damaged, or holds code.
     """
-    file = _weights_file(path)
+    file = _weights_file(path, _first(WEIGHT_FILES, prefix))
     folder, sidecar = file.parent, file.parent / "vision_transformers.json"
     return ForeignModel(
         path,
         read_weights(file),
-        _config_beside(folder, CONFIG_FILES),
+        _config_beside(folder, _first(CONFIG_FILES, prefix)),
         _config_beside(folder, ("preprocessor_config.json",)),
         read_json(sidecar) if sidecar.exists() else None,
     )
@@ -98,14 +102,19 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             return _read_pickled(file)
 
 
-def _weights_file(path: Path) -> Path:
+def _first(names: tuple[str, ...], prefix: str) -> tuple[str, ...]:
+    """The names, those with a prefix first."""
+    return tuple(sorted(names, key=lambda name: not name.startswith(prefix)))
+
+
+def _weights_file(path: Path, names: tuple[str, ...]) -> Path:
     if path.is_file():
         if path.suffix not in SUFFIXES and not path.name.endswith(".index.json"):
             raise UsageFailure(f"{path} is no file of weights: known are {', '.join(SUFFIXES)}")
         return path
     if not path.is_dir():
         raise UsageFailure(f"there is no file or folder {path}")
-    for name in WEIGHT_FILES:
+    for name in names:
         if (path / name).exists():
             return path / name
     others = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
@@ -113,9 +122,7 @@ def _weights_file(path: Path) -> Path:
         return others[0]
     if others:
         raise UsageFailure(f"{path} holds several files of weights: name one, such as {others[0]}")
-    raise UsageFailure(
-        f"{path} holds no weights: expected {WEIGHT_FILES[0]}, or a file *{', *'.join(SUFFIXES)}"
-    )
+    raise UsageFailure(f"{path} holds no weights: expected {names[0]}, or a file *{', *'.join(SUFFIXES)}")
 
 
 def _config_beside(folder: Path, names: tuple[str, ...]) -> ForeignConfig:

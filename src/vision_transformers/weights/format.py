@@ -16,6 +16,9 @@ from vision_transformers.weights.rules import Rule
 SILENT = ("patch_extractor", "dropout", "stochastic_depth", "position_resize", "layer_scale")
 """Fields of `ViTConfig` that hardly any format's files tell."""
 
+WEIGHTS_ALONE = ("preset", "number_of_heads", "max_image_shape", "classes")
+"""Fields of `Given` that complete most files without a config."""
+
 
 class CannotExpress(UsageFailure):
     """A format has no way to say what an option of the architecture says."""
@@ -61,8 +64,7 @@ class Format:
     name: str
     """As `--from` and `--to` say it."""
     recognises: Callable[[Mapping[str, Tensor]], bool]
-    """Whether names and shapes, as they stand in the file, look like this format: for suggestions in errors
-    only."""
+    """Whether names and shapes, as they stand in the file, look like this format: others are not read."""
     canonical: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
     """The tensors under the names that `rules` uses: out of their container, without prefixes, old names as
     new ones. The tensors themselves stay as they are."""
@@ -83,7 +85,11 @@ class Format:
     """The model as its own library builds it from these files: normalised images (batch, channels, height,
     width) to logits, or to the pooled vector where there is no head. Raises UsageFailure where the library is
     not installed; None where there is none to install."""
+    prefix: str = ""
+    """How the names of its files begin, which are taken first where a folder holds others' too."""
     computes_positions: bool = False
     """Whether sine-cosine positions are computed there too; else they are stored, as if they were learned."""
+    given: tuple[str, ...] = WEIGHTS_ALONE
+    """Fields of `Given` that say what its files may not tell: it has no use for others."""
     silent: tuple[str, ...] = SILENT
     """Fields of `ViTConfig` that its files do not tell; a file of ours beside them does."""

@@ -78,11 +78,14 @@ class Report:
         """Enters tensors under one of `KINDS`."""
         getattr(self, kind).append(Change(before, after, how))
 
-    def check(self, allowed: Sequence[str]) -> None:
+    def check(
+        self, allowed: Sequence[str], remedy: str = "name them or what they begin with: --allow NAME ..."
+    ) -> None:
         """Compares what was left out or newly made with what is allowed.
 
         Args:
             allowed: names of tensors, or their beginnings up to a dot, such as `head`.
+            remedy: what a person does who means it.
 
         Raises:
             Failure: names what is not allowed.
@@ -96,8 +99,7 @@ class Report:
                 listed = "\n  ".join(wrong[:NAMED])
                 more = f"\n  and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
                 raise Failure(
-                    f"{len(wrong)} tensors would be {what}:\n  {listed}{more}\n"
-                    "Where that is meant, name them or what they begin with: --allow NAME ..."
+                    f"{len(wrong)} tensors would be {what}:\n  {listed}{more}\nWhere that is meant, {remedy}"
                 )
 
     def summary(self) -> str:

@@ -188,6 +188,8 @@ def _image_shape(
 
 CLIP = Format(
     name="clip",
+    prefix="open_clip",
+    given=("number_of_heads", "activation", "max_image_shape"),
     recognises=lambda tensors: {"conv1.weight", _FIRST_HIDDEN} <= canonical(tensors).keys(),
     canonical=canonical,
     describe=describe,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
@@ -110,7 +111,7 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     """Writes `model.npz`, with a class token under the names that vision_transformer released."""
     released = description.model.class_token and description.model.prefix_positions != "none"
     arrays = {
-        _released(name) if released else name: tensor.contiguous().numpy() for name, tensor in tensors.items()
+        _released(name) if released else name: _array(tensor.contiguous()) for name, tensor in tensors.items()
     }
 
     def fill(temporary: Path) -> None:
@@ -118,6 +119,11 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
             np.savez(file, allow_pickle=False, **arrays)
 
     fill_file(folder / "model.npz", fill)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """As numpy has it; bfloat16, for which numpy has no type, as two bytes, as JAX's files have it."""
+    return tensor.view(torch.int16).numpy().view("V2") if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
 def _current(name: str) -> str:
@@ -231,6 +237,7 @@ def _preprocessing(model: ViTConfig) -> Preprocessing:
 
 GOOGLE = Format(
     name="google",
+    given=("activation", "max_image_shape", "classes"),
     recognises=lambda tensors: any(name.endswith("embedding/kernel") for name in tensors),
     canonical=canonical,
     describe=describe,

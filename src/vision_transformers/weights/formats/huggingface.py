@@ -34,6 +34,15 @@ def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {_name(name): tensor for name, tensor in stripped(tensors).items()}
 
 
+_PREFIX_POSITIONS: dict[str, tuple[str, ...]] = {
+    "vit": ("all", "class"),
+    "deit": ("all",),
+    "dinov2": ("all", "class"),
+    "dinov2_with_registers": ("class",),
+}
+"""Of which prefix tokens the table of positions has rows; DINOv3's models have none."""
+
+
 def rules(config: ViTConfig) -> list[Rule]:
     """The table for an architecture."""
     match family(config):
@@ -71,9 +80,7 @@ def check(config: ViTConfig) -> None:
         config,
         pool=("class-mean",) if dinov2 and config.number_of_classes else ("class",),
         activation=tuple(huggingface_folder.ACTIVATIONS) if kind in ("vit", "deit") else ("gelu", "swiglu"),
-        prefix_positions=("class",)
-        if config.number_of_register_tokens and dinov2
-        else (config.prefix_positions,),
+        prefix_positions=_PREFIX_POSITIONS.get(kind, (config.prefix_positions,)),
         number_of_register_tokens=(0,)
         if kind in ("vit", "deit", "dinov2")
         else (config.number_of_register_tokens,),
@@ -192,6 +199,7 @@ def _recognises(tensors: Mapping[str, Tensor]) -> bool:
 
 HUGGINGFACE = Format(
     name="huggingface",
+    given=("number_of_heads", "normalization_epsilon", "activation", "pool", "max_image_shape", "classes"),
     recognises=_recognises,
     canonical=canonical,
     describe=huggingface_folder.describe,

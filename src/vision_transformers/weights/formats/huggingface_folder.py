@@ -106,9 +106,9 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     if description.model.number_of_classes:
         heads = {"deit": "DeiTForImageClassificationWithTeacher"}
         name = heads.get(family(description.model), "AutoModelForImageClassification")
-        model = getattr(transformers, name).from_pretrained(path).eval()
+        model = getattr(transformers, name).from_pretrained(path).float().eval()
         return lambda images: torch.as_tensor(model(images).logits)
-    body = transformers.AutoModel.from_pretrained(path).eval()
+    body = transformers.AutoModel.from_pretrained(path).float().eval()
     class_mean = description.model.pool == "class-mean"
 
     def features(images: Tensor) -> Tensor:
@@ -198,6 +198,8 @@ def _preprocessing(processor: ForeignConfig, model: ViTConfig, report: Report) -
         shape = _shape(processor, "size")
         return Preprocessing(shape, channels, "squash", interpolation=interpolation, mean=mean, std=std)
     shape = _shape(processor, "crop_size" if "crop_size" in processor else "size")
+    if not (processor.holds_part("size") and "shortest_edge" in processor.part("size")):
+        report.notes.append("pictures keep their aspect before the crop; transformers makes them square")
     fraction = min(shape) / min(_shape(processor, "size"))
     return Preprocessing(shape, channels, "center", fraction, "down", interpolation, mean, std)
 
@@ -276,9 +278,11 @@ def _config(description: ModelDescription, kind: Family) -> dict[str, Any]:
         }
         if model.number_of_register_tokens:
             content["num_register_tokens"] = model.number_of_register_tokens
-    if description.classes:
-        content["id2label"] = {str(place): name for place, name in enumerate(description.classes)}
-        content["label2id"] = {name: place for place, name in enumerate(description.classes)}
+    if model.number_of_classes:
+        # Without them transformers takes the model for one of two classes; so it calls those without names.
+        names = description.classes or [f"LABEL_{place}" for place in range(model.number_of_classes)]
+        content["id2label"] = {str(place): name for place, name in enumerate(names)}
+        content["label2id"] = {name: place for place, name in enumerate(names)}
     return content
 
 

@@ -1,5 +1,6 @@
 """All foreign formats, by name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from vision_transformers.errors import UsageFailure
@@ -16,6 +17,8 @@ from vision_transformers.weights.model_folder import find_model_folder
 from vision_transformers.weights.report import Report
 
 NATIVE = "native"
+CONVERT_FIRST = "convert the model once, with `vit convert` and --allow NAME ..., and use what it makes"
+"""For those who would leave tensors out where no option allows it."""
 FORMATS: dict[str, Format] = {
     format.name: format for format in (TIMM, HUGGINGFACE, TORCHVISION, FACEBOOK, GOOGLE, CLIP, VIT_PYTORCH)
 }
@@ -45,7 +48,7 @@ def read_any(path: Path, format: str, given: Given, report: Report) -> PortableM
         Failure: as `import_model`.
     """
     if format == NATIVE:
-        return read_native(find_model_folder(path))
+        return _read_native(path, given)
     if format not in FORMATS:
         raise UsageFailure(f"format {format!r} is not known: known are {', '.join((NATIVE, *FORMATS))}")
     try:
@@ -56,3 +59,12 @@ def read_any(path: Path, format: str, given: Given, report: Report) -> PortableM
             likely = [NATIVE]
         hint = f" They look like {' or '.join(likely)}: say so with the format" if likely else ""
         raise UsageFailure(f"{failure}.{hint}") from failure
+
+
+def _read_native(path: Path, given: Given) -> PortableModel:
+    if given != Given(classes=given.classes):
+        raise UsageFailure(f"a model folder tells all of itself: leave out what is said of {path}")
+    model = read_native(find_model_folder(path))
+    if given.classes is None:
+        return model
+    return replace(model, description=replace(model.description, classes=given.classes))

@@ -1,7 +1,9 @@
 """timm's `VisionTransformer`, of which DeiT's and DINOv2's names are the same; and `Eva` for DINOv3."""
 
+from dataclasses import fields
+
 from vision_transformers.model.config import ViTConfig
-from vision_transformers.weights.format import Format
+from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import timm_eva, timm_reading, timm_writing
 from vision_transformers.weights.formats.parts import patches, refuse, stripped
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
@@ -38,11 +40,16 @@ def check(config: ViTConfig) -> None:
         attention_projection=(True,),
         pre_logits_dimension=(None,),
         pool=("class", "mean", "mean-all", "attention"),
-        normalization_epsilon=tuple(timm_writing.ARCHITECTURES),
+        # DINOv2's giant and DeiT, upon which these are built, have this one.
+        normalization_epsilon=(1e-6,)
+        if config.distillation_token or config.activation == "swiglu"
+        else tuple(timm_writing.ARCHITECTURES),
         query_bias=(config.value_bias,),
         key_bias=(config.value_bias,),
         prefix_positions=("all", "none"),
     )
+    if config.pool == "attention":
+        refuse("timm, with an attention pool,", config, activation=("gelu", "gelu-tanh", "quick-gelu"))
     if not config.patch_bias and not config.normalization_before_blocks:
         refuse("timm", config, patch_bias=(True,))
     if config.patch_bias and config.normalization_before_blocks:
@@ -103,6 +110,7 @@ def _head(config: ViTConfig) -> list[Rule]:
 
 TIMM = Format(
     name="timm",
+    given=tuple(field.name for field in fields(Given)),
     recognises=lambda tensors: "blocks.0.norm1.weight" in stripped(tensors),
     canonical=stripped,
     describe=timm_reading.describe,

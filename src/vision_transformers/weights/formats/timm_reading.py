@@ -33,6 +33,8 @@ _HEADS_BY_WIDTH = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
 _TANH = re.compile(
     r"vit_(base_patch32|large_patch16)_siglip.*512.*|vit_base_patch32_siglip.*|vit_so400m_patch16_siglip.*|vit_giantopt.*"
 )
+_INCLUDE_PREFIX = ("test_vit3",)
+"""Architectures whose pool reads class and register tokens, too, where no argument says so."""
 _CROPS: dict[str, Literal["squash", "center"]] = {"squash": "squash", "center": "center"}
 _NUMBER_OF_HEADS = ("the number of attention heads", "--number-of-heads NUMBER")
 _IMAGE_SHAPE = ("the size of the images", "--max-image-shape ROWS COLUMNS")
@@ -107,7 +109,7 @@ def _architecture(
         attention_projection_bias="blocks.0.attn.proj.bias" in tensors,
         query_key_normalization="blocks.0.attn.q_norm.weight" in tensors,
         layer_scale=1e-5 if "blocks.0.ls1.gamma" in tensors else None,
-        pool=_pool(tensors, config, arguments, given),
+        pool=_pool(tensors, name, config, arguments, given),
         final_normalization="after-pool" if "fc_norm.weight" in tensors else "before-pool",
     )
 
@@ -198,16 +200,26 @@ def _prefix_positions(
 
 
 def _pool(
-    tensors: Mapping[str, Tensor], config: ForeignConfig, arguments: ForeignConfig, given: Given
+    tensors: Mapping[str, Tensor], name: str, config: ForeignConfig, arguments: ForeignConfig, given: Given
 ) -> Pool:
     if given.pool is not None:
         return given.pool
-    if arguments.flag("pool_include_prefix"):
-        return "mean-all"
-    for told in (config, arguments):
+    pool: Pool = "class" if "cls_token" in tensors else "mean"
+    for told in (arguments, config):
         if "global_pool" in told:
-            return told.choice("global_pool", POOLS)
-    return "attention" if "attn_pool.latent" in tensors else "class" if "cls_token" in tensors else "mean"
+            pool = told.choice("global_pool", POOLS)
+    if "attn_pool.latent" in tensors:
+        pool = "attention"
+    includes_prefix = arguments.flag("pool_include_prefix", name in _INCLUDE_PREFIX)
+    if (
+        pool == "attention"
+        and not includes_prefix
+        and {"cls_token", "dist_token", "reg_token"} & tensors.keys()
+    ):
+        raise Failure(
+            "its attention pool passes over class and register tokens, which none here does: it is not read"
+        )
+    return "mean-all" if pool == "mean" and includes_prefix else pool
 
 
 def _classes(config: ForeignConfig, pretrained: ForeignConfig) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ def _arguments(model: ViTConfig) -> dict[str, Any]:
         "pos_embed": "learn" if model.positions == "learnable" else "",
         "pre_norm": model.normalization_before_blocks,
         "fc_norm": model.final_normalization == "after-pool",
-        "pool_include_prefix": model.pool == "mean-all",
+        "pool_include_prefix": model.pool in ("mean-all", "attention"),
     }
     if not packed:
         theirs = {ours: name for name, ours in ACTIVATIONS.items()}

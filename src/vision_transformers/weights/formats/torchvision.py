@@ -10,12 +10,12 @@ from torch import Tensor
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
-from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_files import ForeignModel, open_foreign
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import patches, refuse, stripped
-from vision_transformers.weights.model_folder import ModelDescription, read_tensors
+from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 
@@ -107,10 +107,7 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
         num_classes=model.number_of_classes,
         representation_size=model.pre_logits_dimension,
     )
-    weights = (
-        read_tensors(path / "model.safetensors") if path.is_dir() else torch.load(path, weights_only=True)
-    )
-    theirs.load_state_dict(weights)
+    theirs.load_state_dict(canonical(open_foreign(path).tensors))
     theirs.eval()
     return lambda images: torch.as_tensor(theirs(images))
 

@@ -9,12 +9,12 @@ from torch import Tensor
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
-from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_files import ForeignModel, open_foreign
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Format, Given, NotTold
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import refuse, stripped
-from vision_transformers.weights.model_folder import ModelDescription, read_tensors
+from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 from vision_transformers.weights.transformations import Transformation
@@ -28,13 +28,19 @@ _WITHOUT_BATCH = Transformation(
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as release 1.16.1 shapes them, without the empty class token that `ViT(pool="mean")` has."""
+    plain = _of_release(tensors)
+    if "cls_token" in plain and not plain["cls_token"].numel():
+        del plain["cls_token"]
+    return plain
+
+
+def _of_release(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors as release 1.16.1 shapes them: tokens and positions without an axis for the batch."""
     plain = stripped(tensors)
     for name in ("cls_token", "pos_embedding"):
         if name in plain and plain[name].ndim == 3:
             plain[name] = plain[name][0]
-    if "cls_token" in plain and not plain["cls_token"].numel():
-        del plain["cls_token"]  # what `ViT(pool="mean")` has instead of none
     return plain
 
 
@@ -134,10 +140,7 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     }
     pool = {"pool": "cls" if model.class_token else "mean"}
     theirs = SimpleViT(**sizes) if _is_simple(model) else ViT(**sizes, **pool)
-    weights = (
-        read_tensors(path / "model.safetensors") if path.is_dir() else torch.load(path, weights_only=True)
-    )
-    theirs.load_state_dict(weights)
+    theirs.load_state_dict(_of_release(open_foreign(path).tensors))
     theirs.eval()
     return lambda images: torch.as_tensor(theirs(images))
 

@@ -1,6 +1,7 @@
 """What formats share that are a file of weights and nothing beside it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -34,7 +35,8 @@ def describe(
         Failure: the tensors are not of this format.
     """
     if foreign.sidecar is not None:
-        return description_from_json(foreign.sidecar, foreign.path / "vision_transformers.json")
+        ours = description_from_json(foreign.sidecar, foreign.path / "vision_transformers.json")
+        return ours if given.classes is None else replace(ours, classes=given.classes)
     model = architecture(foreign.tensors, given, report)
     report.notes.append("preprocessing is what the project uses for its published weights")
     return ModelDescription(model, preprocessing(model), given.classes or ())
