@@ -1,6 +1,7 @@
 """`vit explain` writes what it says it writes, of any picture, and tells what makes no sense."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,21 @@ def test_arrays_are_those_of_the_library(vit: Vit, model: Path, tmp_path: Path) 
         assert curve[0] == pytest.approx(whole[CLASSES[2]], rel=1e-4)
 
 
+@pytest.mark.parametrize("format", ["png", "html"])
+def test_any_name_of_a_file_is_allowed(vit: Vit, model: Path, tmp_path: Path, format: str) -> None:
+    (picture,) = save_photographs(tmp_path, 1, ".png")
+    names = [b"$x_$.png", b"of no text \xff.png", b"a#b?.png"]
+    for name in names:
+        os.link(picture, os.path.join(os.fsencode(tmp_path), name))
+    explain(vit, tmp_path, model, str(tmp_path), "--format", format, "--output", "out")
+    written = list((tmp_path / "out").iterdir())
+    assert len(written) == len(names) + 1 + (format == "html")
+    if format == "html":
+        page = (tmp_path / "out" / "index.html").read_text()
+        assert "of%20no%20text%20%FF.html" in page
+        assert "a%23b%3F.html" in page
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_offered(vit: Vit, model: Path, tmp_path: Path, method: str) -> None:
     (picture,) = save_photographs(tmp_path, 1)
@@ -98,6 +114,7 @@ def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_pa
         (["photo.png", "--class", "catt"], 2, "no class is called 'catt': did you mean 'cat'?"),
         (["photo.png", "--output", "photo.png"], 2, "is a file: --output names a folder"),
         (["nowhere.png"], 3, "nowhere.png does not exist"),
+        (["-", "--of", "weights"], 2, "no picture was named on standard input"),
     ],
 )
 def test_what_makes_no_sense_is_told(

@@ -1,6 +1,8 @@
 """`vit report` puts runs side by side by what differs between them."""
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,15 @@ def test_one_seed_twice_and_a_run_that_was_killed_are_no_further_seeds(vit: Vit,
 
 def read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
+
+
+def test_the_seconds_of_a_resumed_run_are_those_of_all_its_processes(vit: Vit, runs: Path) -> None:
+    shutil.copytree(runs / "runs" / "one", runs / "resumed")
+    rows = [
+        {"step": step, "seconds": seconds} for step, seconds in ((1, 50.0), (2, 60.5), (2, 1.0), (3, 5.0))
+    ]
+    (runs / "resumed" / "timing.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert vit.run(runs, ["report", "resumed", "--output", "resumed-one"]).code == 0
+    with open(runs / "resumed-one" / "table.csv", newline="") as table:
+        (row,) = csv.DictReader(table)
+    assert float(row["seconds"]) == 65.5

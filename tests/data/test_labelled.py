@@ -30,8 +30,9 @@ def paths(labelled: Labelled, split: str) -> set[Path]:
 def test_the_runs_own_data_is_split_as_it_was() -> None:
     source = DataSource(name="digits", validation_fraction=0.3, split_seed=5)
     expected = load_data(source, SMALL)
-    found = load("digits", source)
+    found = load("digits", source, expected.listing)
     assert found.is_of_run
+    assert not load("digits", source, "of other images").is_of_run
     assert found.splits == ("test", "validation", "train", "all")
     for split in ("test", "validation", "train"):
         assert torch.equal(found.split(split).labels, getattr(expected, split).labels)

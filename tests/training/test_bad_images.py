@@ -58,6 +58,7 @@ def test_a_photograph_that_cannot_be_decoded_stops_the_run_and_costs_nothing(
     assert vit.run(tmp_path, ["train", "--resume", "run"]).code == 1, "the file has another size"
     assert vit.run(tmp_path, ["train", "--resume", "run", "--allow-different-machine"]).code == 0
     assert result(tmp_path / "run") == result(tmp_path / "undisturbed")
+    assert (tmp_path / "run" / "plots" / "explanations.png").exists()
 
 
 def test_photographs_that_broke_off_are_all_named_before_the_first_step(vit: Vit, tmp_path: Path) -> None:

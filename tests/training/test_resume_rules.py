@@ -98,6 +98,8 @@ def test_every_other_field_is_compared() -> None:
         ("torch", "1.0.0"),
         ("torchvision", "0.1.0"),
         ("pillow", "1.0"),
+        ("numpy", "1.0"),
+        ("vision_transformers", "0.0"),
         ("device", "cuda:3"),
         ("processor", "an abacus"),
         ("precision", "bfloat16"),
@@ -126,6 +128,11 @@ def test_another_machine_may_be_allowed(run: Path) -> None:
     versions = [environment.torch for environment in RunFolder(run).record().environments]
     assert versions[0] == "1.0.0"
     assert len(versions) == 2
+
+
+def test_a_version_that_was_not_recorded_then_stops_nothing(run: Path) -> None:
+    change_record(run, "environments", 0, "numpy", value="unknown")
+    assert main(["train", "--resume", "run"]) == 0
 
 
 def test_the_recorded_number_of_threads_is_taken(run: Path, finished: Path) -> None:
@@ -228,8 +235,12 @@ def test_a_folder_that_a_kill_left_without_a_recipe_is_begun_anew(tmp_path: Path
 
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(UsageFailure, match=r"holds other files \(thesis.tex\) and no run"):
+    (tmp_path / ".temporary-1-model").mkdir()  # as another command has it that is writing a model
+    with pytest.raises(
+        UsageFailure, match=r"holds other files \(.temporary-1-model, thesis.tex\) and no run"
+    ):
         train(tiny(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".temporary-1-model", "thesis.tex"]
     assert (tmp_path / "thesis.tex").read_text() == "precious"
     with pytest.raises(UsageFailure, match=r"recipe.json is missing"):
         resume(tmp_path)

@@ -101,7 +101,7 @@ class Subject:
         path = self.record.recipe.data.path if self.record is not None else None
         if path is None or self.labelled.is_of_run:
             return False
-        learned = Path(path).resolve()
+        learned = Path(path).expanduser().resolve()
         learned = learned / "train" if (learned / "train").is_dir() else learned
         return self.folder.resolve().is_relative_to(learned)
 
@@ -210,7 +210,7 @@ def _origin(classifier: "Classifier", record: Record | None) -> dict[str, str]:
         return {name: _text(value) for name, value in training.items()} or {"model": "nothing is known"}
     environment = record.environments[-1]
     versions = {
-        "vision_transformers": record.versions.vision_transformers,
+        "vision_transformers": environment.vision_transformers,
         "torch": environment.torch,
         "python": record.versions.python,
     }

@@ -73,9 +73,10 @@ def _explain_pictures(options: ExplainOptions) -> int:
             failures += 1
             continue
         file = _write(options, explanation, number)
-        entries.append((file.name, explanation))
+        if options.format == "html":
+            entries.append((file.name, explanation))
         print(f"{path}: {explanation.label} {explanation.probability:.1%}  {file}")
-    if options.format == "html" and entries:
+    if entries:
         from vision_transformers.report.explanation_page import index_page
 
         write_file(options.output / "index.html", index_page("What the model looks at", entries))
@@ -163,6 +164,8 @@ def _images_to_attend_to(options: ExplainOptions, classifier: "Classifier") -> "
 
     if options.images:
         pictures = list(itertools.islice(_pictures(options), WARNED_IMAGES))
+        if not pictures:
+            raise UsageFailure("no picture was named on standard input")
         return normalised(classifier, pictures), f"{len(pictures)} of the pictures that were named"
     crops = crops_of_photographs(WARNED_IMAGES)
     return normalised(classifier, crops), f"{len(crops)} crops of the photographs that scikit-learn ships"

@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        print(f"vit: {error}\nIf memory is short, try fewer --data.workers", file=sys.stderr)
+        remedy = "If memory is short, try fewer workers: --data.workers of vit train, --workers of others"
+        print(f"vit: {error}\n{remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("vit: interrupted; what a run had saved is unharmed", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from vision_transformers.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from vision_transformers.report.comparison import ComparedRun, Comparison
+    from vision_transformers.report.metrics import Row
 
 MOST_DIFFERING = 5
 """How many fields a terminal shows."""
@@ -86,8 +88,14 @@ def _compared(folder: RunFolder) -> "ComparedRun":
     if not folder.is_finished:
         reached = f"{rows[-1]['epoch']:.2f}" if rows else "0"
         state = f"stopped at epoch {reached} of {recipe.epochs}" if recipe.steps is None else "stopped"
-    seconds = timing[-1]["seconds"] if timing else None
-    return ComparedRun(str(folder.path), fields, rows, seconds, state)
+    return ComparedRun(str(folder.path), fields, rows, _seconds(timing), state)
+
+
+def _seconds(timing: "Sequence[Row]") -> float | None:
+    """Of training, in all processes that had a part in it: the clock of each begins at 0."""
+    seconds = [row["seconds"] for row in timing]
+    ends = [before for before, after in pairwise(seconds) if after < before]
+    return sum(ends) + seconds[-1] if seconds else None
 
 
 def _print(comparison: "Comparison") -> None:

@@ -66,4 +66,5 @@ class DataSets:
     listing: str
     """A hash of which images there are, with labels: where it changed, the parts are others too."""
     fingerprint: str
-    """A hash of the same and of what is in them; equal on another machine with the same data."""
+    """A hash of the same and of what is in them, or of a folder's files their sizes; equal on another machine
+    with the same data."""

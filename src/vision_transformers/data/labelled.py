@@ -72,7 +72,9 @@ def load_labelled(
         is_of_run = of_run is not None and of_run.name == data
         source = replace(of_run, root=root or of_run.root) if of_run is not None and is_of_run else None
         sets = load_data(source or DataSource(name=data, root=root), preprocessing)  # type: ignore[arg-type]
-        return Labelled(data, _parts(sets), sets.classes, sets.description, is_of_run)
+        return Labelled(
+            data, _parts(sets), sets.classes, sets.description, is_of_run and sets.listing == listing
+        )
     folder = Path(data).expanduser()
     if not folder.is_dir():
         known = ", ".join(name for name in get_args(DataName) if name != "folder")

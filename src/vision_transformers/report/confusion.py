@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 from matplotlib.figure import Figure
 
-from vision_transformers.report.style import Palette
+from vision_transformers.report.style import Palette, on_one_line
 
 MOST_CLASSES = 30
 """With more, a matrix cannot be read."""
@@ -53,7 +53,7 @@ def confusion_figure(
     axes = figure.subplots()
     axes.grid(visible=False)
     axes.imshow(shares, cmap=palette.ramp, vmin=0, vmax=1)
-    names = [_short(name) for name in classes]
+    names = [on_one_line(name, _LONGEST_NAME) for name in classes]
     axes.set_xticks(range(count), names, rotation=90 if max(map(len, names)) > 2 else 0)
     axes.set_yticks(range(count), names)
     axes.set_xlabel("guess")
@@ -69,10 +69,3 @@ def confusion_figure(
         ink = "#111111" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "#f4f4f4"
         axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
     return figure
-
-
-def _short(name: str) -> str:
-    """A name on one line that fits beside a matrix; `$` is no formula."""
-    plain = name.encode(errors="backslashreplace").decode()
-    line = "".join(letter if letter.isprintable() else "·" for letter in plain)
-    return (line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "…").replace("$", r"\$")

@@ -10,10 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vision_transformers.report.overlay import Box, overlaid
-from vision_transformers.report.style import LIGHT, Palette, render
+from vision_transformers.report.style import LIGHT, Palette, on_one_line, render
 
 LONGEST_SIDE = 800
 """Of a picture in a report, in pixels."""
+
+_LONGEST_TITLE, _LONGEST_LABEL = 120, 30
+"""Letters."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,9 @@ def _sheet(explanation: Explanation, palette: Palette) -> Figure:
     method = explanation.methods[explanation.method]
     figure = Figure(figsize=(12.5, 4.9), layout="constrained", dpi=110)
     figure.suptitle(
-        f"{explanation.name}: {explanation.guesses[0][0]} {explanation.guesses[0][1]:.1%}",
+        on_one_line(
+            f"{explanation.name}: {explanation.guesses[0][0]} {explanation.guesses[0][1]:.1%}", _LONGEST_TITLE
+        ),
         x=0.01,
         ha="left",
         weight="bold",
@@ -128,7 +133,8 @@ def _sheet(explanation: Explanation, palette: Palette) -> Figure:
     left.imshow(explanation.picture)
     left.set_title("the picture")
     middle.imshow(explanation.overlay())
-    of_class = f", for {explanation.label} ({explanation.probability:.1%})" if method.maps[0].label else ""
+    label = on_one_line(explanation.label, _LONGEST_LABEL)
+    of_class = f", for {label} ({explanation.probability:.1%})" if method.maps[0].label else ""
     middle.set_title(f"{explanation.method}{of_class}")
     for axes in (left, middle):
         axes.set_axis_off()

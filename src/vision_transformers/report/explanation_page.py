@@ -1,8 +1,10 @@
 """A page for each explained picture, and one that leads to all; they open from disk, without a network."""
 
 import base64
+import os
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float
@@ -47,7 +49,7 @@ def index_page(title: str, entries: Sequence[tuple[str, Explanation]]) -> bytes:
     """A page that leads to all others; each entry is a file beside it, and what it explains."""
     shown = [
         {
-            "file": file,
+            "address": quote(os.fsencode(file)),
             "name": one.name,
             "label": one.label,
             "probability": one.probability,

@@ -91,3 +91,10 @@ def _style(palette: Palette) -> dict[str, Any]:
         "lines.markeredgewidth": 0.8,
         "svg.hashsalt": "vision_transformers",
     }
+
+
+def on_one_line(text: str, longest: int) -> str:
+    """A name as a drawing can have it: printable, no longer than that many letters; `$` is no formula."""
+    plain = text.encode(errors="backslashreplace").decode()
+    line = "".join(letter if letter.isprintable() else "·" for letter in plain)
+    return (line if len(line) <= longest else line[: longest - 1] + "…").replace("$", r"\$")

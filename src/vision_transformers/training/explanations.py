@@ -18,7 +18,7 @@ SHOWN = 16
 
 
 def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
-    """Explains the guesses for the first held-out images into `plots/explanations.png` and TensorBoard.
+    """Explains the guesses for some held-out images into `plots/explanations.png` and TensorBoard.
 
     Raises:
         DataFailure: an image cannot be decoded.

@@ -44,7 +44,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 draw_first_batch(run, journal)
             if state.sums.images and run.is_logged_at(state.step):
                 # An image of this step's evaluation could not be decoded: the state was saved before its row.
-                journal.write(_row(run, state))
+                _log(run, state, journal)
             freeze(state.model, run.recipe, probing=state.step < run.probe_steps)
             waiting = Waiting()
             for batch in waiting.for_each(_batches(run, state)):
@@ -53,10 +53,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 sums = training_step(run, state, model, objective, batch)
                 state.sums += sums
                 journal.stepped(state, sums, waiting.share)
-                if run.is_logged_at(state.step):
-                    journal.write(_row(run, state))
-                if run.is_explained_at(state.step):
-                    draw_explanations(run, state, journal)
+                _log(run, state, journal)
                 if interruption.signal or checkpoints.are_due(state.step):
                     save(run, state, journal)
                     checkpoints.saved()
@@ -67,6 +64,14 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
         except DataFailure as failure:
             save(run, state, journal)
             raise DataFailure(_after_repair(run, failure)) from failure
+
+
+def _log(run: Run, state: TrainingState, journal: Journal) -> None:
+    """Writes and draws what there is to say after this step."""
+    if run.is_logged_at(state.step):
+        journal.write(_row(run, state))
+    if run.is_explained_at(state.step):
+        draw_explanations(run, state, journal)
 
 
 def save(run: Run, state: TrainingState, journal: Journal) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 from vision_transformers.training.recipe import Recipe
 
 FORMAT_VERSION = 1
+UNKNOWN = "unknown"
+"""A version that was not recorded when the run was begun."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,11 @@ class Environment:
     precision: Literal["float32", "bfloat16"]
     compile: bool
     data: str
-    """The fingerprint of the images: what is in them."""
+    """The fingerprint of the images: what is in them, or for files their names and sizes."""
     attention: Literal["pytorch", "native"] = "pytorch"
     """Who computes it: PyTorch, or `model/short_attention.c`."""
+    numpy: str = UNKNOWN
+    vision_transformers: str = UNKNOWN
 
 
 @dataclass(frozen=True)

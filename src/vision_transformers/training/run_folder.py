@@ -20,7 +20,7 @@ from typing import IO
 
 from vision_transformers.config import differences, from_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import explained, lock, read_json, sweep_temporary, write_json
+from vision_transformers.files import TEMPORARY, explained, lock, read_json, sweep_temporary, write_json
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, RESOLVED_BY_THE_MACHINE, Recipe
 from vision_transformers.training.record import FORMAT_VERSION, Record
 
@@ -94,6 +94,21 @@ class RunFolder:
             sweep_temporary(folder)
         return held
 
+    def refuse_other_files(self) -> None:
+        """Meets what a run must not lie beside, before anything is made or swept away.
+
+        Raises:
+            UsageFailure: the folder holds something else.
+        """
+        if not self.path.is_dir():
+            return
+        foreign = [path.name for path in self.path.iterdir() if not _may_be_left_of_a_run(path)]
+        if foreign:
+            raise UsageFailure(
+                f"{self.path} holds other files ({', '.join(sorted(foreign)[:3])}) and no run: "
+                "choose another --run-folder"
+            )
+
     def begin(self, record: Record) -> None:
         """Writes what was asked for into a new folder.
 
@@ -102,12 +117,7 @@ class RunFolder:
         """
         if self.is_begun:
             raise UsageFailure(f"{self.path} holds a run already. To go on with it: {self.resume_command}")
-        foreign = [path.name for path in self.path.iterdir() if path.name != _LOCK]
-        if foreign:
-            raise UsageFailure(
-                f"{self.path} holds other files ({', '.join(sorted(foreign)[:3])}) and no run: "
-                "choose another --run-folder"
-            )
+        self.refuse_other_files()
         self.write(record)
 
     def write(self, record: Record) -> None:
@@ -134,6 +144,11 @@ class RunFolder:
             return from_json(Record, content)
         except UsageFailure as failure:
             raise UsageFailure(f"{self.path / 'recipe.json'}: {failure}") from failure
+
+
+def _may_be_left_of_a_run(path: Path) -> bool:
+    """What a kill leaves before the recipe is there; a temporary folder is another command's."""
+    return path.name == _LOCK or (path.name.startswith(TEMPORARY) and path.is_file())
 
 
 def new_run_folder(recipe: Recipe) -> RunFolder:

@@ -48,7 +48,7 @@ class TrainingState:
         return best
 
     def keep_if_best(self, accuracy: float) -> None:
-        """Remembers the judged weights if none before them validated better."""
+        """Remembers the judged weights if they validated better than all before."""
         if accuracy > self.best_accuracy:
             self.best_accuracy = accuracy
             self.best_weights = {name: value.clone() for name, value in self.judged.state_dict().items()}
@@ -57,10 +57,11 @@ class TrainingState:
 def initial_state(recipe: Recipe, config: ViTConfig, device: torch.device) -> TrainingState:
     """The state before the first step: a function of recipe, model and seed, equal on every device."""
     torch.manual_seed(derive_seed(recipe.seed, "model"))
-    model = ViT.from_config(config).to(device)
+    model = ViT.from_config(config)
     if recipe.low_rank.rank:
         torch.manual_seed(derive_seed(recipe.seed, "low-rank"))
         add_low_rank(model.transformer.layers, recipe.low_rank)
+    model.to(device)
     freeze(model, recipe)
     average = moving_average(model, recipe.average_decay) if recipe.average_decay else None
     return TrainingState(model, Optimizers(model, recipe.optimizer), average)

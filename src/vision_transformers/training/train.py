@@ -62,6 +62,7 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     folder = new_run_folder(recipe) if run_folder is None else RunFolder(Path(run_folder))
     if folder.is_begun:
         raise UsageFailure(f"{folder.path} holds a run already. To go on with it: {folder.resume_command}")
+    folder.refuse_other_files()
     recipe = settle_recipe(recipe)
     data = load_data(recipe.data, recipe.preprocessing)
     run = Run(recipe, resolve_environment(recipe, data.fingerprint), data, folder)

@@ -28,7 +28,7 @@ _WITHOUT_BATCH = Transformation(
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as release 1.16.1 shapes them, without the empty class token that `ViT(pool="mean")` has."""
+    """The tensors as release 1.16.1 shapes them, without the empty class token of `ViT(pool="mean")`."""
     plain = _of_release(tensors)
     if "cls_token" in plain and not plain["cls_token"].numel():
         del plain["cls_token"]
