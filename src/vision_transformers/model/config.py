@@ -37,7 +37,8 @@ class ViTConfig:
     number_of_channels: int
     """Channels of the image."""
     number_of_classes: int
-    """Logits; 0 for none: the model then gives the pooled vector (`vit train` takes it from the data)."""
+    """Logits; 0 for none: the model then gives what its last linear layer would read, the pooled vector or
+    the pre-logits (`vit train` takes the number from the data)."""
     max_image_shape: tuple[int, int] = (28, 28)
     """Rows and columns of pixels that the positions are made for; they are resized for every other."""
     dropout: float = 0.0

@@ -12,7 +12,7 @@ class ClassificationHead(nn.Module):
 
     Args:
         model_dimension: width of the pooled vector.
-        number_of_classes: logits; 0 for none, which gives the pooled vector.
+        number_of_classes: logits; 0 for none, which gives the pooled vector, or the pre-logits.
         pool: from the sequence to one vector; the first token if not given.
         normalization: on the pooled vector; none if not given.
         pre_logits_dimension: width of a linear layer with tanh before the last; none if not given.

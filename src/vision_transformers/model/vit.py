@@ -27,7 +27,7 @@ class ViT(nn.Module):
         number_of_heads: attention heads of each; they divide model_dimension.
         hidden_dimension: width inside the feed-forward networks.
         number_of_channels: channels of the image.
-        number_of_classes: logits; 0 for none, which gives the pooled vector.
+        number_of_classes: logits; 0 for none, which gives what the last linear layer would read.
         max_image_shape: rows and columns of pixels that the positions are made for.
         dropout: on embeddings, attention weights and in the feed-forward networks, in training.
         options: the other fields of `ViTConfig`; their defaults are the paper's model.

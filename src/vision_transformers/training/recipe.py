@@ -24,7 +24,8 @@ CANNOT_CHANGE_THE_RESULT = frozenset(
 `log_steps` changes which rows metrics.jsonl has from there on."""
 
 RESOLVED_BY_THE_MACHINE = frozenset({"device", "precision", "compile", "threads"})
-"""Fields of which a resumed run compares what they came to on the machine, not what was asked for."""
+"""Fields of which a resumed run compares what they came to on the machine, not what was asked for; of
+`threads` nothing, since it takes the recorded number."""
 
 
 @dataclass(frozen=True)
