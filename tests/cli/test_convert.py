@@ -131,3 +131,14 @@ def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) ->
     (tmp_path / "names.txt").write_text("\n".join(CLASSES))
     assert vit.run(tmp_path, [*command, "--classes", "names.txt"]).code == 0
     assert read_native(tmp_path / "back").description.classes == CLASSES
+    for target, format in (("renamed", "native"), ("others", "huggingface")):
+        (tmp_path / "few.txt").write_text("\n".join(CLASSES[1:]))
+        few = ["convert", "model", target, "--from", "native", "--to", format, "--classes", "few.txt"]
+        refused = vit.run(tmp_path, few)
+        assert refused.code == 2
+        assert "7 classes and 6 class names" in refused.errors
+        assert not (tmp_path / target).exists()
+    (tmp_path / "new.txt").write_text("\n".join(name.upper() for name in CLASSES))
+    rename = ["convert", "model", "renamed", "--from", "native", "--to", "native", "--classes", "new.txt"]
+    assert vit.run(tmp_path, rename).code == 0
+    assert read_native(tmp_path / "renamed").description.classes == tuple(name.upper() for name in CLASSES)

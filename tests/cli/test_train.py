@@ -9,6 +9,7 @@ from vision_transformers.cli.main import main
 from vision_transformers.cli.train import parse
 from vision_transformers.errors import UsageFailure
 from vision_transformers.recipes.table import RECIPES, find_recipe
+from vision_transformers.training.train import train
 
 TINY = [
     *("--model.model-dimension", "16", "--model.number-of-layers", "1", "--steps", "2", "--threads", "1"),
@@ -75,7 +76,8 @@ def test_fine_tuning_follows_what_a_person_says_of_it(tmp_path: Path) -> None:
     smaller = parse([*command, "--batch-size", "2"]).recipe
     assert (alone.batch_size, alone.epochs, smaller.epochs) == (4, 47, 23)
     assert parse([*command, "--data.test-fraction", "0.5"]).recipe.epochs == 37
+    both = parse([*command, "--probe.fraction", "0.3", "--frozen", "body"]).recipe
     with pytest.raises(UsageFailure, match=r"probe lets the head learn first"):
-        parse([*command, "--probe.fraction", "0.3", "--frozen", "body"])
+        train(both, tmp_path / "run")
     with pytest.raises(UsageFailure, match=r"test_fraction is 2\.0"):
         parse([*command, "--data.test-fraction", "2"])

@@ -130,9 +130,13 @@ def test_another_machine_may_be_allowed(run: Path) -> None:
     assert len(versions) == 2
 
 
-def test_a_version_that_was_not_recorded_then_stops_nothing(run: Path) -> None:
-    change_record(run, "environments", 0, "numpy", value="unknown")
-    assert main(["train", "--resume", "run"]) == 0
+def test_versions_that_earlier_runs_recorded_elsewhere_are_compared(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_record(run, "environments", 0, "numpy", value=None)
+    change_record(run, "versions", "numpy", value="1.0")
+    assert main(["train", "--resume", "run"]) == 1
+    assert "numpy: 1.0 before" in capsys.readouterr().err
 
 
 def test_the_recorded_number_of_threads_is_taken(run: Path, finished: Path) -> None:

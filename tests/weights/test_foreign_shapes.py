@@ -74,3 +74,15 @@ def test_the_tensor_is_named_with_its_shape(tmp_path: Path) -> None:
     )
     with pytest.raises(Failure, match=r"patch_embed\.proj\.weight is \[32, 192\]: expected 4 dimensions"):
         import_model(tmp_path / "model", FORMATS["timm"], Given(), Report())
+
+
+def test_register_tokens_of_which_there_are_none_are_none(tmp_path: Path) -> None:
+    """As transformers saves a DINOv3 without registers."""
+    export_model(tmp_path / "model", portable(), FORMATS["timm"], Report())
+    (tmp_path / "model" / SIDECAR).unlink()
+    tensors = {key: tensor.clone() for key, tensor in open_foreign(tmp_path / "model").tensors.items()}
+    save_file(tensors | {"reg_token": torch.zeros(1, 0, 32)}, tmp_path / "model" / "model.safetensors")
+    report = Report()
+    found = import_model(tmp_path / "model", FORMATS["timm"], Given(), report)
+    assert found.description.model.number_of_register_tokens == 0
+    report.check(["reg_token"])

@@ -208,3 +208,18 @@ def test_an_attention_pool_that_passes_over_tokens_is_not_read_as_one_that_does_
 def test_what_timm_would_compute_in_another_way_is_refused(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageFailure, match="cannot express"):
         export_model(tmp_path / "model", portable(**options), TIMM, Report())
+
+
+@pytest.mark.parametrize(
+    ("pools", "expected"), [(("", "avg"), "mean"), (("", ""), "class"), (("avg", "token"), "class")]
+)
+def test_an_empty_pool_says_nothing_and_arguments_go_before(
+    pools: tuple[str, str], expected: str, tmp_path: Path
+) -> None:
+    export_model(tmp_path / "model", portable(), TIMM, Report())
+    (tmp_path / "model" / SIDECAR).unlink()
+    config = tmp_path / "model" / "config.json"
+    content = json.loads(config.read_text())
+    content["global_pool"], content["model_args"]["global_pool"] = pools
+    config.write_text(json.dumps(content))
+    assert import_model(tmp_path / "model", TIMM, Given(), Report()).description.model.pool == expected

@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
     if options.target.exists() and not (options.target.is_dir() and not any(options.target.iterdir())):
         raise UsageFailure(f"{options.target} is there already: choose another target, or remove it first")
     adapts: tuple[object, ...] = (options.low_rank, options.to_image_shape, options.to_patch_shape)
-    adapts += (options.to_channels, options.to_classes)
+    adapts += (options.to_channels, options.to_classes, options.classes)
     if options.source_format == options.target_format and not any(adapts):
         raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
     _convert(options)
@@ -98,8 +98,8 @@ def _convert(options: ConvertOptions) -> None:
         if options.verify and options.target_format != NATIVE:
             _verify(model, options.target_format, written)
 
+    _check_classes(model, options.target_format == NATIVE)
     if options.target_format == NATIVE:
-        _check_classes(model)
         write_native(options.target, model, further)
     else:
         format = FORMATS[options.target_format]
@@ -148,9 +148,10 @@ def _read_classes(file: Path) -> tuple[str, ...]:
         raise UsageFailure(f"{file} is no text in UTF-8: {error}") from error
 
 
-def _check_classes(model: "PortableModel") -> None:
+def _check_classes(model: "PortableModel", are_needed: bool) -> None:
+    """Class names are as many as logits; where they are not needed, there may be none."""
     logits, names = model.description.model.number_of_classes, len(model.description.classes)
-    if logits != names:
+    if logits != names and (names or are_needed):
         raise UsageFailure(
             f"the model has {logits} classes and {names} class names: "
             "give them with --classes FILE, one on each line"

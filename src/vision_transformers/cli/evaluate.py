@@ -85,7 +85,7 @@ class Subject:
     def warning(self) -> str | None:
         """Why the numbers may not be believed."""
         warnings = []
-        if (self.labelled.is_of_run and self.split in ("train", "all")) or self._lies_in_training_data:
+        if self._was_learned_from or self._lies_in_training_data:
             warnings.append("The model was trained on some of these images: the numbers flatter it.")
         there = set(self.images.labels.tolist())
         classes = self.classifier.classes
@@ -94,6 +94,15 @@ class Subject:
             names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
             warnings.append(f"{len(missing)} of {len(classes)} classes have no images here: {names}.")
         return " ".join(warnings) or None
+
+    @property
+    def _was_learned_from(self) -> bool:
+        """Whether the split is of the run's own data set and not held out; in another form, only test is."""
+        if self.labelled.is_of_run:
+            return self.split in ("train", "all")
+        source = self.record.recipe.data if self.record is not None else None
+        is_same = source is not None and source.path is None and source.name == self.labelled.name
+        return is_same and self.split != "test"
 
     @property
     def _lies_in_training_data(self) -> bool:
@@ -210,7 +219,7 @@ def _origin(classifier: "Classifier", record: Record | None) -> dict[str, str]:
         return {name: _text(value) for name, value in training.items()} or {"model": "nothing is known"}
     environment = record.environments[-1]
     versions = {
-        "vision_transformers": environment.vision_transformers,
+        "vision_transformers": environment.vision_transformers or record.versions.vision_transformers,
         "torch": environment.torch,
         "python": record.versions.python,
     }

@@ -93,9 +93,12 @@ def _compared(folder: RunFolder) -> "ComparedRun":
 
 def _seconds(timing: "Sequence[Row]") -> float | None:
     """Of training, in all processes that had a part in it: the clock of each begins at 0."""
-    seconds = [row["seconds"] for row in timing]
-    ends = [before for before, after in pairwise(seconds) if after < before]
-    return sum(ends) + seconds[-1] if seconds else None
+    ends = [
+        before["seconds"]
+        for before, after in pairwise(timing)
+        if after["seconds"] < before["seconds"] or after["step"] <= before["step"]
+    ]
+    return sum(ends) + timing[-1]["seconds"] if timing else None
 
 
 def _print(comparison: "Comparison") -> None:

@@ -74,16 +74,18 @@ def finetune_on(
         batch_size = next((size for size in (64, 32, 16, 8, 4, 2) if size * 8 <= images), 1)
     epochs = min(max(round(STEPS * batch_size / images), 5), 100)
     per_class = images // classes
+    asked = learns is not None
     if learns is None:
         learns = "head" if per_class < FEW else "all"
     frozen: Literal["body", "nothing"] = "body" if learns == "head" else "nothing"
     few_or_many = "fewer than" if per_class < FEW else "at least"
+    by_number = f"{per_class:,} pictures a class, {few_or_many} {FEW}"
     choices = [
         Choice(
             "batch-size", f"{batch_size}", f"{images:,} pictures to learn from: at least 8 steps an epoch"
         ),
         Choice("epochs", f"{epochs}", f"about {STEPS} steps, in 5 to 100 epochs"),
-        Choice("frozen", frozen, f"{per_class:,} pictures a class, {few_or_many} {FEW}"),
+        Choice("frozen", frozen, f"{LEARNING[learns]}, as other options say" if asked else by_number),
         Choice("optimizer.learning-rate", f"{RATES[learns]:g}", f"usual where {LEARNING[learns]}"),
     ]
     base = finetune()

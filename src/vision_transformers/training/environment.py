@@ -15,7 +15,7 @@ from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
 from vision_transformers.runtime.precision import resolve_precision
 from vision_transformers.training.recipe import Recipe
-from vision_transformers.training.record import UNKNOWN, Environment, Versions
+from vision_transformers.training.record import Environment, Versions
 
 
 def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
@@ -55,7 +55,7 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
         Failure: something else differs, and that is not allowed; names each difference.
     """
     found = replace(found, threads=recorded.threads)
-    changed = [each for each in differences(recorded, found) if each[1] != UNKNOWN]
+    changed = differences(recorded, found)
     if changed and not allow_different:
         listed = "".join(f"\n  {name}: {before} before, {now} now" for name, before, now in changed)
         raise Failure(

@@ -213,8 +213,6 @@ class Recipe:
     def _check_parts(self) -> None:
         if self.low_rank.rank and (self.frozen != "nothing" or self.frozen_layers or self.probe.fraction):
             raise ValueError("low_rank freezes all but its matrices and the head: leave out frozen and probe")
-        if self.frozen == "body" and self.probe.fraction:
-            raise ValueError("probe lets the head learn first, then all: leave it out, or frozen 'body'")
         if self.low_rank.rank and self.init is None:
             raise ValueError("low_rank changes the weights that a run begins with: give --init")
         if self.init is None and any((self.init_image_shape, self.init_patch_shape, self.init_channels)):

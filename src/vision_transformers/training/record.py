@@ -1,13 +1,11 @@
 """What `recipe.json` holds: everything that was asked for, and what it came to on the machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from vision_transformers.training.recipe import Recipe
 
 FORMAT_VERSION = 1
-UNKNOWN = "unknown"
-"""A version that was not recorded when the run was begun."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,9 @@ class Environment:
     """The fingerprint of the images: what is in them, or for files their names and sizes."""
     attention: Literal["pytorch", "native"] = "pytorch"
     """Who computes it: PyTorch, or `model/short_attention.c`."""
-    numpy: str = UNKNOWN
-    vision_transformers: str = UNKNOWN
+    numpy: str | None = None
+    vision_transformers: str | None = None
+    """These two are those of `Versions` where they are not given: earlier runs have them there alone."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +52,15 @@ class Record:
     """Where it began, and every other place where it went on."""
     versions: Versions
     command: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        versions = self.versions
+        completed = tuple(
+            replace(
+                each,
+                numpy=each.numpy or versions.numpy,
+                vision_transformers=each.vision_transformers or versions.vision_transformers,
+            )
+            for each in self.environments
+        )
+        object.__setattr__(self, "environments", completed)

@@ -160,7 +160,7 @@ def _check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _check_given(given: Given, format: Format) -> None:
-    """Nothing that a person says is passed over.
+    """What a person says about files of a format that has no use for it is not passed over.
 
     Raises:
         UsageFailure: the format has no use for something that is given.

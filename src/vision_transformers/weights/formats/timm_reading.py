@@ -202,14 +202,13 @@ def _prefix_positions(
 def _pool(
     tensors: Mapping[str, Tensor], name: str, config: ForeignConfig, arguments: ForeignConfig, given: Given
 ) -> Pool:
-    if given.pool is not None:
-        return given.pool
     pool: Pool = "class" if "cls_token" in tensors else "mean"
-    for told in (arguments, config):
-        if "global_pool" in told:
+    for told in (config, arguments):
+        if told.text("global_pool", ""):  # an empty one leaves pooling to others
             pool = told.choice("global_pool", POOLS)
     if "attn_pool.latent" in tensors:
         pool = "attention"
+    pool = given.pool or pool
     includes_prefix = arguments.flag("pool_include_prefix", name in _INCLUDE_PREFIX)
     if (
         pool == "attention"
