@@ -1,18 +1,25 @@
 """`vit evaluate` says what the run said of itself, and what `vit predict` says of each picture."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from tests.classifiers import random_classifier
 from tests.commands import Finished, Vit
 from tests.photographs import noise, save_photographs
 
 from vision_transformers.classifier import load
-from vision_transformers.data.labelled import in_order_of, load_labelled
+from vision_transformers.cli.evaluate import Subject
+from vision_transformers.data.images import ImagesInMemory
+from vision_transformers.data.labelled import Labelled, Split, in_order_of, load_labelled
+from vision_transformers.data.source import DataSource
 from vision_transformers.evaluation.judgement import judge
+from vision_transformers.recipes.table import find_recipe
+from vision_transformers.training.record import FORMAT_VERSION, Record, Versions
 
 TINY = [
     *("--model.patch-shape", "4", "4", "--model.model-dimension", "16", "--model.number-of-layers", "1"),
@@ -149,3 +156,32 @@ def test_training_images_by_another_name_and_classes_without_images_are_warned_o
     (tmp_path / "pets" / "test" / "frog").rename(tmp_path / "frog")
     found = evaluate(vit, tmp_path, "run", "pets/test", "--output", "c")
     assert "1 of 3 classes have no images here: frog." in found.output, found
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "split", "is_warned"),
+    [
+        (DataSource(name="cifar10"), "cifar10", "train", True),  # the same images as JPEG, or as they were
+        (DataSource(name="cifar10"), "cifar10", "validation", True),
+        (DataSource(name="cifar10"), "cifar10", "test", False),
+        (DataSource(name="cifar100"), "cifar10", "train", False),
+        (DataSource(name="folder", path="~/photos"), "photos", "all", True),
+    ],
+)
+def test_images_that_were_learned_from_are_warned_of(
+    source: DataSource,
+    name: str,
+    split: Split,
+    is_warned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = replace(find_recipe("digits"), data=source)
+    record = Record(FORMAT_VERSION, recipe, "", (), Versions("0", "3", "2", "linux"), ())
+    images = ImagesInMemory(
+        torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), name
+    )
+    labelled = Labelled(name, {split: images}, ("cat",), "", is_of_run=False)
+    subject = Subject(None, record, random_classifier(), labelled, split, tmp_path / name, images)
+    assert ("trained on" in (subject.warning or "")) == is_warned

@@ -219,7 +219,7 @@ def _origin(classifier: "Classifier", record: Record | None) -> dict[str, str]:
         return {name: _text(value) for name, value in training.items()} or {"model": "nothing is known"}
     environment = record.environments[-1]
     versions = {
-        "vision_transformers": environment.vision_transformers or record.versions.vision_transformers,
+        "vision_transformers": environment.vision_transformers,
         "torch": environment.torch,
         "python": record.versions.python,
     }

@@ -92,7 +92,7 @@ def _compared(folder: RunFolder) -> "ComparedRun":
 
 
 def _seconds(timing: "Sequence[Row]") -> float | None:
-    """Of training, in all processes that had a part in it: the clock of each begins at 0."""
+    """Of training, in all processes; that a clock or a step goes back tells where one ended."""
     ends = [
         before["seconds"]
         for before, after in pairwise(timing)

@@ -21,7 +21,7 @@ def check_files(files: Sequence[Path], folder: Path) -> None:
     """Opens all image files below a folder, but those that have the size and time they had when last opened.
 
     Raises:
-        DataFailure: some are no images; the message has their number and names the first.
+        DataFailure: some are no images, or broke off; the message has their number and names the first.
     """
     cache = cache_folder() / f"checked-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
     seen = _read(cache)

@@ -69,12 +69,11 @@ def load_labelled(
         DataFailure: the images are missing or damaged.
     """
     if data in get_args(DataName) and data != "folder":
-        is_of_run = of_run is not None and of_run.name == data
-        source = replace(of_run, root=root or of_run.root) if of_run is not None and is_of_run else None
+        is_named_so = of_run is not None and of_run.name == data
+        source = replace(of_run, root=root or of_run.root) if of_run is not None and is_named_so else None
         sets = load_data(source or DataSource(name=data, root=root), preprocessing)  # type: ignore[arg-type]
-        return Labelled(
-            data, _parts(sets), sets.classes, sets.description, is_of_run and sets.listing == listing
-        )
+        is_of_run = is_named_so and sets.listing == listing
+        return Labelled(data, _parts(sets), sets.classes, sets.description, is_of_run)
     folder = Path(data).expanduser()
     if not folder.is_dir():
         known = ", ".join(name for name in get_args(DataName) if name != "folder")

@@ -66,5 +66,6 @@ def _read(recipe: Recipe) -> PortableModel:
     report = Report()
     model = read_as_it_is(local_path(str(recipe.init)), recipe.init_format, report)
     report.check(("head",), CONVERT_FIRST)
+    # Positions may be made for larger pictures than those that come, as DINOv2's are.
     image_shape = recipe.init_image_shape or model.description.preprocessing.size
     return for_images(model, report, image_shape, recipe.init_patch_shape, recipe.init_channels)

@@ -63,6 +63,7 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     if folder.is_begun:
         raise UsageFailure(f"{folder.path} holds a run already. To go on with it: {folder.resume_command}")
     folder.refuse_other_files()
+    # Not where recipes are checked: runs were begun with both, and are to be read and resumed.
     if recipe.frozen == "body" and recipe.probe.fraction:
         raise UsageFailure("probe lets the head learn first, then all: leave it out, or frozen 'body'")
     recipe = settle_recipe(recipe)

@@ -27,13 +27,6 @@ _OF_RELEASE_5 = (
     (r"encoder\.layer\.(\d+)\.attention\.o_proj\.(\w+)", r"encoder.layer.\1.attention.output.dense.\2"),
 )
 _LETTERS = {"q": "query", "k": "key", "v": "value"}
-
-
-def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names of files, without the prefix of a model with a head."""
-    return {_name(name): tensor for name, tensor in stripped(tensors).items()}
-
-
 _PREFIX_POSITIONS: dict[str, tuple[str, ...]] = {
     "vit": ("all", "class"),
     "deit": ("all",),
@@ -41,6 +34,11 @@ _PREFIX_POSITIONS: dict[str, tuple[str, ...]] = {
     "dinov2_with_registers": ("class",),
 }
 """Of which prefix tokens the table of positions has rows; DINOv3's models have none."""
+
+
+def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names of files, without the prefix of a model with a head."""
+    return {_name(name): tensor for name, tensor in stripped(tensors).items()}
 
 
 def rules(config: ViTConfig) -> list[Rule]:
