@@ -94,3 +94,43 @@ def test_positions_distinguish_images_with_the_same_patches():
         moved = model.encode(image.roll(4, dims=2))[0][:, 0]
         difference = (model.encode(image)[0][:, 0] - moved).abs().max()
         assert (difference < 1e-5) == (positions == "none"), positions
+
+
+@pytest.mark.parametrize(
+    ("options", "read"),
+    [
+        ({}, 1),
+        ({"distillation_token": True}, 2),
+        ({"positions": "rotary", "number_of_register_tokens": 2}, 1),
+        ({"activation": "swiglu", "layer_scale": 0.1, "query_key_normalization": True}, 1),
+        ({"pool": "class-mean"}, None),
+        ({"pool": "attention", "class_token": False}, None),
+    ],
+)
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_leaving_out_what_the_head_does_not_read_changes_neither_logits_nor_gradients(
+    options, read, precision
+):
+    torch.manual_seed(0)
+    model = ViT((4, 4), 16, 3, 2, 24, 1, 5, (8, 12), **options).to(precision)
+    torch.nn.init.normal_(model.head.classifier.weight)
+    images = torch.randn(3, 1, 8, 12, dtype=precision)
+    assert model.tokens_read == read
+    tolerance = 0.02 if precision == torch.bfloat16 else 1e-10
+    sequence, _ = model.encode(images)
+    pairs = []
+    for logits in (model.head(sequence), model(images)):
+        model.zero_grad()
+        logits.square().sum().backward()
+        pairs.append({"logits": logits} | {name: p.grad for name, p in model.named_parameters()})
+    for name, whole in pairs[0].items():
+        # A bias of keys changes nothing, so that its gradient is what rounding leaves of it.
+        difference = (pairs[1][name] - whole).double().abs().max()
+        assert difference <= tolerance * max(float(whole.double().abs().max()), 1e-3), name
+    assert model.encode(images, wanted=1)[0].shape == (3, 1, 16)
+
+
+def test_somebody_elses_head_gets_every_token():
+    model = ViT((4, 4), 16, 2, 2, 24, 1, 5, (8, 12))
+    model.head = torch.nn.Flatten()
+    assert model(torch.randn(2, 1, 8, 12)).shape == (2, 7 * 16)

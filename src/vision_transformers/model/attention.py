@@ -73,8 +73,9 @@ class MultiHeadAttention(nn.Module):
         sequence: Float[Tensor, "batch tokens model_dimension"],
         need_weights: bool = False,
         rotation: Rotation | None = None,
+        wanted: int | None = None,
     ) -> tuple[
-        Float[Tensor, "batch tokens model_dimension"], Float[Tensor, "batch heads tokens tokens"] | None
+        Float[Tensor, "batch wanted model_dimension"], Float[Tensor, "batch heads wanted tokens"] | None
     ]:
         """Attends; returns the weights, before dropout and in the graph, only if they are needed.
 
@@ -82,14 +83,15 @@ class MultiHeadAttention(nn.Module):
             sequence: the tokens.
             need_weights: False is the fused way; True computes and returns the weights explicitly.
             rotation: rotary positions of the patches.
+            wanted: how many tokens gather values, from the first; all if None.
         """
         query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
         dropout = self.dropout if self.training else 0.0
         if not (need_weights or dropout or self._changes_queries(rotation)) and is_served(query_key_value):
-            attended, _ = short_attention(query_key_value)  # the same, in the cache of a CPU
+            attended, _ = short_attention(query_key_value, wanted)  # the same, in the cache of a CPU
             return self.projection(attended.flatten(2)), None
         queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
-        queries = rotate(self.query_normalization(queries), rotation)
+        queries = rotate(self.query_normalization(queries), rotation)[:, :, :wanted]
         keys = rotate(self.key_normalization(keys), rotation)
         if need_weights:
             weights = attention_weights(queries, keys)

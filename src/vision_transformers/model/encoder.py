@@ -62,11 +62,21 @@ class Encoder(nn.Module):
         input: Float[Tensor, "batch tokens model_dimension"],
         need_weights: bool = False,
         rotation: Rotation | None = None,
+        wanted: int | None = None,
     ) -> tuple[
-        Float[Tensor, "batch tokens model_dimension"], Float[Tensor, "batch heads tokens tokens"] | None
+        Float[Tensor, "batch wanted model_dimension"], Float[Tensor, "batch heads wanted tokens"] | None
     ]:
-        """Equations 2 and 3; also the attention weights (before dropout) if they are needed, else None."""
-        attended, weights = self.attention(self.attention_normalization(input), need_weights, rotation)
-        sequence = input + self.stochastic_depth(self.attention_scale(attended))
+        """Equations 2 and 3; also the attention weights (before dropout) if they are needed, else None.
+
+        Args:
+            input: the tokens.
+            need_weights: whether to give the attention weights.
+            rotation: rotary positions of the patches.
+            wanted: how many tokens to compute, from the first; all if None. They attend to every token.
+        """
+        attended, weights = self.attention(
+            self.attention_normalization(input), need_weights, rotation, wanted
+        )
+        sequence = input[:, :wanted] + self.stochastic_depth(self.attention_scale(attended))
         transformed = self.feed_forward(self.feed_forward_normalization(sequence))
         return sequence + self.stochastic_depth(self.feed_forward_scale(transformed)), weights

@@ -33,6 +33,11 @@ class ClassificationHead(nn.Module):
         self.pre_logits = _pre_logits(model_dimension, pre_logits_dimension)
         self.classifier = _classifier(pre_logits_dimension or model_dimension, number_of_classes)
 
+    @property
+    def tokens_read(self) -> int | None:
+        """How many tokens the pool reads, from the first; None for all."""
+        return getattr(self.pool, "tokens_read", None)
+
     def forward(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
     ) -> Float[Tensor, "batch classes"]:
@@ -63,6 +68,11 @@ class DistillationHead(nn.Module):
         self.normalization = nn.Identity() if normalization is None else normalization
         self.classifier = _classifier(model_dimension, number_of_classes)
         self.distillation_classifier = _classifier(model_dimension, number_of_classes)
+
+    @property
+    def tokens_read(self) -> int | None:
+        """How many tokens the pool reads: the first two."""
+        return self.pool.tokens_read
 
     def forward(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]

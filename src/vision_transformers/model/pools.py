@@ -1,4 +1,7 @@
-"""From the sequence to one vector: modules in front of the classifier."""
+"""From the sequence to one vector: modules in front of the classifier.
+
+Those that read the first tokens alone say how many: `tokens_read`.
+"""
 
 import torch
 from jaxtyping import Float
@@ -11,6 +14,8 @@ from vision_transformers.model.attention import attend, attention_weights
 class FirstToken(nn.Module):
     """The class token: z_L^0 of Equation 4."""
 
+    tokens_read = 1
+
     def forward(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
     ) -> Float[Tensor, "batch model_dimension"]:
@@ -20,6 +25,8 @@ class FirstToken(nn.Module):
 
 class FirstTwoTokens(nn.Module):
     """Class and distillation token, joined (DeiT, arXiv 2012.12877)."""
+
+    tokens_read = 2
 
     def forward(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]

@@ -86,6 +86,15 @@ class ViT(nn.Module):
         """Tokens before the patches: class, distillation and register tokens."""
         return self.config.number_of_prefix_tokens
 
+    @property
+    def tokens_read(self) -> int | None:
+        """How many tokens of the last layer the head reads, from the first; None for all of them.
+
+        The logits need no others, so that with a class token the last layer is cheap: its other tokens are
+        keys and values only.
+        """
+        return getattr(self.head, "tokens_read", None)
+
     def grid(self, image: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
         """Rows and columns of patches in these images.
 
@@ -105,7 +114,7 @@ class ViT(nn.Module):
         Raises:
             ValueError: the patch does not divide the image.
         """
-        sequence, weights = self.encode(image, need_weights)
+        sequence, weights = self.encode(image, need_weights, None if need_weights else self.tokens_read)
         logits = self.head(sequence)
         return (logits, weights) if need_weights else logits
 
@@ -126,12 +135,21 @@ class ViT(nn.Module):
         return self.dropout(self.positions(sequence, self.grid(image)))
 
     def encode(
-        self, image: Float[Tensor, "batch channels height width"], need_weights: bool = False
+        self,
+        image: Float[Tensor, "batch channels height width"],
+        need_weights: bool = False,
+        wanted: int | None = None,
     ) -> tuple[
-        Float[Tensor, "batch tokens model_dimension"],
-        list[Float[Tensor, "batch heads tokens tokens"] | None],
+        Float[Tensor, "batch wanted model_dimension"],
+        list[Float[Tensor, "batch heads _ tokens"] | None],
     ]:
-        """Equations 1 to 3 and the final norm: the sequence, and each layer's attention weights or None."""
+        """Equations 1 to 3 and the final norm: the sequence, and each layer's attention weights or None.
+
+        Args:
+            image: normalised.
+            need_weights: whether to give the attention weights.
+            wanted: how many tokens to give, from the first; all if None. The last layer computes no others.
+        """
         sequence = self.normalization(self.embed(image))
         rotation = self.rotary_positions(self.grid(image), image.device)
-        return self.transformer(sequence, need_weights, rotation)
+        return self.transformer(sequence, need_weights, rotation, wanted)
