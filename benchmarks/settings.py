@@ -49,9 +49,7 @@ def step_of(opponent: str, case: Case, setting: Setting, device: torch.device) -
     dtype = torch.bfloat16 if setting.numbers == "bfloat16-weights" else torch.float32
     model = OPPONENTS[opponent].build(case.architecture, setting.attention).to(device, dtype)
     images = torch.randn(case.batch, *case.architecture.image_shape, device=device).to(dtype)
-    # Kernels chosen by timing: on GPUs; on CPUs they were not tried.
-    mode = "max-autotune-no-cudagraphs" if device.type == "cuda" else None
-    forward = torch.compile(model, dynamic=False, mode=mode) if setting.compile else model
+    forward = torch.compile(model, dynamic=False) if setting.compile else model
     if case.work == "inference":
         model.eval()
         return _inference(forward, images, setting)
