@@ -30,6 +30,7 @@ def trained(pool: Pool) -> ViT:
     generator = torch.Generator().manual_seed(0)
     for step in range(STEPS):
         batch = torch.randint(len(pictures.images), (BATCH_SIZE,), generator=generator)
+        model.zero_grad()
         F.cross_entropy(model(pictures.images[batch]), pictures.labels[batch]).backward()
         optimizers.step(min(1, (step + 1) / 50) * (1 - step / STEPS))
     return model.eval()

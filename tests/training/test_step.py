@@ -12,6 +12,8 @@ from torch import Tensor
 
 from vision_transformers.data.batches import Batch, training_batches
 from vision_transformers.errors import Failure
+from vision_transformers.evaluation.metrics import ClassificationSums
+from vision_transformers.training.gradients import gradients_of
 from vision_transformers.training.objective import Objective
 from vision_transformers.training.optimizer import Optimizers
 from vision_transformers.training.recipe import Optimizer, Recipe
@@ -36,6 +38,13 @@ def prepared(recipe: Recipe, folder: Path) -> tuple[Run, TrainingState]:
     return run, state
 
 
+def step(
+    run: Run, state: TrainingState, batch: Batch, objective: Objective | None = None
+) -> ClassificationSums:
+    gradients = gradients_of(run, state.model, objective or run.objective())
+    return training_step(run, state, gradients, batch)
+
+
 class KeepsGradients(Optimizers):
     """Takes no step, so that the gradients can be looked at."""
 
@@ -49,7 +58,7 @@ def test_a_batch_in_four_parts_has_the_gradient_of_the_whole(tmp_path: Path, opt
     for parts in (1, 4):
         run, state = prepared(tiny(accumulation=parts, optimizer=Optimizer(clip=0.0), **options), tmp_path)
         state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
-        sums.append(training_step(run, state, state.model, run.objective(), batches(run)[0]))
+        sums.append(step(run, state, batches(run)[0]))
         gradients.append([parameter.grad for parameter in state.model.parameters()])
     assert sums[0].images == sums[1].images == 64
     assert sums[0].correct == sums[1].correct
@@ -61,7 +70,7 @@ def test_a_batch_in_four_parts_has_the_gradient_of_the_whole(tmp_path: Path, opt
 def test_gradients_are_clipped_to_the_norm_and_reported_as_they_were(tmp_path: Path) -> None:
     run, state = prepared(tiny(optimizer=Optimizer(clip=0.01)), tmp_path)
     state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
-    training_step(run, state, state.model, run.objective(), batches(run)[0])
+    step(run, state, batches(run)[0])
     gradients = [parameter.grad for parameter in state.model.parameters() if parameter.grad is not None]
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
     assert norm.item() == pytest.approx(0.01, rel=1e-3)
@@ -74,9 +83,7 @@ def test_a_step_depends_on_its_number_and_not_on_what_ran_before(tmp_path: Path)
     for noise in (1, 2):
         run, state = prepared(everything(steps=3), tmp_path)
         torch.manual_seed(noise)
-        losses.append(
-            [training_step(run, state, state.model, run.objective(), batch).loss for batch in batches(run)]
-        )
+        losses.append([step(run, state, batch).loss for batch in batches(run)])
         torch.rand(noise)
     assert losses[0] == losses[1]
 
@@ -99,13 +106,13 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path, value: float,
     """In any part of an accumulated batch, also where the other parts are finite."""
     run, state = prepared(everything(accumulation=accumulation, steps=3), tmp_path)
     first, second, _ = batches(run)
-    training_step(run, state, state.model, run.objective(), first)
+    step(run, state, first)
     assert state.average is not None
     watched = (state.model, state.average)
     before = [{name: tensor.clone() for name, tensor in module.state_dict().items()} for module in watched]
     optimizers = {name: tensor.clone() for name, tensor in state.optimizers.state().items()}
     with pytest.raises(Failure) as failure:
-        training_step(run, state, state.model, BreaksInPart(accumulation, value), second)
+        step(run, state, second, BreaksInPart(accumulation, value))
     for module, tensors in zip(watched, before, strict=True):
         assert all(torch.equal(tensor, tensors[name]) for name, tensor in module.state_dict().items())
     assert all(torch.equal(tensor, optimizers[name]) for name, tensor in state.optimizers.state().items())

@@ -5,6 +5,26 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
+class MovingAverage(AveragedModel):
+    """PyTorch's, for one model whose parameters stay where they are: it does not look for them each time."""
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Follows the model; the first time it takes its weights as they are."""
+        if not hasattr(self, "pairs"):
+            self.pairs = self._tensors(self.module), self._tensors(model)
+        averages, current = self.pairs
+        with torch.no_grad():
+            if self.n_averaged == 0:
+                torch._foreach_copy_(averages, current)
+            else:
+                self.multi_avg_fn(averages, current, self.n_averaged)  # type: ignore[misc]
+        self.n_averaged += 1
+
+    @staticmethod
+    def _tensors(model: nn.Module) -> list[Tensor]:
+        return list(model.parameters())
+
+
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
     """A copy of the model whose weights follow its own; early on it follows faster.
 
@@ -16,5 +36,5 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
         count = float(updates)
         torch._foreach_lerp_(averages, current, 1 - min(decay, (1 + count) / (10 + count)))
 
-    average = AveragedModel(model, multi_avg_fn=follow)  # type: ignore[arg-type]
+    average = MovingAverage(model, multi_avg_fn=follow)  # type: ignore[arg-type]
     return average.eval().requires_grad_(False)

@@ -16,6 +16,7 @@ from vision_transformers.training.checkpoint import save_checkpoint
 from vision_transformers.training.explanations import draw_explanations
 from vision_transformers.training.first_batch import draw_first_batch
 from vision_transformers.training.freezing import freeze
+from vision_transformers.training.gradients import gradients_of
 from vision_transformers.training.interruption import Interrupted, Interruption
 from vision_transformers.training.journal import Journal
 from vision_transformers.training.run import Run
@@ -35,9 +36,11 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
         Failure: a loss is not finite, a disk is full, ...
     """
     checkpoints = CheckpointClock(run)
-    objective = run.objective()
     model = compiled(state.model, run.environment.compile)
     model.train()
+    gradients = gradients_of(run, model, run.objective())
+    if run.records:
+        state.optimizers.record()
     with Interruption() as interruption:
         try:
             if state.step == 0:
@@ -50,7 +53,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
             for batch in waiting.for_each(_batches(run, state)):
                 if state.step == run.probe_steps:
                     freeze(state.model, run.recipe)
-                sums = training_step(run, state, model, objective, batch)
+                sums = training_step(run, state, gradients, batch)
                 state.sums += sums
                 journal.stepped(state, sums, waiting.share)
                 _log(run, state, journal)

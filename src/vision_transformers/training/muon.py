@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
                 self._step_together(matrices, group["lr"], group["weight_decay"], group["momentum"])
 
     def _step_together(
-        self, matrices: list[Tensor], rate: float, weight_decay: float, momentum: float
+        self, matrices: list[Tensor], rate: float | Tensor, weight_decay: float, momentum: float
     ) -> None:
         gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         for matrix in matrices:
@@ -71,7 +71,7 @@ class Muon(torch.optim.Optimizer):
         steps = orthogonalised(torch.stack(directions)).to(matrices[0].dtype)
         rows, columns = matrices[0].shape
         torch._foreach_mul_(matrices, 1 - rate * weight_decay)
-        torch._foreach_add_(matrices, list(steps.unbind(0)), alpha=-rate * max(1, rows / columns) ** 0.5)
+        torch._foreach_sub_(matrices, list((steps * (rate * max(1, rows / columns) ** 0.5)).unbind(0)))
 
 
 def orthogonalised(

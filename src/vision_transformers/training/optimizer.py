@@ -1,11 +1,13 @@
 """Which optimizer changes which parameter, and the state of all of them as named tensors."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vision_transformers.runtime.recording import Recorded
 from vision_transformers.training.muon import Muon
 from vision_transformers.training.recipe import Optimizer
 
@@ -23,6 +25,7 @@ class Optimizers:
     def __init__(self, model: nn.Module, config: Optimizer) -> None:
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         matrices, decayed, others = _divide(model, config)
+        self.is_on_gpu = next(model.parameters()).is_cuda
         adamw = torch.optim.AdamW(
             [
                 *self._by_depth(decayed, config.learning_rate, config, weight_decay=config.weight_decay),
@@ -31,6 +34,7 @@ class Optimizers:
             lr=config.learning_rate,
             betas=config.betas,
             fused=True,
+            capturable=self.is_on_gpu,
         )
         self.parts: list[torch.optim.Optimizer] = [adamw]
         if matrices:
@@ -41,15 +45,35 @@ class Optimizers:
                 momentum=config.muon_momentum,
             )
             self.parts.append(muon)
-        self.peaks = [[group["lr"] for group in part.param_groups] for part in self.parts]
+        self.groups = [group for part in self.parts for group in part.param_groups]
+        self.peaks = [group["lr"] for group in self.groups]
+        self.take: Callable[[], object] = self._take
+        if self.is_on_gpu:
+            self._keep_rates_on(next(model.parameters()).device)
 
     def step(self, rate: float) -> None:
-        """Changes the parameters at `rate` of the peak learning rates, then forgets the gradients."""
-        for part, peaks in zip(self.parts, self.peaks, strict=True):
-            for group, peak in zip(part.param_groups, peaks, strict=True):
+        """Changes the parameters at `rate` of the peak learning rates."""
+        for group, peak in zip(self.groups, self.peaks, strict=True):
+            if self.is_on_gpu:
+                group["lr"].fill_(peak * rate)
+            else:
                 group["lr"] = peak * rate
+        self.take()
+
+    def record(self) -> None:
+        """From now on steps are recorded and replayed: of gradients whose memory stays, on a GPU."""
+        self.take = Recorded(self._take)
+
+    def _take(self) -> None:
+        for part in self.parts:
             part.step()
-            part.zero_grad()
+
+    def _keep_rates_on(self, device: torch.device) -> None:
+        """Learning rates that a recorded step reads anew each time."""
+        for group in self.groups:
+            group["lr"] = torch.tensor(group["lr"], device=device)
+        # It is right without being recorded, too, and there is nothing that a person could change.
+        self.parts[0]._warned_capturable_if_run_uncaptured = True
 
     def _by_depth(
         self, parameters: list[nn.Parameter], peak: float, config: Optimizer, **options: float

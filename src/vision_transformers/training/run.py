@@ -32,6 +32,16 @@ class Run:
         """Where it computes."""
         return torch.device(self.environment.device)
 
+    @property
+    def records(self) -> bool:
+        """Whether steps are recorded and replayed, which saves a CPU starting each kernel of a GPU.
+
+        Steps must be alike for it. A run that is to be repeated to the bit does the same in every step, also
+        in the first ones of a resumed run, which here are not recorded yet.
+        """
+        are_alike = self.recipe.accumulation == 1 and self.probe_steps == 0
+        return self.device.type == "cuda" and are_alike and not self.recipe.deterministic
+
     @cached_property
     def model_config(self) -> ViTConfig:
         """The recipe's model, with as many classes as the data has.
