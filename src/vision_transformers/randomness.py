@@ -34,7 +34,9 @@ def seed_everything(seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
 
 
-def uniform(seed: int, indices: Int[Tensor, " batch"], draws: int) -> Float[Tensor, "batch draws"]:
+def uniform(
+    seed: int | Int[Tensor, ""], indices: Int[Tensor, " batch"], draws: int
+) -> Float[Tensor, "batch draws"]:
     """Numbers in [0, 1) that depend on (seed, index, draw) alone, made on the device of `indices`.
 
     A counter-based generator (the finaliser of SplitMix64, Steele et al. 2014) as tensor operations:

@@ -3,11 +3,12 @@
 But for `resized_crop`: files are cropped out of the whole picture, images in memory out of what they hold.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from vision_transformers.data.augmentation import Augmentation
@@ -16,7 +17,8 @@ from vision_transformers.data.normalising import normalise
 from vision_transformers.data.order import Order
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.reading import PixelsAndIndices, Variation, read_batches
-from vision_transformers.data.vary_batch import vary_batch
+from vision_transformers.data.vary_batch import epoch_seed, vary_by
+from vision_transformers.recording import Recorded
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,53 @@ def _gather_varied(
     images: ImagesInMemory, augmentation: Augmentation, order: Order, numbers: range, device: torch.device
 ) -> Iterator[PixelsAndIndices]:
     pixels = images.pixels.to(device)
+    vary: Callable[[Tensor, int], Tensor]
+    if device.type == "cuda":
+        vary = RecordedVariation(pixels, augmentation, order.batch_size)
+    else:
+        vary = partial(_vary, pixels, augmentation)
     for number in numbers:
         indices = order.indices(number).to(device)
-        yield vary_batch(pixels[indices], indices, augmentation, order.seed, order.epoch(number)), indices
+        yield vary(indices, epoch_seed(order.seed, order.epoch(number))), indices
+
+
+def _vary(
+    pixels: UInt8[Tensor, "images channels height width"],
+    augmentation: Augmentation,
+    indices: Int[Tensor, " batch"],
+    seed: int | Int[Tensor, ""],
+) -> UInt8[Tensor, "batch channels height width"]:
+    return vary_by(pixels[indices], indices, augmentation, seed)
+
+
+class RecordedVariation:
+    """Gathers and varies images on a GPU by kernels that are recorded once and replayed.
+
+    Args:
+        pixels: all images, on the GPU.
+        augmentation: how they are varied.
+        batch_size: of every batch.
+    """
+
+    def __init__(
+        self,
+        pixels: UInt8[Tensor, "images channels height width"],
+        augmentation: Augmentation,
+        batch_size: int,
+    ) -> None:
+        self.indices = torch.zeros(batch_size, dtype=torch.long, device=pixels.device)
+        self.seed = torch.zeros((), dtype=torch.long, device=pixels.device)
+        self.recorded = Recorded(partial(_vary, pixels, augmentation, self.indices, self.seed))
+
+    def __call__(
+        self, indices: Int[Tensor, " batch"], seed: int
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        """The images at these places, by an `epoch_seed`."""
+        self.indices.copy_(indices)
+        self.seed.fill_(seed)
+        varied = self.recorded()
+        assert varied is not None
+        return varied.clone()
 
 
 def _read_varied(

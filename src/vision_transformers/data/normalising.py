@@ -1,5 +1,7 @@
 """Pixels to what a model sees, and back."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -14,10 +16,16 @@ def normalise(
     """Turns pixels of 0 to 255 into the model's input, `(pixels / 255 - mean) / std`."""
     if pixels.device.type == "cpu":
         return _normalise_on_cpu(pixels, preprocessing)
-    mean = torch.tensor(preprocessing.mean, device=pixels.device)[:, None, None]
-    std = torch.tensor(preprocessing.std, device=pixels.device)[:, None, None]
+    mean = _of_channels(preprocessing.mean, pixels.device)
+    std = _of_channels(preprocessing.std, pixels.device)
     floats = torch.empty_like(pixels, dtype=torch.float32, memory_format=torch.contiguous_format)
     return floats.copy_(pixels).div_(255).sub_(mean).div_(std)
+
+
+@cache
+def _of_channels(values: tuple[float, ...], device: torch.device) -> Float[Tensor, "channels 1 1"]:
+    """On the device, where they are sent once: each sending waits for what the device is doing."""
+    return torch.tensor(values, device=device)[:, None, None]
 
 
 _IN_CACHE = 2**18

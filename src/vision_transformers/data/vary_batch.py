@@ -41,7 +41,22 @@ def vary_batch(
         seed: the run's seed.
         epoch: which pass over the data set.
     """
-    numbers = uniform(derive_seed(seed, "batch", epoch), indices, 12 + DISTORTION_DRAWS)
+    return vary_by(pixels, indices, augmentation, epoch_seed(seed, epoch))
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """From which all variations of an epoch are drawn."""
+    return derive_seed(seed, "batch", epoch)
+
+
+def vary_by(
+    pixels: UInt8[Tensor, "batch channels height width"],
+    indices: Int[Tensor, " batch"],
+    augmentation: Augmentation,
+    seed: int | Int[Tensor, ""],
+) -> UInt8[Tensor, "batch channels height width"]:
+    """The same, from an `epoch_seed`, which may be a number on the device."""
+    numbers = uniform(seed, indices, 12 + DISTORTION_DRAWS)
     crop, offsets, mirrored, erased, distortion = numbers.tensor_split([4, 6, 7, 12], dim=1)
     if augmentation.resized_crop is not None:
         pixels = resized_crop(pixels, augmentation.resized_crop, crop)
