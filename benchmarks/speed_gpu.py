@@ -33,8 +33,10 @@ MNIST, *VITS = GPU_CASES
 Wave = list[tuple[Case, dict[str, Setting]]]
 WAVES: list[Wave] = [
     [(case, WEIGHTS) for case in VITS if case.work == "training"],
-    [(case, WEIGHTS) for case in (MNIST, *VITS) if case.work == "inference" or case is MNIST],
-    [(VITS[0], AUTOCAST)],
+    [
+        *((case, WEIGHTS) for case in (MNIST, *VITS) if case.work == "inference" or case is MNIST),
+        (VITS[0], AUTOCAST),
+    ],
 ]
 STEPS = {"training": 5, "inference": 10}
 """In one turn."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
-from vision_transformers.recipes.cifar import cifar10, cifar10_fast, cifar100
+from vision_transformers.recipes.cifar import cifar10, cifar10_fast, cifar10_minute, cifar100
 from vision_transformers.recipes.digits import digits
 from vision_transformers.recipes.finetune import finetune
 from vision_transformers.recipes.folder import folder
@@ -18,6 +18,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "mnist-fast": mnist_fast,
     "fashion-mnist": fashion_mnist,
     "cifar10": cifar10,
+    "cifar10-minute": cifar10_minute,
     "cifar10-fast": cifar10_fast,
     "cifar100": cifar100,
     "folder": folder,
