@@ -64,9 +64,9 @@ def test_only_the_wanted_layers_weights_are_computed(monkeypatch: pytest.MonkeyP
     asked = []
     forward = MultiHeadAttention.forward
 
-    def watched(self: MultiHeadAttention, sequence: Tensor, need_weights: bool, rotation: Any) -> Any:
+    def watched(self: MultiHeadAttention, sequence: Tensor, need_weights: bool, *others: Any) -> Any:
         asked.append(need_weights)
-        return forward(self, sequence, need_weights, rotation)
+        return forward(self, sequence, need_weights, *others)
 
     monkeypatch.setattr(MultiHeadAttention, "forward", watched)
     attention_maps(random_model({}), IMAGES, layers=[1])

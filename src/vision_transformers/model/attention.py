@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model import initialization
+from vision_transformers.model.gathering import gather, is_plain
 from vision_transformers.model.rotary import Rotation, rotate
 from vision_transformers.model.short_attention import is_served, short_attention
 
@@ -85,9 +86,12 @@ class MultiHeadAttention(nn.Module):
             rotation: rotary positions of the patches.
             wanted: how many tokens gather values, from the first; all if None.
         """
-        query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
         dropout = self.dropout if self.training else 0.0
-        if not (need_weights or dropout or self._changes_queries(rotation)) and is_served(query_key_value):
+        changes_queries = self._changes_queries(rotation)
+        if wanted is not None and is_plain(self.query_key_value) and not (need_weights or changes_queries):
+            return self.projection(self._gather(sequence, wanted, dropout)), None
+        query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
+        if not (need_weights or dropout or changes_queries) and is_served(query_key_value):
             attended, _ = short_attention(query_key_value, wanted)  # the same, in the cache of a CPU
             return self.projection(attended.flatten(2)), None
         queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
@@ -100,6 +104,17 @@ class MultiHeadAttention(nn.Module):
             weights = None
             attended = attend(queries, keys, values, dropout)
         return self.projection(attended.transpose(1, 2).flatten(2)), weights
+
+    def _gather(
+        self, sequence: Float[Tensor, "batch tokens model_dimension"], wanted: int, dropout: float
+    ) -> Float[Tensor, "batch wanted attention_dimension"]:
+        query_weight, key_weight, value_weight = self.query_key_value.weight.chunk(3)
+        query_bias, value_bias = None, None
+        if self.query_key_value.bias is not None:
+            query_bias, _, value_bias = self.query_key_value.bias.chunk(3)
+        queries = F.linear(sequence[:, :wanted], query_weight, query_bias)
+        heads = self.number_of_heads
+        return gather(queries, sequence, key_weight, value_weight, value_bias, heads, dropout)
 
     def _changes_queries(self, rotation: Rotation | None) -> bool:
         """Whether queries and keys meet otherwise than the linear layer gave them."""

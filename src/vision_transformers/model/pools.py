@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.attention import attend, attention_weights
+from vision_transformers.model.gathering import gather, is_plain
 
 
 class FirstToken(nn.Module):
@@ -105,13 +106,23 @@ class AttentionPool(nn.Module):
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
     ) -> Float[Tensor, "batch model_dimension"]:
         """The pooled vector a + network(norm(a))."""
-        probe = self.probe.expand(sequence.shape[0], -1, -1)
-        query = self.query(probe).unflatten(2, (self.number_of_heads, -1)).transpose(1, 2)
-        key_value = self.key_value(sequence).unflatten(2, (2, self.number_of_heads, -1))
-        keys, values = key_value.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = attend(query, keys, values)
-        pooled = self.projection(attended.transpose(1, 2).flatten(1))
+        query = self.query(self.probe.expand(sequence.shape[0], -1, -1))
+        pooled = self.projection(self._gathered(query, sequence).flatten(1))
         return pooled + self.feed_forward(self.normalization(pooled))
+
+    def _gathered(
+        self,
+        query: Float[Tensor, "batch 1 model_dimension"],
+        sequence: Float[Tensor, "batch tokens model_dimension"],
+    ) -> Float[Tensor, "batch 1 model_dimension"]:
+        heads = self.number_of_heads
+        if is_plain(self.key_value):
+            key_weight, value_weight = self.key_value.weight.chunk(2)
+            value_bias = self.key_value.bias.chunk(2)[1]
+            return gather(query, sequence, key_weight, value_weight, value_bias, heads)
+        keys, values = self.key_value(sequence).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        attended = attend(query.unflatten(2, (heads, -1)).transpose(1, 2), keys, values)
+        return attended.transpose(1, 2).flatten(2)
 
     def weights(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]

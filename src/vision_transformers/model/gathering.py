@@ -1,0 +1,46 @@
+"""Attention of few queries, without forming keys and values."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def gather(
+    queries: Float[Tensor, "batch queries attention_dimension"],
+    sequence: Float[Tensor, "batch tokens model_dimension"],
+    key_weight: Float[Tensor, "attention_dimension model_dimension"],
+    value_weight: Float[Tensor, "attention_dimension model_dimension"],
+    value_bias: Float[Tensor, " attention_dimension"] | None,
+    number_of_heads: int,
+    dropout: float = 0.0,
+) -> Float[Tensor, "batch queries attention_dimension"]:
+    """What few queries gather from all tokens: Equations 5 to 7.
+
+    A product of three matrices is the same whichever two are multiplied first. With x the sequence,
+
+        scores = q (x W_k)^T = (q W_k^T) x^T,     A (x W_v) = (A x) W_v,
+
+    and to the right of the equals signs no product is of every token with a whole weight matrix. A bias of
+    keys, which would add the same to all scores of a query, is nothing that softmax could see.
+
+    Args:
+        queries: of all heads, as the linear layer gives them.
+        sequence: the tokens, from which keys and values would be made.
+        key_weight: of the linear layer that would make keys.
+        value_weight, value_bias: of the one that would make values.
+        number_of_heads: it divides attention_dimension.
+        dropout: on the attention weights.
+    """
+    heads = (number_of_heads, -1)
+    by_head = queries.unflatten(2, heads)
+    through_keys = torch.einsum("bqhd,hdm->bhqm", by_head, key_weight.unflatten(0, heads)).flatten(1, 2)
+    scores = through_keys @ sequence.transpose(1, 2) * by_head.shape[-1] ** -0.5
+    gathered = (F.dropout(scores.softmax(dim=-1), dropout) @ sequence).unflatten(1, heads)
+    values = torch.einsum("bhqm,hdm->bqhd", gathered, value_weight.unflatten(0, heads)).flatten(2)
+    return values if value_bias is None else values + value_bias
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a linear layer is its weights and nothing else, so that `gather` may take them without it."""
+    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)

@@ -1,0 +1,86 @@
+"""Attention of few queries is Equation 7, and is left to whoever hooks the layers that it goes without."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vision_transformers.model.attention import MultiHeadAttention
+from vision_transformers.model.feed_forward import FeedForward
+from vision_transformers.model.pools import AttentionPool
+
+SEQUENCE = torch.randn(3, 20, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def attention(**options: Any) -> MultiHeadAttention:
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(32, 4, **options).double()
+    nn.init.normal_(layer.query_key_value.weight)
+    if layer.query_key_value.bias is not None:
+        nn.init.normal_(layer.query_key_value.bias)
+    return layer
+
+
+def gradients(output: Tensor, module: nn.Module) -> dict[str, Tensor]:
+    module.zero_grad()
+    output.square().sum().backward()
+    return {name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None}
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 7, 20, 30])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"attention_dimension": 16},
+        {"attention_dimension": 48},
+        {"query_bias": False, "key_bias": False, "value_bias": False},
+        {"key_bias": False},
+        {"query_key_normalization": True},
+    ],
+)
+def test_some_tokens_gather_what_they_gather_among_all(options: dict[str, Any], wanted: int) -> None:
+    layer = attention(**options)
+    every = layer(SEQUENCE, need_weights=True)[0][:, :wanted]
+    found = layer(SEQUENCE, wanted=wanted)[0]
+    torch.testing.assert_close(found, every)
+    expected = gradients(every, layer)
+    for name, gradient in gradients(found, layer).items():
+        torch.testing.assert_close(gradient, expected[name], msg=name)
+
+
+def test_dropout_keeps_the_mean() -> None:
+    layer = attention(dropout=0.5)
+    with torch.no_grad():
+        outputs = [layer(SEQUENCE, wanted=1)[0] for _ in range(2000)]
+        assert not torch.equal(outputs[0], outputs[1])
+        mean = torch.stack(outputs).mean(0)
+        torch.testing.assert_close(mean, layer.eval()(SEQUENCE, wanted=1)[0], rtol=0.2, atol=0.2)
+
+
+def pool() -> AttentionPool:
+    torch.manual_seed(0)
+    made = AttentionPool(32, 4, FeedForward(32, 48)).double()
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def test_a_pool_gives_what_it_gives_with_keys_and_values() -> None:
+    ours, formed = pool(), pool()
+    formed.key_value.register_forward_hook(lambda *_: None)
+    torch.testing.assert_close(ours(SEQUENCE), formed(SEQUENCE))
+    expected = gradients(formed(SEQUENCE), formed)
+    for name, gradient in gradients(ours(SEQUENCE), ours).items():
+        torch.testing.assert_close(gradient, expected[name], msg=name)
+
+
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+def test_whoever_looks_at_keys_and_values_sees_them(register: str) -> None:
+    """As captum and the relevance of `vit explain` do."""
+    seen: list[int] = []
+    for module, layer in ((pool(), "key_value"), (attention(), "query_key_value")):
+        getattr(module.get_submodule(layer), register)(lambda *_: seen.append(1))
+        module(SEQUENCE) if layer == "key_value" else module(SEQUENCE, wanted=1)
+    assert len(seen) == 2
