@@ -13,7 +13,8 @@ from typing import Any
 from benchmarks.accuracy import recorded
 from benchmarks.opponents import OURS, STARTING_DOCUMENT
 from benchmarks.settings import Case
-from benchmarks.speed import GPU_CASES, best_opponent, read_rows
+from benchmarks.speed import best_opponent, read_rows
+from benchmarks.speed_gpu import GPU_CASES
 from benchmarks.start import HELP
 from benchmarks.turns import Spread, ratio
 
@@ -21,7 +22,11 @@ from vision_transformers.recipes.table import RECIPES
 
 RESULTS = Path(__file__).parent / "results"
 ENOUGH_OF_CEILING = 0.8
-"""A ratio counts as met, too, at this share of what the matrix products alone allow."""
+"""A ratio counts as met, too, at this share of what the matrix products alone allow.
+
+Above all of it they were no ceiling: a GPU's fused attention is faster than its products by themselves, whose
+weights go through memory.
+"""
 TIMES_IMAGE_FOLDER = 1.5
 SECONDS_OF_HELP = 0.3
 
@@ -46,7 +51,7 @@ def faster(case: str, wanted: float) -> Goal:
         best = best_opponent(rows)
         ours = next(row for row in rows if row.opponent == OURS)
         times = best.ours_is_times_as_fast
-        is_met = times.median >= wanted or ours.share_of_ceiling >= ENOUGH_OF_CEILING
+        is_met = times.median >= wanted or ENOUGH_OF_CEILING <= ours.share_of_ceiling <= 1
         return f"{times} of {best.opponent}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
 
     wanted_in_words = (

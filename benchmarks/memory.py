@@ -1,6 +1,6 @@
 """The most memory that one opponent's steps take, in a process of their own.
 
-    python -m benchmarks.memory CASE OPPONENT SETTING DEVICE
+    python -m benchmarks.memory CASE OPPONENT SETTING
 
 `python -m benchmarks.speed --memory` calls it for everybody, with settings as in settings.json.
 """
@@ -10,7 +10,7 @@ import json
 
 import torch
 from benchmarks.settings import Setting, step_of
-from benchmarks.speed import cases_of
+from benchmarks.speed import CASES
 
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
@@ -19,14 +19,14 @@ STEPS = 3
 
 
 def main() -> None:
-    """Prints MiB: of the whole process, or on CUDA of the GPU."""
+    """Prints MiB of the whole process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name in ("case", "opponent", "setting", "device"):
+    for name in ("case", "opponent", "setting"):
         parser.add_argument(name)
     options = parser.parse_args()
-    device = torch.device(options.device)
+    device = torch.device("cpu")
     keep_freed_memory()  # as where its speed is measured
-    case = next(case for case in cases_of(device) if case.name == options.case)
+    case = next(case for case in CASES if case.name == options.case)
     step = step_of(options.opponent, case, Setting(**json.loads(options.setting)), device)
     step()  # compiles, whose memory does not count
     forget_peak_memory(device)

@@ -1,4 +1,4 @@
-"""Training and inference beside everybody else's Vision Transformers, each in its own best setting.
+"""Training and inference on a CPU beside everybody else's Vision Transformers, each in its best setting.
 
     python -m benchmarks.speed                    the settings that are recorded; chosen where none are
     python -m benchmarks.speed --choose           the whole run: settings are chosen anew
@@ -9,7 +9,7 @@
 Opponents take turns, round by round. Each is in the setting that was its fastest on this machine: chosen by
 the same steps from the same list, and recorded in benchmarks/results/settings.json. The ceiling is the time
 of our model's matrix products alone, measured in the same run. Writes benchmarks/results/speed.json and
-speed.md.
+speed.md. On GPUs: `benchmarks.speed_gpu`.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from benchmarks.turns import Spread, number_of_rounds, ratio, take_turns
 
 from vision_transformers.evaluation.matrix_products import matrix_products, seconds_of
 from vision_transformers.runtime.allocation import keep_freed_memory
-from vision_transformers.runtime.device import describe_device, resolve_device
+from vision_transformers.runtime.device import describe_device
 
 torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it would go on eager, and be called compiled
 
@@ -45,7 +45,6 @@ PARTS = 4
 FAR_BEHIND = 2.0
 """A setting whose second call takes so many times as long as another one's is not measured further."""
 LIBRARIES = ("torch", "timm", "torchvision", "transformers", "vit-pytorch")
-GPU_BATCHES = {"S": 512, "B": 256, "L": 128}
 CASES = [
     *(Case(ARCHITECTURES["MNIST"], "training", batch) for batch in (64, 256, 1024)),
     Case(ARCHITECTURES["MNIST"], "inference", 256),
@@ -62,13 +61,6 @@ SHORT = [
     Case(ARCHITECTURES["ViT-S/16"], "training", 16),
     Case(ARCHITECTURES["ViT-S/16"], "inference", 16),
 ]
-GPU_CASES = [
-    Case(ARCHITECTURES["MNIST"], "training", 4096),
-    *(Case(ARCHITECTURES[f"ViT-{size}/16"], "training", batch) for size, batch in GPU_BATCHES.items()),
-    *(Case(ARCHITECTURES[f"ViT-{size}/16"], "inference", 2 * batch) for size, batch in GPU_BATCHES.items()),
-]
-"""Not measured yet; `--device cuda` takes these."""
-GPU_SHORT = GPU_CASES[:2]
 
 
 @dataclass(frozen=True)
@@ -94,12 +86,11 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="everybody's memory, too")
     parser.add_argument("--cases", nargs="*", metavar="CASE")
     parser.add_argument("--rounds", type=number_of_rounds, default=11)
-    parser.add_argument("--device", default="auto")
     options = parser.parse_args()
-    device = resolve_device(options.device)
-    cases = {case.name: case for case in cases_of(device, options.short)}
+    device = torch.device("cpu")
+    cases = {case.name: case for case in (SHORT if options.short else CASES)}
     if unknown := set(options.cases or cases) - set(cases):
-        parser.error(f"no case on this device: {', '.join(unknown)}; there are {', '.join(cases)}")
+        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(cases)}")
     keep_freed_memory()  # everybody's, as `vit train` does
     print(title(device))
     for name in options.cases or cases:
@@ -109,16 +100,9 @@ def main() -> None:
         rows = measure(cases[name], chosen, device, options.rounds)
         write(rows, device)
         if options.memory:
-            rows = [with_memory(row, chosen[row.opponent], device) for row in rows]
+            rows = [with_memory(row, chosen[row.opponent]) for row in rows]
             write(rows, device)
         print(table(rows), flush=True)
-
-
-def cases_of(device: torch.device, short: bool = False) -> list[Case]:
-    """What is measured on such a device."""
-    if device.type == "cuda":
-        return GPU_SHORT if short else GPU_CASES
-    return SHORT if short else CASES
 
 
 def choose(case: Case, device: torch.device) -> dict[str, Setting]:
@@ -200,9 +184,9 @@ def measure(case: Case, chosen: dict[str, Setting], device: torch.device, rounds
     ]
 
 
-def with_memory(row: Row, setting: Setting, device: torch.device) -> Row:
+def with_memory(row: Row, setting: Setting) -> Row:
     """The row with its memory, measured in a process that does nothing else."""
-    what = [row.case, row.opponent, json.dumps(asdict(setting)), str(device)]
+    what = [row.case, row.opponent, json.dumps(asdict(setting))]
     command = [sys.executable, "-m", "benchmarks.memory", *what]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return replace(row, memory_mebibytes=float(printed.split()[-1]))

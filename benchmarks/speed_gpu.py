@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import torch
+from benchmarks.architectures import ARCHITECTURES
 from benchmarks.opponents import OPPONENTS, OURS
 from benchmarks.settings import Case, Setting
-from benchmarks.speed import GPU_CASES, Row, ceiling_of, table, title, write
+from benchmarks.speed import Row, ceiling_of, table, title, write
 from benchmarks.turns import Spread, number_of_rounds, ratio
 from benchmarks.workers import Worker
 
@@ -29,7 +30,13 @@ AUTOCAST = {
     OURS: Setting("bfloat16", "own", compile=True),
     "timm": Setting("bfloat16", "fused", compile=True),
 }
-MNIST, *VITS = GPU_CASES
+BATCHES = {"S": 512, "B": 256, "L": 128}
+MNIST = Case(ARCHITECTURES["MNIST"], "training", 4096)
+VITS = [
+    *(Case(ARCHITECTURES[f"ViT-{size}/16"], "training", batch) for size, batch in BATCHES.items()),
+    *(Case(ARCHITECTURES[f"ViT-{size}/16"], "inference", 2 * batch) for size, batch in BATCHES.items()),
+]
+GPU_CASES = [MNIST, *VITS]
 Wave = list[tuple[Case, dict[str, Setting]]]
 WAVES: list[Wave] = [
     [(case, WEIGHTS) for case in VITS if case.work == "training"],

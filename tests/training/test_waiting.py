@@ -41,7 +41,7 @@ def test_what_to_change_depends_on_what_is_slow() -> None:
     assert "--augmentation.rand-augment 0" in slow
     in_memory = waiting_warning(find_recipe("digits"), MEMORY, 0.4, cores=8)
     assert in_memory is not None
-    assert "workers 8" not in in_memory.partition("help")[2]
+    assert "workers" not in in_memory  # none are there
     assert waiting_warning(recipe, FILES, 0.05) is None
 
 

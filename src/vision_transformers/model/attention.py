@@ -87,13 +87,13 @@ class MultiHeadAttention(nn.Module):
             wanted: how many tokens gather values, from the first; all if None.
         """
         dropout = self.dropout if self.training else 0.0
-        changes_queries = self._changes_queries(rotation)
-        if wanted is not None and is_plain(self.query_key_value) and not (need_weights or changes_queries):
+        may_be_fused = not (need_weights or self._changes_queries(rotation))
+        if may_be_fused and wanted is not None and is_plain(self.query_key_value):
             return self.projection(self._gather(sequence, wanted, dropout)), None
         query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
-        if not (need_weights or dropout or changes_queries) and is_served(query_key_value):
-            attended, _ = short_attention(query_key_value, wanted)  # the same, in the cache of a CPU
-            return self.projection(attended.flatten(2)), None
+        if may_be_fused and not dropout and is_served(query_key_value):
+            attended, _ = short_attention(query_key_value)  # the same, in the cache of a CPU
+            return self.projection(attended[:, :wanted].flatten(2)), None
         queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
         queries = rotate(self.query_normalization(queries), rotation)[:, :, :wanted]
         keys = rotate(self.key_normalization(keys), rotation)

@@ -28,11 +28,11 @@ typedef struct {
 } tensor;
 
 typedef struct {
-    int64_t batch, heads, tokens, queries, dimension; /* the first `queries` of the tokens attend */
+    int64_t batch, heads, tokens, dimension;
     float scale;
 } sizes;
 
-/* One head of one image: its first `rows` tokens. */
+/* One head of one image: `rows` tokens. */
 typedef struct {
     bfloat16 *data;
     int64_t rows, stride;
@@ -47,9 +47,9 @@ static inline int64_t round_up(int64_t number, int64_t multiple) {
     return (number + multiple - 1) / multiple * multiple;
 }
 
-static inline matrix head_of(const tensor *x, const sizes *s, int64_t number, int64_t rows) {
+static inline matrix head_of(const tensor *x, const sizes *s, int64_t number) {
     int64_t image = number / s->heads, head = number % s->heads;
-    return (matrix){x->data + image * x->batch_stride + head * x->head_stride, rows, x->token_stride};
+    return (matrix){x->data + image * x->batch_stride + head * x->head_stride, s->tokens, x->token_stride};
 }
 
 static inline __mmask16 first_lanes(int64_t count) {
@@ -254,7 +254,7 @@ static void attend_head(
     float *sums = take(&workspace, ROWS * width);
     pack_columns(keys, s->dimension, key_columns);
     pack_rows(values, s->dimension, value_rows);
-    for (int64_t i = 0; i < s->queries; i += ROWS) {
+    for (int64_t i = 0; i < s->tokens; i += ROWS) {
         matrix some = rows_from(queries, i);
         multiply(some.rows, s->dimension / 2, (pair *)some.data, some.stride / 2, 1, key_columns, many, scores);
         exponentials(some.rows, scores, s, weights, statistics + i);
@@ -310,11 +310,11 @@ static void attend_head_backward(
     const row_statistics *statistics, matrix query_gradients, matrix key_gradients, matrix value_gradients,
     char *workspace) {
     int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
-    int64_t token_pairs = (s->tokens + 1) / 2, query_pairs = (s->queries + 1) / 2, pairs = s->dimension / 2;
+    int64_t token_pairs = (s->tokens + 1) / 2, pairs = s->dimension / 2;
     pair *key_columns = take(&workspace, pairs * many), *value_columns = take(&workspace, pairs * many);
-    pair *key_rows = take(&workspace, token_pairs * width), *query_rows = take(&workspace, query_pairs * width);
-    pair *gradient_rows = take(&workspace, query_pairs * width);
-    pair *weights = take(&workspace, query_pairs * many), *score_gradients = take(&workspace, query_pairs * many);
+    pair *key_rows = take(&workspace, token_pairs * width), *query_rows = take(&workspace, token_pairs * width);
+    pair *gradient_rows = take(&workspace, token_pairs * width);
+    pair *weights = take(&workspace, token_pairs * many), *score_gradients = take(&workspace, token_pairs * many);
     float *scores = take(&workspace, ROWS * many), *weight_gradients = take(&workspace, ROWS * many);
     bfloat16 *score_gradient_rows = take(&workspace, ROWS * many / 2);
     float *sums = take(&workspace, (many > ROWS ? many : ROWS) * width);
@@ -323,7 +323,7 @@ static void attend_head_backward(
     pack_rows(keys, s->dimension, key_rows);
     pack_rows(queries, s->dimension, query_rows);
     pack_rows(gradients, s->dimension, gradient_rows);
-    for (int64_t i = 0; i < s->queries; i += ROWS) {
+    for (int64_t i = 0; i < s->tokens; i += ROWS) {
         matrix q = rows_from(queries, i), g = rows_from(gradients, i);
         multiply(q.rows, pairs, (pair *)q.data, q.stride / 2, 1, key_columns, many, scores);
         multiply(g.rows, pairs, (pair *)g.data, g.stride / 2, 1, value_columns, many, weight_gradients);
@@ -343,9 +343,9 @@ static void attend_head_backward(
         multiply(q.rows, token_pairs, (pair *)score_gradient_rows, many / 2, 1, key_rows, width, sums);
         store_rows(sums, s->dimension, NULL, rows_from(query_gradients, i));
     }
-    multiply(s->tokens, query_pairs, score_gradients, 1, many, query_rows, width, sums);
+    multiply(s->tokens, token_pairs, score_gradients, 1, many, query_rows, width, sums);
     store_rows(sums, s->dimension, NULL, key_gradients);
-    multiply(s->tokens, query_pairs, weights, 1, many, gradient_rows, width, sums);
+    multiply(s->tokens, token_pairs, weights, 1, many, gradient_rows, width, sums);
     store_rows(sums, s->dimension, NULL, value_gradients);
 }
 
@@ -358,9 +358,8 @@ void attend(
 #pragma omp for
         for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head(
-                s, head_of(queries, s, number, s->queries), head_of(keys, s, number, s->tokens),
-                head_of(values, s, number, s->tokens), head_of(out, s, number, s->queries),
-                statistics + number * s->queries, workspace);
+                s, head_of(queries, s, number), head_of(keys, s, number), head_of(values, s, number),
+                head_of(out, s, number), statistics + number * s->tokens, workspace);
         free(workspace);
     }
 }
@@ -375,11 +374,10 @@ void attend_backward(
 #pragma omp for
         for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head_backward(
-                s, head_of(queries, s, number, s->queries), head_of(keys, s, number, s->tokens),
-                head_of(values, s, number, s->tokens), head_of(gradients, s, number, s->queries),
-                statistics + number * s->queries, head_of(query_gradients, s, number, s->queries),
-                head_of(key_gradients, s, number, s->tokens), head_of(value_gradients, s, number, s->tokens),
-                workspace);
+                s, head_of(queries, s, number), head_of(keys, s, number), head_of(values, s, number),
+                head_of(gradients, s, number), statistics + number * s->tokens,
+                head_of(query_gradients, s, number), head_of(key_gradients, s, number),
+                head_of(value_gradients, s, number), workspace);
         free(workspace);
     }
 }

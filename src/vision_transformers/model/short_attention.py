@@ -55,23 +55,22 @@ def _is_available() -> bool:
 
 
 @torch.library.custom_op("vision_transformers::short_attention", mutates_args=(), device_types="cpu")
-def short_attention(query_key_value: Tensor, wanted: int | None = None) -> tuple[Tensor, Tensor]:
+def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     """Equation 7, softmax(q k^T / sqrt(D_h)) v, in bfloat16.
 
     Args:
         query_key_value: (batch, tokens, 3, heads, head_dimension), as one linear layer gives the three.
-        wanted: how many tokens attend, from the first; all if None.
 
     Returns:
-        The weighted values, (batch, wanted, heads, head_dimension), and what backward needs of each row of
-        scores, (batch, heads, wanted, 2): its greatest, and one over the sum of its weights.
+        The weighted values, (batch, tokens, heads, head_dimension), and what backward needs of each row of
+        scores, (batch, heads, tokens, 2): its greatest, and one over the sum of its weights.
 
     Raises:
         ValueError: another type, or another layout than `is_served` asks for.
     """
     if query_key_value.dtype != torch.bfloat16 or not _lies_well(query_key_value):
         raise ValueError("short_attention takes bfloat16, with heads of an even width contiguous in memory")
-    attended, statistics = _new_outputs(query_key_value, wanted)
+    attended, statistics = _new_outputs(query_key_value)
     _call("attend", query_key_value, [*query_key_value.unbind(2), attended], statistics)
     return attended, statistics
 
@@ -81,18 +80,16 @@ def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statisti
     """The gradient with respect to `query_key_value`."""
     gradient = gradient if _lies_well(gradient) else gradient.contiguous()
     found = torch.empty_like(query_key_value)
-    found[:, gradient.shape[1] :, 0] = 0  # queries that did not attend
     parts = [*query_key_value.unbind(2), gradient, *found.unbind(2)]
     _call("attend_backward", query_key_value, parts, statistics)
     return found
 
 
 @short_attention.register_fake
-def _new_outputs(query_key_value: Tensor, wanted: int | None = None) -> tuple[Tensor, Tensor]:
+def _new_outputs(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     batch, tokens, _, heads, dimension = query_key_value.shape
-    queries = tokens if wanted is None else min(wanted, tokens)
-    attended = query_key_value.new_empty(batch, queries, heads, dimension)
-    return attended, query_key_value.new_empty(batch, heads, queries, 2, dtype=torch.float32)
+    attended = query_key_value.new_empty(batch, tokens, heads, dimension)
+    return attended, query_key_value.new_empty(batch, heads, tokens, 2, dtype=torch.float32)
 
 
 @short_attention_backward.register_fake
@@ -100,21 +97,21 @@ def _new_gradient(gradient: Tensor, query_key_value: Tensor, statistics: Tensor)
     return torch.empty_like(query_key_value)
 
 
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, int | None], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(inputs[0], output[1])
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
 
 
-def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None]:
+def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
     query_key_value, statistics = ctx.saved_tensors
     if torch.is_grad_enabled():  # by create_graph: for a gradient of this gradient
-        return _differentiable_backward(gradient, query_key_value), None
-    return short_attention_backward(gradient, query_key_value, statistics), None
+        return _differentiable_backward(gradient, query_key_value)
+    found: Tensor = short_attention_backward(gradient, query_key_value, statistics)
+    return found
 
 
 def _differentiable_backward(gradient: Tensor, query_key_value: Tensor) -> Tensor:
     """The same, of operators whose gradients have gradients."""
     queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
-    queries = queries[:, :, : gradient.shape[1]]
     with sdpa_kernel(SDPBackend.MATH):
         attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
     (found,) = torch.autograd.grad(attended, query_key_value, gradient, create_graph=True)
@@ -139,7 +136,7 @@ class _Sizes(ctypes.Structure):
     """As in the C file."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("batch", "heads", "tokens", "queries", "dimension")),
+        *((name, ctypes.c_int64) for name in ("batch", "heads", "tokens", "dimension")),
         ("scale", ctypes.c_float),
     )
 
@@ -151,7 +148,7 @@ def _library() -> ctypes.CDLL | None:
 def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics: Tensor) -> None:
     """Calls a function of the C file: tensors are (batch, tokens, heads, head_dimension)."""
     batch, tokens, _, heads, dimension = query_key_value.shape
-    sizes = _Sizes(batch, heads, tokens, statistics.shape[2], dimension, dimension**-0.5)
+    sizes = _Sizes(batch, heads, tokens, dimension, dimension**-0.5)
     described = [
         _Tensor(tensor.data_ptr(), tensor.stride(0), tensor.stride(2), tensor.stride(1)) for tensor in tensors
     ]

@@ -18,7 +18,9 @@ def cifar10() -> Recipe:
 
     vit train cifar10
 
-    Eight layers of width 384 on patches of 4 x 4, an attention pool, and Muon for the matrices of the blocks.
+    Eight layers of width 384 on patches of 4 x 4, an attention pool, and Muon for the matrices of the blocks;
+    43,000 images a second on one H200. Its first six epochs, as a run of their own, came to 64.47 % of the test
+    images, JPEG pixels; it was not run to its end yet.
     Where the original pixels are missing and `cifar10-jpeg` is there (a folder or a tar.gz of JPEG files),
     it takes those and says so: JPEG is lossy, and figures on it are not to be set beside others.
     """
@@ -66,7 +68,7 @@ def cifar10() -> Recipe:
 
 
 def cifar10_minute() -> Recipe:
-    """The recipe `cifar10`, for as many epochs as a minute of one H200 has room for.
+    """The recipe `cifar10`, for as many epochs as a minute of one H200 should have room for; not measured.
 
     vit train cifar10-minute
     """

@@ -64,13 +64,11 @@ def waiting_warning(recipe: Recipe, images: Images, share: float, cores: int | N
     if not (reads or single):
         what, changes = "images in memory to be varied", ["weaker --augmentation"]
     else:
-        what = "pictures to be read and varied" if reads else "pictures to be varied one at a time"
+        varied = "pictures to be read and varied" if reads else "pictures to be varied one at a time"
+        what = f"{varied}, by {workers} workers on {cores} cores"
         changes = [f"--data.workers {cores}"] * (workers < cores) + single
         if reads:
             changes.append(
                 f"files that are no larger than they need be ({recipe.preprocessing.size[0]} pixels)"
             )
-    return (
-        f"{share:.0%} of the time the run waited for {what}, by {workers} workers on {cores} cores; "
-        f"what could help: {', or '.join(changes)}"
-    )
+    return f"{share:.0%} of the time the run waited for {what}; what could help: {', or '.join(changes)}"
