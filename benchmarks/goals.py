@@ -22,10 +22,10 @@ from vision_transformers.recipes.table import RECIPES
 
 RESULTS = Path(__file__).parent / "results"
 ENOUGH_OF_CEILING = 0.8
-"""A ratio counts as met, too, at this share of what the matrix products alone allow.
+"""A ratio counts as met, too, at this share of what the matrix products alone allow, on CPUs.
 
-Above all of it they were no ceiling: a GPU's fused attention is faster than its products by themselves, whose
-weights go through memory.
+On GPUs they are no ceiling: fused attention is faster than its products by themselves, which write the
+weights into memory.
 """
 TIMES_IMAGE_FOLDER = 1.5
 SECONDS_OF_HELP = 0.3
@@ -41,8 +41,8 @@ class Goal:
     """What was measured, and whether that is enough; None where nothing was."""
 
 
-def faster(case: str, wanted: float) -> Goal:
-    """So many times as fast as the best opponent, or near enough to the ceiling."""
+def faster(case: str, wanted: float, has_ceiling: bool = True) -> Goal:
+    """So many times as fast as the best opponent, or near enough to the ceiling, where there is one."""
 
     def judge() -> tuple[str, bool] | None:
         rows = _speeds(case)
@@ -51,12 +51,14 @@ def faster(case: str, wanted: float) -> Goal:
         best = best_opponent(rows)
         ours = next(row for row in rows if row.opponent == OURS)
         times = best.ours_is_times_as_fast
-        is_met = times.median >= wanted or ENOUGH_OF_CEILING <= ours.share_of_ceiling <= 1
+        if not has_ceiling:
+            return f"{times} of {best.opponent}", times.median >= wanted
+        is_met = times.median >= wanted or ours.share_of_ceiling >= ENOUGH_OF_CEILING
         return f"{times} of {best.opponent}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
 
-    wanted_in_words = (
-        f"at least {wanted:g} times the best opponent, or {ENOUGH_OF_CEILING:.0%} of the ceiling"
-    )
+    wanted_in_words = f"at least {wanted:g} times the best opponent"
+    if has_ceiling:
+        wanted_in_words += f", or {ENOUGH_OF_CEILING:.0%} of the ceiling"
     return Goal(case, wanted_in_words, judge)
 
 
@@ -144,7 +146,11 @@ GOALS = [
         swift(case, wanted)
         for case, wanted in zip(GPU_CASES[:4], (500_000, 10_000, 3_900, 1_250), strict=True)
     ),
-    *(faster(case.name, 1.3 if case.work == "training" else 1.2) for case in GPU_CASES[1:]),
+    *(
+        faster(case.name, 1.3 if case.work == "training" else 1.2, has_ceiling=False)
+        for case in GPU_CASES[1:]
+        if len(case.numbers) > 1
+    ),
 ]
 """Those of images a second, and what follows them, are for one H200."""
 

@@ -235,7 +235,8 @@ def write(rows: list[Row], device: torch.device) -> None:
     record = _read(RESULTS / "speed.json")
     record[rows[0].case] = {"title": title(device), "rows": [asdict(row) for row in rows]}
     _write(RESULTS / "speed.json", record)
-    parts = ["# Speeds", "", "Medians with quartiles, in turns; made by `python -m benchmarks.speed`."]
+    made_by = "`python -m benchmarks.speed` and, on GPUs, `benchmarks.speed_gpu`"
+    parts = ["# Speeds", "", f"Medians with quartiles, in turns; made by {made_by}."]
     for case in record.values():
         parts += [table(read_rows(case)), "", case["title"]]
     (RESULTS / "speed.md").write_text("\n".join(parts) + "\n", encoding="utf-8")

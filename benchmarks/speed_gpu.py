@@ -36,13 +36,13 @@ VITS = [
     *(Case(ARCHITECTURES[f"ViT-{size}/16"], "training", batch) for size, batch in BATCHES.items()),
     *(Case(ARCHITECTURES[f"ViT-{size}/16"], "inference", 2 * batch) for size, batch in BATCHES.items()),
 ]
-GPU_CASES = [MNIST, *VITS]
+GPU_CASES = [MNIST, *VITS, replace(VITS[0], numbers=("bfloat16",))]
 Wave = list[tuple[Case, dict[str, Setting]]]
 WAVES: list[Wave] = [
     [(case, WEIGHTS) for case in VITS if case.work == "training"],
     [
-        *((case, WEIGHTS) for case in (MNIST, *VITS) if case.work == "inference" or case is MNIST),
-        (VITS[0], AUTOCAST),
+        *((case, WEIGHTS) for case in GPU_CASES if case.work == "inference" or case is MNIST),
+        (GPU_CASES[-1], AUTOCAST),
     ],
 ]
 STEPS = {"training": 5, "inference": 10}
@@ -63,8 +63,7 @@ def main() -> None:
             ceiling = ceiling_of(case, settings[OURS], device)
             torch.cuda.empty_cache()
             finished = [row_of(row, ceiling, case.batch) for row in rows]
-            if settings is WEIGHTS:
-                write(finished, device)
+            write(finished, device)
             print(table(finished), flush=True)
 
 

@@ -14,7 +14,7 @@ from benchmarks.architectures import ARCHITECTURES
 from benchmarks.settings import Case, Setting, step_of
 
 from vision_transformers.runtime.device import synchronize
-from vision_transformers.runtime.memory import peak_memory
+from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
 
 WARM_UP = 5
 
@@ -75,6 +75,8 @@ def main() -> None:
     opponent, architecture, work, batch, setting, device_name = json.loads(sys.argv[1])
     device = torch.device(device_name)
     step = step_of(opponent, Case(ARCHITECTURES[architecture], work, batch), Setting(**setting), device)
+    step()  # compiles, whose memory does not count
+    forget_peak_memory(device)
     for _ in range(WARM_UP):
         step()
     synchronize(device)

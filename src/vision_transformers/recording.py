@@ -9,41 +9,53 @@ WARM_UP = 3
 """Calls before the one that is recorded: in them kernels are compiled and chosen, and memory is taken."""
 
 
-class Recorded:
-    """A function without arguments whose kernels are replayed together, as a CUDA graph.
+class Recording:
+    """Kernels that are replayed together, as a CUDA graph.
 
     A step of a small model is a thousand kernels, and a CPU takes longer to start them one by one than a GPU
-    to compute them.
+    to compute them. What the kernels need of memory stays taken as long as the recording is there.
 
     Args:
-        function: it reads and writes tensors whose memory stays, and what it does in Python is the same in
-            every call. What it gives is written over by the next call.
+        device: a GPU, on which all of it happens.
     """
 
-    def __init__(self, function: Callable[[], Tensor | None]) -> None:
-        self.function = function
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = torch.cuda.Stream(device)
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.result: Tensor | None = None
 
-    def __call__(self) -> Tensor | None:
-        """The function's result."""
-        self.calls += 1
-        if self.calls <= WARM_UP:
-            return self._on_another_stream()
-        if self.graph is None:
-            self.graph = torch.cuda.CUDAGraph()
-            # Other threads write logs and move pictures meanwhile: what they ask of the GPU is not recorded.
-            with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-                self.result = self.function()
-        self.graph.replay()
-        return self.result
+    @property
+    def is_made(self) -> bool:
+        """Whether calls are replayed by now."""
+        return self.graph is not None
 
-    def _on_another_stream(self) -> Tensor | None:
-        """As PyTorch wants it of what is recorded later."""
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            result = self.function()
-        current.wait_stream(stream)
+    def __call__(self, function: Callable[[], Tensor | None]) -> Tensor | None:
+        """The function's result, as it is for the first calls, then replayed.
+
+        Args:
+            function: the same one in each call. It reads and writes tensors whose memory stays, and does
+                nothing in Python that is to be otherwise in a later call. What it gives is written over then.
+        """
+        self.calls += 1
+        with torch.cuda.device(self.device):
+            if self.calls <= WARM_UP:
+                return self._beside(function)
+            if self.graph is None:
+                graph = torch.cuda.CUDAGraph()
+                # Other threads write logs and move pictures; what they ask of the GPU is not recorded.
+                with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                    self.result = function()
+                self.graph = graph
+            self.graph.replay()
+            return self.result
+
+    def _beside(self, function: Callable[[], Tensor | None]) -> Tensor | None:
+        """On the stream of the recording, as PyTorch wants it of what is recorded later."""
+        current = torch.cuda.current_stream()
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            result = function()
+        current.wait_stream(self.stream)
         return result

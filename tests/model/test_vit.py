@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.head import ClassificationHead
 from vision_transformers.model.vit import ViT
 
 
@@ -134,3 +135,18 @@ def test_somebody_elses_head_gets_every_token():
     model = ViT((4, 4), 16, 2, 2, 24, 1, 5, (8, 12))
     model.head = torch.nn.Flatten()
     assert model(torch.randn(2, 1, 8, 12)).shape == (2, 7 * 16)
+
+
+class ReadsAll(ClassificationHead):
+    """A subclass that reads more than the class that it comes from."""
+
+    def pooled(self, sequence):
+        return sequence.mean(1)
+
+
+def test_a_head_of_another_class_gets_every_token():
+    model = ViT((4, 4), 16, 2, 2, 24, 1, 5, (8, 12)).eval()
+    images = torch.randn(2, 1, 8, 12)
+    tokens, _ = model.features(images)
+    model.head = ReadsAll(16, 0)
+    torch.testing.assert_close(model(images), tokens.mean(1))

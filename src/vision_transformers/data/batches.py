@@ -18,7 +18,7 @@ from vision_transformers.data.order import Order
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.reading import PixelsAndIndices, Variation, read_batches
 from vision_transformers.data.vary_batch import epoch_seed, vary_by
-from vision_transformers.recording import Recorded
+from vision_transformers.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ class RecordedVariation:
     ) -> None:
         self.indices = torch.zeros(batch_size, dtype=torch.long, device=pixels.device)
         self.seed = torch.zeros((), dtype=torch.long, device=pixels.device)
-        self.recorded = Recorded(partial(_vary, pixels, augmentation, self.indices, self.seed))
+        self.vary = partial(_vary, pixels, augmentation, self.indices, self.seed)
+        self.recording = Recording(pixels.device)
 
     def __call__(
         self, indices: Int[Tensor, " batch"], seed: int
@@ -143,7 +144,7 @@ class RecordedVariation:
         """The images at these places, by an `epoch_seed`."""
         self.indices.copy_(indices)
         self.seed.fill_(seed)
-        varied = self.recorded()
+        varied = self.recording(self.vary)
         assert varied is not None
         return varied.clone()
 

@@ -16,8 +16,8 @@ def normalise(
     """Turns pixels of 0 to 255 into the model's input, `(pixels / 255 - mean) / std`."""
     if pixels.device.type == "cpu":
         return _normalise_on_cpu(pixels, preprocessing)
-    mean = _of_channels(preprocessing.mean, pixels.device)
-    std = _of_channels(preprocessing.std, pixels.device)
+    mean = _of_channels(tuple(preprocessing.mean), pixels.device)
+    std = _of_channels(tuple(preprocessing.std), pixels.device)
     floats = torch.empty_like(pixels, dtype=torch.float32, memory_format=torch.contiguous_format)
     return floats.copy_(pixels).div_(255).sub_(mean).div_(std)
 

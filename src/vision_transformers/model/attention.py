@@ -87,11 +87,11 @@ class MultiHeadAttention(nn.Module):
             wanted: how many tokens gather values, from the first; all if None.
         """
         dropout = self.dropout if self.training else 0.0
-        may_be_fused = not (need_weights or self._changes_queries(rotation))
+        may_be_fused = not (need_weights or dropout or self._changes_queries(rotation))
         if may_be_fused and wanted is not None and is_plain(self.query_key_value):
-            return self.projection(self._gather(sequence, wanted, dropout)), None
+            return self.projection(self._gather(sequence, wanted)), None
         query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
-        if may_be_fused and not dropout and is_served(query_key_value):
+        if may_be_fused and is_served(query_key_value):
             attended, _ = short_attention(query_key_value)  # the same, in the cache of a CPU
             return self.projection(attended[:, :wanted].flatten(2)), None
         queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
@@ -106,7 +106,7 @@ class MultiHeadAttention(nn.Module):
         return self.projection(attended.transpose(1, 2).flatten(2)), weights
 
     def _gather(
-        self, sequence: Float[Tensor, "batch tokens model_dimension"], wanted: int, dropout: float
+        self, sequence: Float[Tensor, "batch tokens model_dimension"], wanted: int
     ) -> Float[Tensor, "batch wanted attention_dimension"]:
         query_weight, key_weight, value_weight = self.query_key_value.weight.chunk(3)
         query_bias, value_bias = None, None
@@ -114,11 +114,13 @@ class MultiHeadAttention(nn.Module):
             query_bias, _, value_bias = self.query_key_value.bias.chunk(3)
         queries = F.linear(sequence[:, :wanted], query_weight, query_bias)
         heads = self.number_of_heads
-        return gather(queries, sequence, key_weight, value_weight, value_bias, heads, dropout)
+        return gather(queries, sequence, key_weight, value_weight, value_bias, heads)
 
     def _changes_queries(self, rotation: Rotation | None) -> bool:
         """Whether queries and keys meet otherwise than the linear layer gave them."""
-        return rotation is not None or not isinstance(self.query_normalization, nn.Identity)
+        norms = (self.query_normalization, self.key_normalization)
+        are_plain = all(isinstance(norm, nn.Identity) and not norm._forward_hooks for norm in norms)
+        return rotation is not None or not are_plain
 
 
 def attend(

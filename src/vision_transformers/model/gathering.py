@@ -1,7 +1,6 @@
 """Attention of few queries, without forming keys and values."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -13,7 +12,6 @@ def gather(
     value_weight: Float[Tensor, "attention_dimension model_dimension"],
     value_bias: Float[Tensor, " attention_dimension"] | None,
     number_of_heads: int,
-    dropout: float = 0.0,
 ) -> Float[Tensor, "batch queries attention_dimension"]:
     """What few queries gather from all tokens: Equations 5 to 7.
 
@@ -30,17 +28,27 @@ def gather(
         key_weight: of the linear layer that would make keys.
         value_weight, value_bias: of the one that would make values.
         number_of_heads: it divides attention_dimension.
-        dropout: on the attention weights.
     """
     heads = (number_of_heads, -1)
     by_head = queries.unflatten(2, heads)
+    by_head = by_head * by_head.shape[-1] ** -0.5
     through_keys = torch.einsum("bqhd,hdm->bhqm", by_head, key_weight.unflatten(0, heads)).flatten(1, 2)
-    scores = through_keys @ sequence.transpose(1, 2) * by_head.shape[-1] ** -0.5
-    gathered = (F.dropout(scores.softmax(dim=-1), dropout) @ sequence).unflatten(1, heads)
+    weights = (through_keys @ sequence.transpose(1, 2)).softmax(dim=-1)
+    gathered = (weights @ sequence).unflatten(1, heads)
     values = torch.einsum("bhqm,hdm->bqhd", gathered, value_weight.unflatten(0, heads)).flatten(2)
     return values if value_bias is None else values + value_bias
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether a linear layer is its weights and nothing else, so that `gather` may take them without it."""
-    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
+    """Whether a linear layer is its weights and nothing else, so that `gather` may take them without it.
+
+    Not where something is to happen when it is called: hooks, another forward, weights of their own kind.
+    """
+    hooks = (
+        layer._forward_hooks,
+        layer._forward_pre_hooks,
+        layer._backward_hooks,
+        layer._backward_pre_hooks,
+    )
+    is_linear = type(layer) is nn.Linear and "forward" not in layer.__dict__
+    return is_linear and not any(hooks) and type(layer.weight) in (nn.Parameter, Tensor)

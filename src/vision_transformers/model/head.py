@@ -35,8 +35,8 @@ class ClassificationHead(nn.Module):
 
     @property
     def tokens_read(self) -> int | None:
-        """How many tokens the pool reads, from the first; None for all."""
-        return getattr(self.pool, "tokens_read", None)
+        """How many tokens the pool reads, from the first; None for all, or where its class does not say."""
+        return vars(type(self.pool)).get("tokens_read")
 
     def forward(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vision_transformers.config import nearest
 from vision_transformers.model import building
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.head import ClassificationHead, DistillationHead
 from vision_transformers.model.patches import grid_shape
 
 
@@ -90,10 +91,13 @@ class ViT(nn.Module):
     def tokens_read(self) -> int | None:
         """How many tokens of the last layer the head reads, from the first; None for all of them.
 
-        The logits need no others, so that with a class token the last layer is cheap: its other tokens are
-        keys and values only.
+        The logits need no others, so that with a class token the last layer is cheap. Who hooks what comes
+        after its attention, or puts another head in place, and wants every token: `features` and `encode`
+        give them, and so does a head of another class, which may read all.
         """
-        return getattr(self.head, "tokens_read", None)
+        if type(self.head) in (ClassificationHead, DistillationHead):
+            return self.head.tokens_read
+        return None
 
     def grid(self, image: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
         """Rows and columns of patches in these images.

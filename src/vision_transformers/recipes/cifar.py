@@ -19,8 +19,8 @@ def cifar10() -> Recipe:
     vit train cifar10
 
     Eight layers of width 384 on patches of 4 x 4, an attention pool, and Muon for the matrices of the blocks;
-    43,000 images a second on one H200. Its first six epochs, as a run of their own, came to 64.47 % of the test
-    images, JPEG pixels; it was not run to its end yet.
+    43,000 images a second on one H200. Six epochs, as a run of their own, came to 64.47 % of the test images,
+    JPEG pixels; it was not run to its end yet.
     Where the original pixels are missing and `cifar10-jpeg` is there (a folder or a tar.gz of JPEG files),
     it takes those and says so: JPEG is lossy, and figures on it are not to be set beside others.
     """
@@ -63,7 +63,6 @@ def cifar10() -> Recipe:
         batch_size=512,
         label_smoothing=0.1,
         average_decay=0.999,
-        precision="bfloat16",
     )
 
 

@@ -1,28 +1,36 @@
 """The moving average of the weights."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
+Follow = Callable[[list[Tensor], list[Tensor], float], None]
+"""Moves averages toward current values; the number says how often that was done before."""
+
+
 class MovingAverage(AveragedModel):
-    """PyTorch's, for one model whose parameters stay where they are: it does not look for them each time."""
+    """PyTorch's, of one model whose parameters stay where they are: it does not look for them in each step.
 
-    def update_parameters(self, model: nn.Module) -> None:
+    Buffers are not followed; a ViT has none that change.
+    """
+
+    def __init__(self, model: nn.Module, follow: Follow) -> None:
+        super().__init__(model)  # type: ignore[no-untyped-call]
+        self.follow = follow
+        self.averages: list[Tensor] = list(self.module.parameters())
+        self.current: list[Tensor] = list(model.parameters())
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:  # noqa: ARG002 - the one that it was made of
         """Follows the model; the first time it takes its weights as they are."""
-        if not hasattr(self, "pairs"):
-            self.pairs = self._tensors(self.module), self._tensors(model)
-        averages, current = self.pairs
-        with torch.no_grad():
-            if self.n_averaged == 0:
-                torch._foreach_copy_(averages, current)
-            else:
-                self.multi_avg_fn(averages, current, self.n_averaged)  # type: ignore[misc]
+        if self.n_averaged == 0:
+            torch._foreach_copy_(self.averages, self.current)
+        else:
+            self.follow(self.averages, self.current, float(self.n_averaged))
         self.n_averaged += 1
-
-    @staticmethod
-    def _tensors(model: nn.Module) -> list[Tensor]:
-        return list(model.parameters())
 
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
@@ -32,9 +40,7 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
     random weights for long in a short run.
     """
 
-    def follow(averages: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
-        count = float(updates)
+    def follow(averages: list[Tensor], current: list[Tensor], count: float) -> None:
         torch._foreach_lerp_(averages, current, 1 - min(decay, (1 + count) / (10 + count)))
 
-    average = MovingAverage(model, multi_avg_fn=follow)  # type: ignore[arg-type]
-    return average.eval().requires_grad_(False)
+    return MovingAverage(model, follow).eval().requires_grad_(False)

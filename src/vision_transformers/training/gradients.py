@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vision_transformers.data.batches import Batch
 from vision_transformers.data.mixing import mix
 from vision_transformers.randomness import derive_seed, seed_everything
-from vision_transformers.recording import Recorded
+from vision_transformers.recording import Recording
 from vision_transformers.runtime.precision import autocast
 from vision_transformers.training.objective import Objective
 from vision_transformers.training.run import Run
@@ -34,6 +34,11 @@ class Gradients:
         self.parameters = parameters
         self.model = model
         self.objective = objective
+
+    @property
+    def stay_in_memory(self) -> bool:
+        """Whether each gradient is written where the one before was."""
+        return False
 
     def __call__(self, batch: Batch, step: int) -> Float[Tensor, "3"]:
         """Puts the gradient into the parameters.
@@ -99,7 +104,12 @@ class RecordedGradients(Gradients):
     ) -> None:
         super().__init__(run, parameters, model, objective)
         self.inputs: tuple[Tensor, Tensor, Tensor] | None = None
-        self.recorded = Recorded(self._of_inputs)
+        self.recording = Recording(run.device)
+
+    @property
+    def stay_in_memory(self) -> bool:
+        """Since they are replayed."""
+        return self.recording.is_made
 
     def __call__(self, batch: Batch, step: int) -> Float[Tensor, "3"]:
         """As `Gradients`."""
@@ -108,7 +118,7 @@ class RecordedGradients(Gradients):
             self.inputs = (images.clone(), targets.clone(), batch.labels.clone())
         for place, value in zip(self.inputs, (images, targets, batch.labels), strict=True):
             place.copy_(value)
-        result = self.recorded()
+        result = self.recording(self._of_inputs)
         assert result is not None
         return result
 

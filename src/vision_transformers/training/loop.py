@@ -39,8 +39,6 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
     model = compiled(state.model, run.environment.compile)
     model.train()
     gradients = gradients_of(run, model, run.objective())
-    if run.records:
-        state.optimizers.record()
     with Interruption() as interruption:
         try:
             if state.step == 0:

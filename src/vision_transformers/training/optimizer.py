@@ -1,13 +1,12 @@
 """Which optimizer changes which parameter, and the state of all of them as named tensors."""
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vision_transformers.recording import Recorded
+from vision_transformers.recording import Recording
 from vision_transformers.training.muon import Muon
 from vision_transformers.training.recipe import Optimizer
 
@@ -25,7 +24,6 @@ class Optimizers:
     def __init__(self, model: nn.Module, config: Optimizer) -> None:
         self.names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         matrices, decayed, others = _divide(model, config)
-        self.is_on_gpu = next(model.parameters()).is_cuda
         adamw = torch.optim.AdamW(
             [
                 *self._by_depth(decayed, config.learning_rate, config, weight_decay=config.weight_decay),
@@ -34,7 +32,7 @@ class Optimizers:
             lr=config.learning_rate,
             betas=config.betas,
             fused=True,
-            capturable=self.is_on_gpu,
+            capturable=next(model.parameters()).is_cuda,
         )
         self.parts: list[torch.optim.Optimizer] = [adamw]
         if matrices:
@@ -47,33 +45,32 @@ class Optimizers:
             self.parts.append(muon)
         self.groups = [group for part in self.parts for group in part.param_groups]
         self.peaks = [group["lr"] for group in self.groups]
-        self.take: Callable[[], object] = self._take
-        if self.is_on_gpu:
-            self._keep_rates_on(next(model.parameters()).device)
+        device = next(model.parameters()).device
+        self.on_gpu = RatesOnGPU(self.groups, device) if device.type == "cuda" else None
+        # It is right where nothing is recorded, too, and there is nothing that a person could change.
+        adamw._warned_capturable_if_run_uncaptured = True
 
-    def step(self, rate: float) -> None:
-        """Changes the parameters at `rate` of the peak learning rates."""
-        for group, peak in zip(self.groups, self.peaks, strict=True):
-            if self.is_on_gpu:
-                group["lr"].fill_(peak * rate)
-            else:
+    def step(self, rate: float, record: bool = False) -> None:
+        """Changes the parameters; the gradients stay, for the caller to forget.
+
+        Args:
+            rate: the part of the peak learning rates, 0 to 1.
+            record: whether, on a GPU, to record the step and replay it: from then on gradients must be in the
+                same places in memory.
+        """
+        if self.on_gpu is None:
+            for group, peak in zip(self.groups, self.peaks, strict=True):
                 group["lr"] = peak * rate
-        self.take()
-
-    def record(self) -> None:
-        """From now on steps are recorded and replayed: of gradients whose memory stays, on a GPU."""
-        self.take = Recorded(self._take)
+        else:
+            self.on_gpu.set(rate)
+        if self.on_gpu is not None and record:
+            self.on_gpu.recording(self._take)
+        else:
+            self._take()
 
     def _take(self) -> None:
         for part in self.parts:
             part.step()
-
-    def _keep_rates_on(self, device: torch.device) -> None:
-        """Learning rates that a recorded step reads anew each time."""
-        for group in self.groups:
-            group["lr"] = torch.tensor(group["lr"], device=device)
-        # It is right without being recorded, too, and there is nothing that a person could change.
-        self.parts[0]._warned_capturable_if_run_uncaptured = True
 
     def _by_depth(
         self, parameters: list[nn.Parameter], peak: float, config: Optimizer, **options: float
@@ -115,6 +112,26 @@ class Optimizers:
                         for name, value in state.items()
                         if name.startswith(prefix)
                     }
+
+
+class RatesOnGPU:
+    """Learning rates where a recorded step reads them anew each time, and its recording.
+
+    Args:
+        groups: of parameters; each gets its rate as a number on the GPU.
+        device: the GPU.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], device: torch.device) -> None:
+        self.peaks = torch.tensor([group["lr"] for group in groups], device=device)
+        self.rates = self.peaks.clone()
+        for group, rate in zip(groups, self.rates.unbind(), strict=True):
+            group["lr"] = rate
+        self.recording = Recording(device)
+
+    def set(self, rate: float) -> None:
+        """Each to this part of its peak."""
+        torch.mul(self.peaks, rate, out=self.rates)
 
 
 def depth(name: str) -> int:

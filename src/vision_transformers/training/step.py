@@ -29,7 +29,7 @@ def training_step(run: Run, state: TrainingState, gradients: Gradients, batch: B
     rate = run.rate_at(state.step)
     if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
         raise Failure(_not_finite(run, state.step, rate, loss, gradient_norm, batch))
-    state.optimizers.step(rate)
+    state.optimizers.step(rate, record=gradients.stay_in_memory)
     if state.average is not None:
         state.average.update_parameters(state.model)
     state.gradient_norm = gradient_norm
