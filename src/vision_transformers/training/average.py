@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-
 Follow = Callable[[list[Tensor], list[Tensor], float], None]
 """Moves averages toward current values; the number says how often that was done before."""
 
