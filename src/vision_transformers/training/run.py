@@ -36,9 +36,9 @@ class Run:
     def records(self) -> bool:
         """Whether steps are recorded and replayed, which saves a CPU starting each kernel of a GPU.
 
-        Steps must be alike for it, and their memory stays taken while the model is evaluated. A run that is to
-        be repeated to the bit does the same in every step, also in the first ones of a resumed run, which here
-        are not recorded yet.
+        Steps must be alike for it, and their memory stays taken while the model is evaluated. A run that is
+        to be repeated to the bit does the same in every step, also in the first ones of a resumed run, which
+        here are not recorded yet.
         """
         are_alike = self.recipe.accumulation == 1 and self.probe_steps == 0
         return self.device.type == "cuda" and are_alike and not self.recipe.deterministic
