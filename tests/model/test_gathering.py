@@ -88,7 +88,8 @@ def test_whoever_looks_at_keys_and_values_sees_them(register: str) -> None:
     seen: list[int] = []
     for module, layer in ((pool(), "key_value"), (attention(), "query_key_value")):
         getattr(module.get_submodule(layer), register)(lambda *_: seen.append(1))
-        output = module(SEQUENCE) if layer == "key_value" else module(SEQUENCE, wanted=1)[0]
+        sequence = SEQUENCE.clone().requires_grad_()
+        output = module(sequence) if layer == "key_value" else module(sequence, wanted=1)[0]
         output.sum().backward()
     assert len(seen) == 2
 

@@ -48,7 +48,7 @@ def step(
 class KeepsGradients(Optimizers):
     """Takes no step, so that the gradients can be looked at."""
 
-    def step(self, rate: float) -> None:
+    def step(self, rate: float, record: bool = False) -> None:
         pass
 
 

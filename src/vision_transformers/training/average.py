@@ -17,7 +17,7 @@ class MovingAverage(AveragedModel):
     """
 
     def __init__(self, model: nn.Module, follow: Follow) -> None:
-        super().__init__(model)  # type: ignore[no-untyped-call]
+        super().__init__(model)
         self.follow = follow
         self.averages: list[Tensor] = list(self.module.parameters())
         self.current: list[Tensor] = list(model.parameters())
