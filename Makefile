@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 FOR_DEVELOPERS := .venv/installed-for-developers
 
-.PHONY: train test test-slow test-lowest compare-losses check format bench bench-all clean
+.PHONY: train test test-slow test-lowest compare-losses check format bench bench-all bench-gpu clean
 
 train: $(INSTALLED)  ## train a Vision Transformer on the digits inside scikit-learn
 	$(BIN)/vit train
@@ -50,6 +50,11 @@ bench-all: $(FOR_DEVELOPERS)  ## all of them, settings chosen anew, and recipes 
 	$(BIN)/python -m benchmarks.pictures
 	$(BIN)/python -m benchmarks.accuracy mnist-fast --seeds 5
 	$(BIN)/python -m benchmarks.accuracy mnist cifar10-fast --seeds 3
+	$(BIN)/python -m benchmarks.goals
+
+bench-gpu: $(FOR_DEVELOPERS)  ## on a GPU: speeds beside timm, CIFAR-10, and what is reached
+	$(BIN)/python -m benchmarks.speed_gpu
+	$(BIN)/python -m benchmarks.accuracy cifar10-minute cifar10 mnist-best --seeds 3
 	$(BIN)/python -m benchmarks.goals
 
 clean:
