@@ -71,7 +71,11 @@ class Muon(torch.optim.Optimizer):
         steps = orthogonalised(torch.stack(directions)).to(matrices[0].dtype)
         rows, columns = matrices[0].shape
         torch._foreach_mul_(matrices, 1 - rate * weight_decay)
-        torch._foreach_sub_(matrices, list((steps * (rate * max(1, rows / columns) ** 0.5)).unbind(0)))
+        rate = rate * max(1, rows / columns) ** 0.5
+        if isinstance(rate, Tensor):  # of a recorded step
+            torch._foreach_sub_(matrices, list((steps * rate).unbind(0)))
+        else:
+            torch._foreach_add_(matrices, list(steps.unbind(0)), alpha=-rate)
 
 
 def orthogonalised(
