@@ -19,7 +19,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from importlib.metadata import version
@@ -72,7 +72,7 @@ class Row:
     setting: str
     images_per_second: Spread
     ours_is_times_as_fast: Spread
-    share_of_ceiling: float
+    share_of_ceiling: float | None
     memory_mebibytes: float | None
     """The most that a process held which did this alone; None where it was not measured."""
     difference: str
@@ -168,7 +168,11 @@ def measure(case: Case, chosen: dict[str, Setting], device: torch.device, rounds
     """All opponents in turns, each in its setting; and the ceiling of ours."""
     steps = {name: step_of(name, case, setting, device) for name, setting in chosen.items()}
     seconds = take_turns(steps, device, rounds)
-    ceiling = ceiling_of(case, chosen[OURS], device)
+    return with_ceiling(rows_of(case, chosen, seconds), case, chosen[OURS], device)
+
+
+def rows_of(case: Case, settings: Mapping[str, Setting], seconds: Mapping[str, list[float]]) -> list[Row]:
+    """What the seconds of everybody's turns say; shares of the ceiling and memory are not measured yet."""
     return [
         Row(
             case.name,
@@ -176,11 +180,19 @@ def measure(case: Case, chosen: dict[str, Setting], device: torch.device, rounds
             str(setting),
             Spread.of([case.batch / each for each in seconds[name]]),
             ratio(seconds[name], seconds[OURS]),
-            ceiling / Spread.of(seconds[name]).median,
+            None,
             None,
             OPPONENTS[name].difference,
         )
-        for name, setting in chosen.items()
+        for name, setting in settings.items()
+    ]
+
+
+def with_ceiling(rows: list[Row], case: Case, setting: Setting, device: torch.device) -> list[Row]:
+    """The rows with their shares of what our model's matrix products alone allow."""
+    ceiling = ceiling_of(case, setting, device)
+    return [
+        replace(row, share_of_ceiling=ceiling * row.images_per_second.median / case.batch) for row in rows
     ]
 
 
@@ -215,9 +227,10 @@ def table(rows: list[Row]) -> str:
         speed = row.images_per_second
         images = f"{speed.median:,.1f} ({speed.lower:,.1f} to {speed.upper:,.1f})"
         memory = "not measured" if row.memory_mebibytes is None else f"{row.memory_mebibytes:,.0f}"
+        share = "not measured" if row.share_of_ceiling is None else f"{row.share_of_ceiling:.0%}"
         lines.append(
             f"| {row.opponent} | {row.setting} | {images} | {row.ours_is_times_as_fast} "
-            f"| {row.share_of_ceiling:.0%} | {memory} | {row.difference} |"
+            f"| {share} | {memory} | {row.difference} |"
         )
     return "\n".join(lines)
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from vision_transformers.training.average import moving_average
+from vision_transformers.training.average import MovingAverage
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.99])
 def test_it_equals_its_formula(decay: float) -> None:
     torch.manual_seed(0)
     model = nn.Linear(3, 2)
-    average = moving_average(model, decay)
+    average = MovingAverage(model, decay)
     expected: dict[str, torch.Tensor] = {}
     for update in range(20):
         for parameter in model.parameters():
@@ -27,7 +27,7 @@ def test_it_equals_its_formula(decay: float) -> None:
 
 def test_it_is_a_copy_that_is_not_trained() -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.Dropout())
-    average = moving_average(model, 0.9)
+    average = MovingAverage(model, 0.9)
     assert not any(parameter.requires_grad for parameter in average.parameters())
     assert not any(module.training for module in average.modules())
     assert all(parameter.requires_grad for parameter in model.parameters())

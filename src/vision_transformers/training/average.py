@@ -1,26 +1,28 @@
 """The moving average of the weights."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-Follow = Callable[[list[Tensor], list[Tensor], float], None]
-"""Moves averages toward current values; the number says how often that was done before."""
-
 
 class MovingAverage(AveragedModel):
-    """PyTorch's, of one model whose parameters stay where they are: it does not look for them in each step.
+    """A copy of a model whose weights follow the model's own; early on it follows faster.
 
-    Buffers are not followed; a ViT has none that change.
+    After n updates the decay is min(decay, (1 + n) / (10 + n)): a fixed one would remember the first,
+    random weights for long in a short run. Unlike PyTorch's it does not look for the parameters in each step:
+    they stay where they are. Buffers are not followed; a ViT has none that change.
+
+    Args:
+        model: what it follows.
+        decay: at least 0 and less than 1.
     """
 
-    def __init__(self, model: nn.Module, follow: Follow) -> None:
+    def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__(model)
-        self.follow = follow
+        self.decay = decay
         self.averages: list[Tensor] = list(self.module.parameters())
         self.current: list[Tensor] = list(model.parameters())
+        self.eval().requires_grad_(False)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:  # noqa: ARG002 - the one that it was made of
@@ -28,18 +30,7 @@ class MovingAverage(AveragedModel):
         if self.n_averaged == 0:
             torch._foreach_copy_(self.averages, self.current)
         else:
-            self.follow(self.averages, self.current, float(self.n_averaged))
+            count = float(self.n_averaged)
+            weight = 1 - min(self.decay, (1 + count) / (10 + count))
+            torch._foreach_lerp_(self.averages, self.current, weight)
         self.n_averaged += 1
-
-
-def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of the model whose weights follow its own; early on it follows faster.
-
-    After n updates the decay is min(decay, (1 + n) / (10 + n)): a fixed one would remember the first,
-    random weights for long in a short run.
-    """
-
-    def follow(averages: list[Tensor], current: list[Tensor], count: float) -> None:
-        torch._foreach_lerp_(averages, current, 1 - min(decay, (1 + count) / (10 + count)))
-
-    return MovingAverage(model, follow).eval().requires_grad_(False)

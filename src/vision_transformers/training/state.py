@@ -12,7 +12,7 @@ from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.low_rank import add_low_rank
 from vision_transformers.model.vit import ViT
 from vision_transformers.randomness import derive_seed
-from vision_transformers.training.average import moving_average
+from vision_transformers.training.average import MovingAverage
 from vision_transformers.training.freezing import freeze
 from vision_transformers.training.optimizer import Optimizers
 from vision_transformers.training.recipe import Recipe
@@ -63,5 +63,5 @@ def initial_state(recipe: Recipe, config: ViTConfig, device: torch.device) -> Tr
         add_low_rank(model.transformer.layers, recipe.low_rank)
     model.to(device)
     freeze(model, recipe)
-    average = moving_average(model, recipe.average_decay) if recipe.average_decay else None
+    average = MovingAverage(model, recipe.average_decay) if recipe.average_decay else None
     return TrainingState(model, Optimizers(model, recipe.optimizer), average)
