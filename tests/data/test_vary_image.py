@@ -35,7 +35,9 @@ def picture(mode="RGB", width=40, height=30):
 
 
 def vary(augmentation, image=None, seed=0, epoch=0, index=0, preprocessing=SIZE):
-    return vary_image(partial(part_of, image or picture()), preprocessing, augmentation, seed, epoch, index)
+    picture_to_vary = image or picture()
+    pixels = numpy.array(picture_to_vary).reshape(picture_to_vary.height, picture_to_vary.width, -1)
+    return vary_image(partial(part_of, pixels), preprocessing, augmentation, seed, epoch, index)
 
 
 def test_the_same_position_gives_the_same_pixels_whatever_ran_before():

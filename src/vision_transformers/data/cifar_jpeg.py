@@ -10,10 +10,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from vision_transformers.data.decoding import Stream, decode
+from vision_transformers.data.decoding import Stream, decode_pixels
 from vision_transformers.data.images import DataSets, ImagesInMemory
 from vision_transformers.data.memory import fingerprint
-from vision_transformers.data.resizing import to_pixels
 from vision_transformers.errors import DataFailure
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -72,15 +71,15 @@ def _from_archive(archive: Path) -> Iterator[tuple[PurePosixPath, Pixels]]:
 
 def _pixels(file: Path | Stream, origin: Path, name: PurePosixPath) -> Pixels:
     try:
-        picture = decode(file, channels=3, background=255)
+        pixels = decode_pixels(file, channels=3, background=255)
     except DataFailure as failure:
         raise DataFailure(f"{origin} is damaged at {name}: copy or download it again") from failure
-    if picture.size != (32, 32):
+    height, width, _ = pixels.shape
+    if (height, width) != (32, 32):
         raise DataFailure(
-            f"{origin}: {name} has {picture.width} x {picture.height} pixels where CIFAR-10 has 32 x 32: "
-            "make the files again"
+            f"{origin}: {name} has {width} x {height} pixels where CIFAR-10 has 32 x 32: make the files again"
         )
-    return to_pixels(picture)
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _is_picture(name: PurePosixPath) -> bool:

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from vision_transformers.data.decoding import Part
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.data.resizing import resize_pixels
 from vision_transformers.data.vary_batch import CROP_ASPECT
 
 _FILTERS_OF_TORCH = ("bilinear", "bicubic")
@@ -20,13 +20,18 @@ _FILTERS_OF_TORCH = ("bilinear", "bicubic")
 have 16 bits where Pillow's have 22: a few in a hundred of a photograph's pixels are one level of 255 off, and
 with `bicubic`, which overshoots at edges, very few are off by more."""
 
-Picture = Callable[[Part | None], Image.Image]
-"""Gives a part of a picture, or all of it, of mode `L` or `RGB`."""
+Pixels = UInt8[np.ndarray, "_ _ channels"]
+Picture = Callable[[Part | None], Pixels]
+"""Gives a part of a picture, or all of it."""
 
 
-def part_of(image: Image.Image, part: Part | None) -> Image.Image:
+def part_of(pixels: Pixels, part: Part | None) -> Pixels:
     """A part of what was decoded already."""
-    return image if part is None else image.crop(part(image.size))
+    if part is None:
+        return pixels
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = part((width, height))
+    return pixels[top:bottom, left:right]
 
 
 class RandomResizedCrop:
@@ -48,10 +53,11 @@ class RandomResizedCrop:
         """Draws from torch's global generator."""
         cut = picture(self._rectangle)
         if self.preprocessing.interpolation not in _FILTERS_OF_TORCH:
-            return to_pixels(resize(cut, self.preprocessing))
+            return resize_pixels(cut, self.preprocessing)
         interpolation = v2.InterpolationMode(self.preprocessing.interpolation)
         size = list(self.preprocessing.size)
-        pixels: Tensor = functional.resize(to_pixels(cut), size, interpolation, antialias=True)
+        cut_pixels = torch.from_numpy(cut).permute(2, 0, 1)
+        pixels: Tensor = functional.resize(cut_pixels, size, interpolation, antialias=True)
         return pixels
 
     def _rectangle(self, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import functional
 
 from vision_transformers.data.images import ImagesInMemory
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.data.resizing import resize, takes_all, to_pixels
 
 
 def preprocess(images: ImagesInMemory, preprocessing: Preprocessing) -> ImagesInMemory:
@@ -35,5 +35,7 @@ def fingerprint(*parts: ImagesInMemory) -> str:
 
 def _fits(images: ImagesInMemory, preprocessing: Preprocessing) -> bool:
     """Whether preprocessing would change nothing."""
-    whole = preprocessing.crop == "squash" or preprocessing.crop_fraction == 1
-    return whole and images.pixels.shape[1:] == (preprocessing.channels, *preprocessing.size)
+    return takes_all(preprocessing) and images.pixels.shape[1:] == (
+        preprocessing.channels,
+        *preprocessing.size,
+    )

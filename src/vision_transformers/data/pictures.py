@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import to_pil_image
 
-from vision_transformers.data.decoding import as_seen, decode
+from vision_transformers.data.as_seen import as_seen
+from vision_transformers.data.decoding import decode
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.reading import leave_signals_to_main_process
 from vision_transformers.data.resizing import resize, to_pixels

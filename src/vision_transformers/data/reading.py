@@ -1,4 +1,4 @@
-"""Reads images a batch at a time, with Pillow, in loader workers."""
+"""Reads images a batch at a time, in loader workers."""
 
 import signal
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,13 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
-from torchvision.transforms.v2.functional import to_pil_image
 
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.cropping import Picture, part_of
-from vision_transformers.data.decoding import decode
+from vision_transformers.data.decoding import decode_pixels
 from vision_transformers.data.images import ImageFiles, Images
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.data.resizing import resize_pixels
 from vision_transformers.data.vary_batch import vary_batch
 from vision_transformers.data.vary_image import vary_image
 from vision_transformers.errors import DataFailure
@@ -105,15 +104,15 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
     def _read(self, epoch: int, index: int) -> UInt8[Tensor, "channels height width"]:
         picture = self._picture(index)
         if self.variation is None or not self.variation.singly:
-            return to_pixels(resize(picture(None), self.preprocessing))
+            return resize_pixels(picture(None), self.preprocessing)
         augmentation, seed = self.variation.augmentation, self.variation.seed
         return vary_image(picture, self.preprocessing, augmentation, seed, epoch, index)
 
     def _picture(self, index: int) -> Picture:
         if isinstance(self.images, ImageFiles):
             path, how = self.images.paths[index], self.preprocessing
-            return partial(decode, path, how.channels, how.background)
-        return partial(part_of, to_pil_image(self.images.pixels[index]))
+            return partial(decode_pixels, path, how.channels, how.background)
+        return partial(part_of, self.images.pixels[index].permute(1, 2, 0).numpy())
 
 
 def _stacked(

@@ -46,6 +46,25 @@ def to_pixels(image: Image.Image) -> UInt8[Tensor, "channels height width"]:
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
 
+def to_picture(pixels: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
+    """The picture of mode `L` or `RGB` that these pixels are."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def resize_pixels(
+    pixels: UInt8[np.ndarray, "height width channels"], preprocessing: Preprocessing
+) -> UInt8[Tensor, "channels rows columns"]:
+    """The pixels of `resize`; those of the model's size are taken as they are."""
+    if pixels.shape[:2] == preprocessing.size and takes_all(preprocessing):
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+    return to_pixels(resize(to_picture(pixels), preprocessing))
+
+
+def takes_all(preprocessing: Preprocessing) -> bool:
+    """Whether nothing is cut off pictures that have the model's aspect."""
+    return preprocessing.crop == "squash" or preprocessing.crop_fraction == 1
+
+
 def _corner(covering: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
     """Left and top of the crop, in pixels of the resized picture."""
     rounded = round if preprocessing.crop_rounding == "even" else math.floor

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.cropping import Picture, RandomResizedCrop
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.data.resizing import resize_pixels, to_pixels
 from vision_transformers.data.vary_batch import DISTORTION_DRAWS, distort, erase
 from vision_transformers.randomness import derive_seed
 
@@ -52,7 +52,7 @@ def _variation(preprocessing: Preprocessing, augmentation: Augmentation) -> v2.C
     """The steps that are on; what comes in from outside the image is black."""
     steps: list[Callable[[Any], Any]] = []
     if augmentation.resized_crop is None:
-        steps.append(lambda picture: to_pixels(resize(picture(None), preprocessing)))
+        steps.append(lambda picture: resize_pixels(picture(None), preprocessing))
     else:
         steps.append(RandomResizedCrop(preprocessing, augmentation.resized_crop))
     if augmentation.distorts:

@@ -1,4 +1,4 @@
-"""A crop that is decoded without what lies below it has the pixels of a crop of the whole picture."""
+"""JPEG files that Pillow does not decode have the pixels that it would give, whole and in part."""
 
 import io
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision_transformers.data import jpeg_rows
-from vision_transformers.data.decoding import decode
+from vision_transformers.data import decoding, jpeg
+from vision_transformers.data.decoding import decode, decode_pixels
 from vision_transformers.errors import DataFailure
 
 
@@ -59,9 +59,16 @@ def assert_alike(path: Path, bottom: int) -> None:
     part = box_down_to(bottom)
     for channels in (1, 3):
         whole = decode(path, channels, 255)
-        expected, found = whole.crop(part(whole.size)), decode(path, channels, 255, part)
-        assert found.size == expected.size
-        assert np.array_equal(np.asarray(found), np.asarray(expected)), (channels, bottom)
+        cut = whole.crop(part(whole.size))
+        assert np.array_equal(decode_pixels(path, channels, 255), with_channels(whole))
+        assert np.array_equal(decode_pixels(path, channels, 255, part), with_channels(cut)), (
+            channels,
+            bottom,
+        )
+
+
+def with_channels(picture: Image.Image) -> np.ndarray:
+    return np.array(picture).reshape(picture.height, picture.width, -1)
 
 
 @pytest.mark.parametrize("size", [(75, 93), (64, 64), (17, 5)])
@@ -83,8 +90,17 @@ def test_other_formats_give_parts_too(tmp_path: Path) -> None:
 def test_of_a_photograph_only_the_upper_rows_are_decoded(tmp_path: Path) -> None:
     """Else crops would take as long as whole pictures, which is what this is for."""
     photograph().save(tmp_path / "picture.jpg")
-    with Image.open(tmp_path / "picture.jpg") as image:
-        assert jpeg_rows.upper_rows(image, 20).height < 30
+    content = (tmp_path / "picture.jpg").read_bytes()
+    header = jpeg.read_header(content)
+    assert header is not None
+    assert len(jpeg.upper_rows(content, header, 20)) < 30
+
+
+def test_pillow_opens_no_ordinary_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else files would take as long as Pillow takes for them."""
+    photograph().save(tmp_path / "picture.jpg")
+    monkeypatch.setattr(decoding, "_opened", None)
+    assert decode_pixels(tmp_path / "picture.jpg", 3, 255).shape == (93, 75, 3)
 
 
 @pytest.mark.parametrize("fill", [b"\xff", b"\xff\xff\xff", b"\x00", b"\xff\x01"])
@@ -97,7 +113,7 @@ def test_unusual_bytes_between_a_headers_parts_change_nothing(tmp_path: Path, fi
         decode(tmp_path / "picture.jpg", 3, 255)
     except DataFailure:
         with pytest.raises(DataFailure):
-            decode(tmp_path / "picture.jpg", 3, 255, box_down_to(30))
+            decode_pixels(tmp_path / "picture.jpg", 3, 255, box_down_to(30))
     else:
         assert_alike(tmp_path / "picture.jpg", 30)
 
@@ -109,7 +125,7 @@ def test_a_truncated_file_is_named_whatever_is_cut_out_of_it(tmp_path: Path, kep
     photograph(size=(200, 300)).save(path)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(DataFailure, match=r"truncated\.jpg cannot be decoded: .*truncated"):
-        decode(path, 3, 255, box_down_to(20))
+        decode_pixels(path, 3, 255, box_down_to(20))
 
 
 def test_damage_within_a_picture_changes_a_part_as_it_changes_the_whole(tmp_path: Path) -> None:
@@ -124,7 +140,7 @@ def test_damage_within_a_picture_changes_a_part_as_it_changes_the_whole(tmp_path
             decode(tmp_path / "changed.jpg", 3, 255)
         except DataFailure:
             with pytest.raises(DataFailure):
-                decode(tmp_path / "changed.jpg", 3, 255, box_down_to(40))
+                decode_pixels(tmp_path / "changed.jpg", 3, 255, box_down_to(40))
             continue
         assert_alike(tmp_path / "changed.jpg", 40)
         alike += 1

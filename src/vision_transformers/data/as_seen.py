@@ -1,0 +1,75 @@
+"""An opened picture as a person sees it: upright, 8 bits a channel, opaque."""
+
+from typing import Literal
+
+import numpy as np
+from PIL import ExifTags, Image
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def as_seen(image: Image.Image, channels: Literal[1, 3], background: int) -> Image.Image:
+    """What a person sees of an opened picture: upright, 8 bits a channel, opaque.
+
+    Args:
+        image: of any mode.
+        channels: 1 for grey (mode `L`), 3 for red, green and blue (mode `RGB`).
+        background: grey level, 0 to 255, behind transparent pixels.
+
+    Raises:
+        ValueError: its pixels are numbers of which nobody knows what is black and what white.
+    """
+    check_mode(image)
+    image.load()
+    turn = turn_of(image)
+    picture, mode = _opaque(_eight_bits(image), background), "L" if channels == 1 else "RGB"
+    if picture.mode != mode:  # where nothing is converted, Pillow would copy
+        picture = picture.convert(mode)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def check_mode(image: Image.Image) -> None:
+    """Raises ValueError where pixels are numbers of which nobody knows what is black and what white."""
+    if image.mode == "F":
+        raise ValueError(
+            "its pixels are floating-point numbers, which do not say what is black and what white"
+        )
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What sets a picture upright that was stored as the camera was held (EXIF's orientation)."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken EXIF fails in any way there is; the picture is used as it is stored
+        return None
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scales 16 bits a pixel to 8; Pillow's own conversion would make all above 255 white."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"its pixels reach from {values.min()} to {values.max()}: 0 to 65535 are known here")
+    scaled = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    transparent = image.info.get("transparency")  # one of the values, in grey PNG files
+    if not isinstance(transparent, int):
+        return scaled
+    opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (scaled, opaque))
+
+
+def _opaque(image: Image.Image, background: int) -> Image.Image:
+    """Lays a picture with transparent pixels over a grey background."""
+    if not image.has_transparency_data:
+        return image
+    backdrop = Image.new("RGBA", image.size, (background, background, background, 255))
+    return Image.alpha_composite(backdrop, image.convert("RGBA"))
