@@ -18,11 +18,11 @@ def small() -> ViT:
     return ViT((7, 7), 32, 2, 4, 64, 1, 10)
 
 
-@pytest.mark.parametrize("extractor", ["linear", "convolutional"])
+@pytest.mark.parametrize("extractor", ["linear", "convolutional", "stem"])
 @pytest.mark.parametrize("work", ["inference", "training"])
 def test_operations_are_those_that_pytorch_counts(extractor: str, work: Work) -> None:
     step = prepare(
-        ViT((7, 7), 32, 2, 4, 64, 1, 10, patch_extractor=extractor),
+        ViT((4, 4), 32, 2, 4, 64, 1, 10, patch_extractor=extractor),
         SHAPE,
         3,
         work,

@@ -56,6 +56,22 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"patch_normalization": True, "patch_extractor": "convolutional"},
         "patch_normalization needs the linear patch_extractor",
     ),
+    (
+        {"patch_shape": (7, 7), "patch_extractor": "stem"},
+        r"patch_shape is \(7, 7\): a stem halves the image",
+    ),
+    (
+        {"patch_shape": (1, 1), "patch_extractor": "stem"},
+        r"patch_shape is \(1, 1\): a stem halves the image",
+    ),
+    (
+        {"patch_shape": (4, 2), "patch_extractor": "stem"},
+        r"patch_shape is \(4, 2\): a stem halves the image",
+    ),
+    (
+        {"patch_shape": (4, 4), "model_dimension": 9, "number_of_heads": 1, "patch_extractor": "stem"},
+        "model_dimension is 9: a stem for patches of 4 x 4 needs a multiple of 2",
+    ),
 ]
 
 

@@ -32,6 +32,7 @@ DINOV3: dict[str, Any] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "the paper's": {},
     "convolutional": {"patch_extractor": "convolutional"},
+    "stem": {"patch_extractor": "stem"},
     "patch norms": {"patch_normalization": True},
     "registers": {"number_of_register_tokens": 3},
     "registers without positions": {"number_of_register_tokens": 3, "prefix_positions": "class"},

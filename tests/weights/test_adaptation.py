@@ -58,6 +58,14 @@ def test_another_patch_size_is_timms_resize(extractor: str, patch_shape: tuple[i
     assert logits(adapted, torch.randn(2, 3, 32, 32)).shape == (2, 5)
 
 
+def test_patches_of_a_stem_are_refused_another_shape_and_other_channels() -> None:
+    model = portable(patch_extractor="stem")
+    with pytest.raises(UsageFailure, match="stem of convolutions keep their shape and channels"):
+        for_images(model, Report(), patch_shape=(16, 16))
+    with pytest.raises(UsageFailure, match="stem of convolutions keep their shape and channels"):
+        for_channels(model, 1, Report())
+
+
 def test_an_enlarged_patch_gives_the_same_token() -> None:
     model = portable()
     adapted = for_images(model, Report(), patch_shape=(16, 16))

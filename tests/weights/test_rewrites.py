@@ -12,6 +12,8 @@ from tests.weights.portable import check_reference, outputs, portable
 
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import PortableModel, write_native
+from vision_transformers.weights.format import Format
+from vision_transformers.weights.formats.table import FORMATS
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.formats.torchvision import TORCHVISION
 from vision_transformers.weights.report import Report
@@ -63,6 +65,13 @@ def test_registers_without_positions_get_zeros() -> None:
 def test_what_cannot_be_rewritten_is_refused_by_name() -> None:
     with pytest.raises(UsageFailure, match="cannot express pool='mean'"):
         expressible(portable(pool="mean", layer_scale=0.5), TORCHVISION, Report())
+
+
+@pytest.mark.parametrize("format", FORMATS.values(), ids=list(FORMATS))
+def test_a_stem_of_convolutions_is_refused_by_every_format(format: Format) -> None:
+    """Else its convolutions would be left out in silence."""
+    with pytest.raises(UsageFailure, match="cannot express"):
+        expressible(portable(patch_extractor="stem"), format, Report())
 
 
 def test_the_command_says_what_it_rewrote_and_verifies_it(vit: Vit, tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ class _Recorder(TorchDispatchMode):
         elif name == "convolution":
             self._note_convolution(arguments[0], arguments[1], result)
         elif name == "convolution_backward":
-            self._note_convolution(arguments[1], arguments[2], arguments[0])
+            of_image, of_kernels, _ = arguments[-1]
+            for _ in range(of_image + of_kernels):
+                self._note_convolution(arguments[1], arguments[2], arguments[0])
         elif name.startswith("_scaled_dot_product") and "backward" not in name:
             self._note_attention(arguments[0], arguments[1], arguments[2])
         elif name.startswith("_scaled_dot_product"):
@@ -128,7 +130,7 @@ class _Recorder(TorchDispatchMode):
         self._note_attention(queries, keys, values)
 
     def _note_convolution(self, image: Tensor, kernels: Tensor, result: Tensor) -> None:
-        """Whose kernel is its stride: a product of flat patches and flat kernels."""
+        """A product of flat patches, which overlap where kernels exceed their stride, and flat kernels."""
         flat = kernels.detach().flatten(1)
         patches = image.new_empty(result.shape[0] * result.shape[2] * result.shape[3], flat.shape[1])
         self._note(patches, flat.t().to(patches.dtype))

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vision_transformers.explain.tokens import embed, evaluating
+from vision_transformers.model.stem import ConvolutionalStem
 from vision_transformers.model.vit import ViT
 
 
@@ -12,11 +13,15 @@ from vision_transformers.model.vit import ViT
 def patch_filters(model: ViT, count: int = 28) -> Float[Tensor, "count channels rows columns"]:
     """The first principal components of the patch embedding's filters, by what they explain (figure 7, left).
 
+    Of a stem, the first convolution's filters, of 3 x 3 pixels.
+
     Args:
         model: any ViT.
         count: how many, as far as there are.
     """
-    config, weight = model.config, model.patches.projector.weight
+    config, patches = model.config, model.patches
+    looking = patches.first_convolution if isinstance(patches, ConvolutionalStem) else patches.projector
+    weight = looking.weight
     if weight.ndim == 2:
         weight = weight.unflatten(1, (*config.patch_shape, config.number_of_channels)).permute(0, 3, 1, 2)
     _, _, components = torch.linalg.svd(weight.flatten(1), full_matrices=False)

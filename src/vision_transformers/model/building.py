@@ -18,6 +18,7 @@ from vision_transformers.model.positions import (
     SineCosinePositionalEncoding,
 )
 from vision_transformers.model.rotary import NoRotation, RotaryPositions
+from vision_transformers.model.stem import ConvolutionalStem
 from vision_transformers.model.tokens import CLSToken, PrefixTokens
 from vision_transformers.model.transformer import Transformer
 
@@ -30,9 +31,13 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 
 def feature_extractor(
     config: ViTConfig,
-) -> LinearFeatureExtractor | ConvolutionalFeatureExtractor:
-    """The projection of patches."""
+) -> LinearFeatureExtractor | ConvolutionalFeatureExtractor | ConvolutionalStem:
+    """What makes tokens of an image."""
     sizes = (config.model_dimension, config.patch_shape, config.number_of_channels)
+    if config.patch_extractor == "stem":
+        return ConvolutionalStem(
+            *sizes, bias=config.patch_bias, normalization_epsilon=config.normalization_epsilon
+        )
     if config.patch_extractor == "convolutional":
         return ConvolutionalFeatureExtractor(*sizes, bias=config.patch_bias)
     return LinearFeatureExtractor(

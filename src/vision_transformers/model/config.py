@@ -16,6 +16,7 @@ PositionResize = Literal[
     "bilinear-aligned-corners",
 ]
 Activation = Literal["gelu", "gelu-tanh", "quick-gelu", "swiglu"]
+PatchExtractor = Literal["linear", "convolutional", "stem"]
 Pool = Literal["class", "mean", "mean-all", "class-mean", "attention"]
 LowRankPart = Literal["query", "key", "value", "projection", "feed-forward"]
 
@@ -44,8 +45,9 @@ class ViTConfig:
     dropout: float = 0.0
     """On embeddings, attention weights and inside the feed-forward network, in training."""
 
-    patch_extractor: Literal["linear", "convolutional"] = "linear"
-    """Two ways to compute the same projection of patches."""
+    patch_extractor: PatchExtractor = "linear"
+    """`linear` and `convolutional` compute the same projection of patches; `stem` has convolutions that halve
+    the image until a pixel is a patch (arXiv 2106.14881)."""
     patch_bias: bool = True
     """Whether the projection of patches has a bias."""
     patch_normalization: bool = False
@@ -102,6 +104,7 @@ class ViTConfig:
     def __post_init__(self) -> None:
         self._check_choices()
         self._check_sizes()
+        self._check_stem()
         self._check_attention()
         self._check_tokens()
 
@@ -165,6 +168,21 @@ class ViTConfig:
                 raise ValueError(
                     f"max_image_shape {self.max_image_shape} is not whole patches of {self.patch_shape}"
                 )
+
+    def _check_stem(self) -> None:
+        rows, columns = self.patch_shape
+        if self.patch_extractor != "stem":
+            return
+        if rows != columns or rows < 2 or rows.bit_count() != 1:
+            raise ValueError(
+                f"patch_shape is {self.patch_shape}: a stem halves the image until a pixel is a patch, "
+                "so that it needs (2, 2), (4, 4), (8, 8), (16, 16) or so"
+            )
+        if self.model_dimension % (rows // 2):
+            raise ValueError(
+                f"model_dimension is {self.model_dimension}: "
+                f"a stem for patches of {rows} x {columns} needs a multiple of {rows // 2}"
+            )
 
     def _check_attention(self) -> None:
         width = self.attention_dimension or self.model_dimension

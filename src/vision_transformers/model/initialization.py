@@ -6,6 +6,7 @@
 | projection of patches                  | normal, std 1 / sqrt(pixels of a patch), cut at 2 std   |
 | linear layers of attention and network | uniform, Glorot and Bengio 2010; q, k and v one by one  |
 | classifier                             | normal, std 0.02, cut at 2 std                          |
+| convolutions of a stem                 | normal, std sqrt(2 / inputs), He et al. 2015            |
 | probe of the attention pool            | normal, std 1 / sqrt(model dimension), cut at 2 std     |
 | every bias                             | 0                                                       |
 | LayerNorm                              | weight 1, bias 0                                        |
@@ -30,6 +31,12 @@ def probe_(parameter: Tensor) -> None:
 def patch_projection_(layer: nn.Linear | nn.Conv2d) -> None:
     """A projection of patches keeps the variance of its pixels."""
     _cut_normal_(layer.weight, layer.weight[0].numel() ** -0.5)
+    _zero_bias_(layer)
+
+
+def convolution_(layer: nn.Conv2d) -> None:
+    """A convolution before an activation that lets half of its inputs through."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     _zero_bias_(layer)
 
 

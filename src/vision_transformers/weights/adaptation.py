@@ -183,6 +183,8 @@ def _kernel(model: PortableModel, config: ViTConfig) -> Kernel:
     """The projection of patches as a convolution's kernel, whichever extractor has it."""
     if config.patch_normalization:
         raise UsageFailure("patches behind a LayerNorm of their pixels keep their shape and channels")
+    if config.patch_extractor == "stem":
+        raise UsageFailure("patches that come from a stem of convolutions keep their shape and channels")
     weight = model.weights[_PATCHES]
     if config.patch_extractor == "convolutional":
         return weight

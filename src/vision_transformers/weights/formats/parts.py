@@ -52,12 +52,12 @@ def patches(theirs: str, config: ViTConfig) -> list[Rule]:
 
 
 def refuse(format: str, config: ViTConfig, **possible: tuple[Any, ...]) -> None:
-    """Compares options with those that a format can express.
+    """Compares options with those that a format can express; none can express a stem of convolutions.
 
     Raises:
         CannotExpress: names the first that it cannot.
     """
-    for name, values in possible.items():
+    for name, values in {"patch_extractor": ("linear", "convolutional"), **possible}.items():
         value = getattr(config, name)
         if value not in values:
             raise CannotExpress(format, name, value, values)
