@@ -44,6 +44,7 @@ RESULTS = Path(__file__).parent / "results"
 PARTS = 4
 FAR_BEHIND = 2.0
 """A setting whose second call takes so many times as long as another one's is not measured further."""
+FINALISTS, FINAL_ROUNDS = 3, 9
 LIBRARIES = ("torch", "timm", "torchvision", "transformers", "vit-pytorch")
 CASES = [
     *(Case(ARCHITECTURES["MNIST"], "training", batch) for batch in (64, 256, 1024)),
@@ -106,29 +107,32 @@ def main() -> None:
 
 
 def choose(case: Case, device: torch.device) -> dict[str, Setting]:
-    """Everybody's fastest setting by the same steps: eager, then compiled, then in parts; recorded."""
-    found: dict[str, list[tuple[float, Setting]]] = {}
+    """Everybody's fastest setting by the same steps: eager, then compiled, then in parts; recorded.
+
+    The machine's speed drifts meanwhile, so that the fastest of all of these take turns once more.
+    """
+    found: dict[str, list[Tried]] = {}
     for name, opponent in OPPONENTS.items():
         eager = [Setting(n, attention) for n in case.numbers for attention in opponent.attentions]
         tried = _try_all(name, case, eager, device)
-        fastest = sorted(tried, key=lambda pair: pair[0])[:2]
-        tried += _try_all(name, case, [replace(setting, compile=True) for _, setting in fastest], device)
+        fastest = sorted(tried, key=lambda each: each.seconds)[:2]
+        tried += _try_all(name, case, [replace(each.setting, compile=True) for each in fastest], device)
         if not tried:
             continue
         if case.work == "training" and case.batch % PARTS == 0:
-            best = min(tried, key=lambda pair: pair[0])[1]
+            best = min(tried, key=lambda each: each.seconds).setting
             tried += _try_all(name, case, [replace(best, parts=PARTS)], device)
-        found[name] = sorted(tried, key=lambda pair: pair[0])
-        print(
-            f"{case.name}, {name}: " + "; ".join(f"{s}: {1000 * t:.1f} ms" for t, s in found[name]),
-            flush=True,
-        )
+        finalists = sorted(tried, key=lambda each: each.seconds)[:FINALISTS]
+        found[name] = sorted(_in_turns(finalists, device, FINAL_ROUNDS), key=lambda each: each.seconds)
+        others = [each for each in tried if each.setting not in [one.setting for one in found[name]]]
+        milliseconds = [f"{each.setting}: {1000 * each.seconds:.1f} ms" for each in found[name] + others]
+        print(f"{case.name}, {name}: " + "; ".join(milliseconds), flush=True)
     record = _read(RESULTS / "settings.json")
     record.setdefault(describe_device(device), {})[case.name] = {
-        name: asdict(tried[0][1]) for name, tried in found.items()
+        name: asdict(tried[0].setting) for name, tried in found.items()
     }
     _write(RESULTS / "settings.json", record)
-    return {name: tried[0][1] for name, tried in found.items()}
+    return {name: tried[0].setting for name, tried in found.items()}
 
 
 def recorded(case: Case, device: torch.device) -> dict[str, Setting]:
@@ -137,12 +141,18 @@ def recorded(case: Case, device: torch.device) -> dict[str, Setting]:
     return {name: Setting(**setting) for name, setting in machine.get(case.name, {}).items()}
 
 
-def _try_all(
-    opponent: str, case: Case, settings: list[Setting], device: torch.device
-) -> list[tuple[float, Setting]]:
+@dataclass(frozen=True)
+class Tried:
+    """A setting, and how long a step in it takes."""
+
+    setting: Setting
+    step: Callable[[], None]
+    seconds: float
+
+
+def _try_all(opponent: str, case: Case, settings: list[Setting], device: torch.device) -> list[Tried]:
     """The median of a few calls, in turns, of each setting that works and is not far behind at once."""
-    steps: dict[str, Callable[[], None]] = {}
-    second_call: dict[str, float] = {}
+    tried: list[Tried] = []
     for setting in settings:
         step = step_of(opponent, case, setting, device)
         try:
@@ -150,18 +160,18 @@ def _try_all(
         except Exception as error:  # what a compiler meets is its own; the setting is left out, and said so
             print(f"{opponent}, {setting}: {type(error).__name__}, left out")
             continue
-        steps[str(setting)] = step
-        second_call[str(setting)] = take_turns({"": step}, device, rounds=1, warm_up=0)[""][0]
-    if not steps:
+        second_call = take_turns({"": step}, device, rounds=1, warm_up=0)[""][0]
+        tried.append(Tried(setting, step, second_call))
+    hopeless = FAR_BEHIND * min((each.seconds for each in tried), default=0.0)
+    return _in_turns([each for each in tried if each.seconds < hopeless], device, rounds=5)
+
+
+def _in_turns(tried: list[Tried], device: torch.device, rounds: int) -> list[Tried]:
+    """With the medians of new measurements."""
+    if not tried:
         return []
-    hopeless = FAR_BEHIND * min(second_call.values())
-    seconds = take_turns(
-        {name: step for name, step in steps.items() if second_call[name] < hopeless},
-        device,
-        rounds=5,
-        warm_up=1,
-    )
-    return [(Spread.of(seconds[str(s)]).median, s) for s in settings if str(s) in seconds]
+    seconds = take_turns({str(each.setting): each.step for each in tried}, device, rounds, warm_up=1)
+    return [replace(each, seconds=Spread.of(seconds[str(each.setting)]).median) for each in tried]
 
 
 def measure(case: Case, chosen: dict[str, Setting], device: torch.device, rounds: int) -> list[Row]:

@@ -40,6 +40,7 @@ def test_every_part_of_the_model_is_shown() -> None:
     shown = {file for file, _, _ in COPIES}
     parts = (
         "patches",
+        "stem",
         "tokens",
         "positions",
         "attention",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from vision_transformers.model.positions import LearnablePositionalEncoding
     from vision_transformers.model.presets import preset
+    from vision_transformers.model.stem import ConvolutionalStem
     from vision_transformers.model.tokens import CLSToken
     from vision_transformers.model.transformer import Transformer
     from vision_transformers.model.vit import ViT
@@ -31,6 +32,7 @@ _MODULES = {
     "ClassificationHead": "model.head",
     "Classifier": "classifier",
     "ConvolutionalFeatureExtractor": "model.patches",
+    "ConvolutionalStem": "model.stem",
     "Encoder": "model.encoder",
     "LearnablePositionalEncoding": "model.positions",
     "LinearFeatureExtractor": "model.patches",
@@ -50,6 +52,7 @@ __all__ = [
     "ClassificationHead",
     "Classifier",
     "ConvolutionalFeatureExtractor",
+    "ConvolutionalStem",
     "Encoder",
     "LearnablePositionalEncoding",
     "LinearFeatureExtractor",
