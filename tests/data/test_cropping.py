@@ -67,7 +67,8 @@ def test_a_crop_of_a_file_is_the_crop_of_what_was_decoded_before(tmp_path: Path)
 def test_a_crop_does_not_depend_on_how_pixels_lie_in_memory() -> None:
     """Pictures have a pixel's channels side by side; tensors of images in memory have them apart."""
     image = photograph().resize((50, 40))
-    again = np.asfortranarray(pixels_of(image))
+    apart = np.ascontiguousarray(pixels_of(image).transpose(2, 0, 1))
+    again = apart.transpose(1, 2, 0)
     crop = RandomResizedCrop(Preprocessing(size=(16, 16)), (0.5, 1.0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -23,6 +23,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "after the pool": {"pool": "mean", "final_normalization": "after-pool"},
     "pre-logits": {"pre_logits_dimension": 12},
     "key bias missing": {"key_bias": False},
+    "stem": {"patch_extractor": "stem"},
 }
 GRID = (2, 3)
 IMAGES = torch.randn(3, 3, 8, 12, generator=torch.Generator().manual_seed(0))

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 import torch
 from tests.explain.models import GRID, IMAGES, OPTIONS, random_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from vision_transformers.explain.attention_maps import attention_maps
 from vision_transformers.explain.rollout import attention_rollout
 from vision_transformers.explain.tokens import embed, logits_of, reading
+from vision_transformers.explain.weights import patch_filters
 from vision_transformers.model.attention import MultiHeadAttention
+from vision_transformers.model.patches import LinearFeatureExtractor
 from vision_transformers.model.vit import ViT
 
 
@@ -130,3 +132,24 @@ def test_the_mode_of_the_model_is_put_back() -> None:
     model = random_model({}).train()
     attention_rollout(model, IMAGES)
     assert model.training
+
+
+@pytest.mark.parametrize("extractor", ["linear", "convolutional", "stem"])
+def test_patch_filters_are_what_explains_most_of_the_kernels(extractor: str) -> None:
+    """A stem's first convolution is what looks at pixels: its kernels are of 4 x 4."""
+    model = random_model({"patch_extractor": extractor})
+    filters = patch_filters(model, count=5).flatten(1)
+    assert filters.shape == (5, 3 * 4 * 4)
+    torch.testing.assert_close(filters @ filters.T, torch.eye(5))
+    kernels = kernels_of(model)
+    explained = (kernels @ filters.T).square().sum(dim=0)
+    assert explained.tolist() == sorted(explained.tolist(), reverse=True)
+    assert explained.sum() >= kernels[:, :5].square().sum()
+
+
+def kernels_of(model: ViT) -> Tensor:
+    """Flat, in the order (channel, row, column)."""
+    if isinstance(model.patches, LinearFeatureExtractor):
+        return model.patches.to_convolutional().projector.weight.detach().flatten(1)
+    first = next(layer for layer in model.patches.modules() if isinstance(layer, nn.Conv2d))
+    return first.weight.detach().flatten(1)

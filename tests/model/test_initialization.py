@@ -36,6 +36,15 @@ def test_the_projection_of_patches_keeps_the_variance_of_pixels(extractor):
     assert measured(weight) == CUT_NORMAL * (8 * 8 * 3) ** -0.5
 
 
+def test_a_stem_keeps_the_variance_of_what_its_activations_let_through():
+    stem = fresh(patch_extractor="stem").patches
+    convolutions = [layer for layer in stem.modules() if isinstance(layer, nn.Conv2d)]
+    inputs = [layer.weight[0].numel() for layer in convolutions]
+    assert inputs == [3 * 16, 32 * 9, 32 * 16, 64 * 9, 64 * 16, 128 * 9]
+    for layer, number in zip(convolutions, inputs, strict=True):
+        assert measured(layer.weight) == (2 / number) ** 0.5
+
+
 def test_queries_keys_and_values_are_drawn_as_matrices_of_their_own():
     """Drawn as one matrix of three times the rows, each would begin too small by a factor of sqrt(2)."""
     for part in fresh().transformer.layers[0].attention.query_key_value.weight.chunk(3):

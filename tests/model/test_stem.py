@@ -33,6 +33,13 @@ def test_an_images_tokens_do_not_depend_on_the_others_of_its_batch() -> None:
     assert stem(images).shape == (6, 4 * 6, 16)
 
 
+@pytest.mark.parametrize("patch_shape", [(1, 1), (3, 3), (4, 8)])
+def test_patches_that_halving_does_not_give_are_refused(patch_shape: tuple[int, int]) -> None:
+    """Else there would be more or fewer tokens than patches."""
+    with pytest.raises(ValueError, match="a stem halves the image until a pixel is a patch"):
+        ConvolutionalStem(16, patch_shape, 3)
+
+
 def test_a_size_that_is_not_whole_patches_is_refused_with_those_that_are() -> None:
     with pytest.raises(ValueError, match=r"width 18 is not a multiple of the patch's 4 pixels.*16 or 20"):
         ConvolutionalStem(16, (4, 4), 3)(torch.randn(1, 3, 16, 18))

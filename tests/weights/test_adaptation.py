@@ -61,7 +61,7 @@ def test_another_patch_size_is_timms_resize(extractor: str, patch_shape: tuple[i
 def test_patches_of_a_stem_are_refused_another_shape_and_other_channels() -> None:
     model = portable(patch_extractor="stem")
     with pytest.raises(UsageFailure, match="stem of convolutions keep their shape and channels"):
-        for_images(model, Report(), patch_shape=(16, 16))
+        for_images(model, Report(), patch_shape=(7, 7))
     with pytest.raises(UsageFailure, match="stem of convolutions keep their shape and channels"):
         for_channels(model, 1, Report())
 

@@ -1,8 +1,9 @@
-"""An opened picture as a person sees it: upright, 8 bits a channel, opaque."""
+"""An opened picture as a person sees it, upright, 8 bits a channel, opaque; and as an array."""
 
 from typing import Literal
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import ExifTags, Image
 
 _TURNS = {
@@ -34,6 +35,16 @@ def as_seen(image: Image.Image, channels: Literal[1, 3], background: int) -> Ima
     if picture.mode != mode:  # where nothing is converted, Pillow would copy
         picture = picture.convert(mode)
     return picture if turn is None else picture.transpose(turn)
+
+
+def to_array(picture: Image.Image) -> UInt8[np.ndarray, "height width channels"]:
+    """The pixels of a picture of mode `L` or `RGB`."""
+    return np.array(picture).reshape(picture.height, picture.width, -1)
+
+
+def to_picture(pixels: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
+    """The picture of mode `L` or `RGB` that these pixels are."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
 def check_mode(image: Image.Image) -> None:

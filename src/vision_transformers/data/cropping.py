@@ -56,8 +56,9 @@ class RandomResizedCrop:
             return resize_pixels(cut, self.preprocessing)
         interpolation = v2.InterpolationMode(self.preprocessing.interpolation)
         size = list(self.preprocessing.size)
-        cut_pixels = torch.from_numpy(cut).permute(2, 0, 1)
-        pixels: Tensor = functional.resize(cut_pixels, size, interpolation, antialias=True)
+        # PyTorch would copy a part of a picture, too, but on all threads: `vary_on_cpu` says why not.
+        together = torch.from_numpy(np.ascontiguousarray(cut)).permute(2, 0, 1)
+        pixels: Tensor = functional.resize(together, size, interpolation, antialias=True)
         return pixels
 
     def _rectangle(self, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from vision_transformers.data.as_seen import as_seen, check_mode, turn_of
+from vision_transformers.data.as_seen import as_seen, check_mode, to_array, to_picture, turn_of
 from vision_transformers.data.endings import may_lack_its_end
 from vision_transformers.data.jpeg import JpegHeader, read_header, upper_rows
 from vision_transformers.errors import DataFailure
@@ -70,15 +70,18 @@ def decode_pixels(
         DataFailure: as `decode`.
     """
     file = _content(source)
-    header = _header(file)
-    if header is None or header.channels != channels:
+    header = _header_without_pillow(file)
+    if header is None:
         return _cut(decode(file, channels, background), part)
     box = (0, 0, header.width, header.height) if part is None else part((header.width, header.height))
     left, top, right, bottom = box
     try:
-        return upper_rows(file.content, header, bottom)[top:bottom, left:right]
-    except ValueError:  # Pillow says what is wrong with it
+        pixels = upper_rows(file.content, header, bottom)[top:bottom, left:right]
+    except (ValueError, RuntimeError, MemoryError):  # Pillow says what is wrong with it
         return _cut(decode(file, channels, background), lambda _: box)
+    return (
+        pixels if header.channels == channels else to_array(as_seen(to_picture(pixels), channels, background))
+    )
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,8 @@ def _content(source: Path | Stream) -> _Content:
         raise _explained(error, name) from error
 
 
-def _header(file: _Content) -> JpegHeader | None:
-    """What is needed to decode a JPEG file without Pillow; None where its care is needed."""
+def _header_without_pillow(file: _Content) -> JpegHeader | None:
+    """The header of a JPEG file that needs nothing of what only Pillow does; None for other files."""
     header = read_header(file.content)
     if header is None or _is_too_large(header.width, header.height):
         return None
@@ -112,8 +115,7 @@ def _header(file: _Content) -> JpegHeader | None:
 
 
 def _cut(picture: Image.Image, part: Part | None) -> UInt8[np.ndarray, "height width channels"]:
-    pixels = np.array(picture if part is None else picture.crop(part(picture.size)))
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    return to_array(picture if part is None else picture.crop(part(picture.size)))
 
 
 def check_file(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Pixels of ordinary JPEG files, sooner than Pillow gives them; of a crop, without what lies below it."""
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import simplejpeg
@@ -12,12 +12,20 @@ _SEQUENTIAL = (0xC0, 0xC1)
 _PROGRESSIVE = 0xC2
 _SCAN = 0xDA
 """Marker of what the pixels follow."""
-_BEFORE_A_SCAN = (0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0))
+_APPLICATIONS = range(0xE0, 0xF0)
+"""Markers of what programs add."""
+_BEFORE_A_SCAN = (0xC4, 0xDB, 0xDD, 0xFE, *_APPLICATIONS)
 """Markers of tables, comments and what programs add; each is followed by its length."""
-_METADATA = 0xE1
-"""Marker of EXIF and XMP, which may say that the camera was held sideways."""
+_FOR_PILLOW = (0xE1, 0xED)
+"""Of these, EXIF and XMP, which may say that the camera was held sideways, and Photoshop's."""
+_SHORT = 16
+"""Bytes of what a program adds that may be less than Pillow expects of it, which it then refuses."""
 _IN_A_SCAN = (0x00, *range(0xD0, 0xD8))
-"""What follows the byte 0xFF within a scan: nothing, or a restart."""
+"""What follows the byte 0xFF within a scan: 0 where it is a number, or the rest of a restart's marker."""
+_WHOLE_SPECTRUM = b"\x00\x3f\x00"
+"""How the header of a sequential scan ends; the decoder only warns of others, and then hides errors."""
+_MOST_PIXELS = 65_500
+"""Along a side: libjpeg decodes no more."""
 _START_OF_IMAGE, _END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 _BELOW = 2
 """Rows decoded below the last one asked for: colours of half the height are interpolated from them."""
@@ -35,9 +43,9 @@ class JpegHeader:
     """Whether rows are stored one after the other."""
     place_of_height: int
     """Where the file says how high the picture is."""
-    has_metadata: bool = False
-    """Whether there is EXIF or XMP."""
-    start_of_scan: int = 0
+    has_metadata: bool
+    """Whether programs added what may turn the picture, or what Pillow may refuse."""
+    start_of_scan: int
     """Where the first scan's pixels begin."""
 
 
@@ -52,34 +60,36 @@ def read_header(content: bytes) -> JpegHeader | None:
     """
     if not (content.startswith(_START_OF_IMAGE) and content.endswith(_END_OF_IMAGE)):
         return None
-    frame, has_metadata, place = None, False, len(_START_OF_IMAGE)
+    frame, has_metadata, place = 0, False, len(_START_OF_IMAGE)
     while place + 10 < len(content) and content[place] == 0xFF:
-        marker, start = content[place + 1], place
-        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
         if marker == _SCAN:
-            return None if frame is None else replace(frame, has_metadata=has_metadata, start_of_scan=place)
-        if frame is None and (marker in _SEQUENTIAL or marker == _PROGRESSIVE):
-            frame = _frame(content, start)
-            if frame is None:
-                return None
+            return _header(content, frame, has_metadata, place + 2 + length) if frame else None
+        if not frame and (marker in _SEQUENTIAL or marker == _PROGRESSIVE):
+            frame = place
         elif marker not in _BEFORE_A_SCAN:
             return None
-        has_metadata = has_metadata or marker == _METADATA
+        has_metadata |= marker in _FOR_PILLOW or (marker in _APPLICATIONS and length < _SHORT)
+        place += 2 + length
     return None
 
 
-def _frame(content: bytes, place: int) -> JpegHeader | None:
-    """Marker, length, precision, height, width and number of channels (ITU-T T.81, B.2.2)."""
-    precision, height, width, channels = struct.unpack_from(">BHHB", content, place + 4)
-    if precision != 8 or channels not in (1, 3) or height == 0 or width == 0:
+def _header(content: bytes, frame: int, has_metadata: bool, start_of_scan: int) -> JpegHeader | None:
+    """By the frame's marker, length, precision, height, width and number of channels (ITU-T T.81, B.2.2)."""
+    precision, height, width, channels = struct.unpack_from(">BHHB", content, frame + 4)
+    is_possible = 0 < height <= _MOST_PIXELS and 0 < width <= _MOST_PIXELS
+    if precision != 8 or channels not in (1, 3) or not is_possible:
         return None
-    return JpegHeader(width, height, channels, content[place + 1] in _SEQUENTIAL, place + 5)
+    is_sequential = content[frame + 1] in _SEQUENTIAL
+    return JpegHeader(width, height, channels, is_sequential, frame + 5, has_metadata, start_of_scan)
 
 
 def upper_rows(
     content: bytes, header: JpegHeader, rows: int
 ) -> UInt8[np.ndarray, "upper_rows width channels"]:
-    """The picture down to these rows and a little further, or all of it; pixels are those of Pillow.
+    """The picture down to these rows and a little further, or all of it.
+
+    Pixels are those of Pillow where it has libjpeg-turbo, as its own wheels do.
 
     Args:
         content: of the file.
@@ -100,7 +110,7 @@ def upper_rows(
 
 def _is_one_scan(content: bytes, header: JpegHeader) -> bool:
     """Whether the file's rows are stored once, and nothing else between them, so that it can end anywhere."""
-    if not header.is_sequential:
+    if not header.is_sequential or not content[: header.start_of_scan].endswith(_WHOLE_SPECTRUM):
         return False
     scan = np.frombuffer(content, dtype=np.uint8, offset=header.start_of_scan)[: -len(_END_OF_IMAGE)]
     following = scan[1:][scan[:-1] == 0xFF]

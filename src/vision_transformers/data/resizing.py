@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from vision_transformers.data.as_seen import to_array, to_picture
 from vision_transformers.data.preprocessing import Preprocessing
 
 _MOST_PIXELS = 2**25
@@ -42,13 +43,7 @@ def seen_part(image: Image.Image, preprocessing: Preprocessing) -> tuple[float, 
 
 def to_pixels(image: Image.Image) -> UInt8[Tensor, "channels height width"]:
     """The pixels of a picture of mode `L` or `RGB`, 0 to 255."""
-    pixels = torch.from_numpy(np.array(image))
-    return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
-
-
-def to_picture(pixels: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
-    """The picture of mode `L` or `RGB` that these pixels are."""
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return torch.from_numpy(to_array(image)).permute(2, 0, 1)
 
 
 def resize_pixels(

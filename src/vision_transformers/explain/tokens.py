@@ -36,7 +36,8 @@ class Tokens:
     def keeping(self, patches: Int[Tensor, "batch kept"]) -> "Tokens":
         """Without all patches but these, numbered in rows from the top left; the model never sees the others.
 
-        A patch brings its position along, so that the rest is what it was.
+        A patch brings its position along, so that the rest is what it was. Behind a stem of convolutions, it
+        also brings what it has seen of its neighbours.
         """
         width = self.sequence.shape[2]
         prefix = self.sequence[:, : self.number_of_prefix_tokens]

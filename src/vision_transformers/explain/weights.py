@@ -13,15 +13,15 @@ from vision_transformers.model.vit import ViT
 def patch_filters(model: ViT, count: int = 28) -> Float[Tensor, "count channels rows columns"]:
     """The first principal components of the patch embedding's filters, by what they explain (figure 7, left).
 
-    Of a stem, the first convolution's filters, of 3 x 3 pixels.
+    Of a stem, the first convolution's filters, of 4 x 4 pixels.
 
     Args:
         model: any ViT.
         count: how many, as far as there are.
     """
     config, patches = model.config, model.patches
-    looking = patches.first_convolution if isinstance(patches, ConvolutionalStem) else patches.projector
-    weight = looking.weight
+    extractor = patches.convolutions[0] if isinstance(patches, ConvolutionalStem) else patches.projector
+    weight = extractor.get_parameter("weight")
     if weight.ndim == 2:
         weight = weight.unflatten(1, (*config.patch_shape, config.number_of_channels)).permute(0, 3, 1, 2)
     _, _, components = torch.linalg.svd(weight.flatten(1), full_matrices=False)

@@ -104,7 +104,8 @@ class ViTConfig:
     def __post_init__(self) -> None:
         self._check_choices()
         self._check_sizes()
-        self._check_stem()
+        if self.patch_extractor == "stem":
+            check_stem(self.patch_shape, self.model_dimension)
         self._check_attention()
         self._check_tokens()
 
@@ -169,21 +170,6 @@ class ViTConfig:
                     f"max_image_shape {self.max_image_shape} is not whole patches of {self.patch_shape}"
                 )
 
-    def _check_stem(self) -> None:
-        rows, columns = self.patch_shape
-        if self.patch_extractor != "stem":
-            return
-        if rows != columns or rows < 2 or rows.bit_count() != 1:
-            raise ValueError(
-                f"patch_shape is {self.patch_shape}: a stem halves the image until a pixel is a patch, "
-                "so that it needs (2, 2), (4, 4), (8, 8), (16, 16) or so"
-            )
-        if self.model_dimension % (rows // 2):
-            raise ValueError(
-                f"model_dimension is {self.model_dimension}: "
-                f"a stem for patches of {rows} x {columns} needs a multiple of {rows // 2}"
-            )
-
     def _check_attention(self) -> None:
         width = self.attention_dimension or self.model_dimension
         if width % self.number_of_heads:
@@ -218,6 +204,21 @@ class ViTConfig:
             raise ValueError("a distillation_token has no pre_logits_dimension: its two heads are linear")
         if self.patch_normalization and self.patch_extractor != "linear":
             raise ValueError("patch_normalization needs the linear patch_extractor: it works on flat patches")
+
+
+def check_stem(patch_shape: tuple[int, int], model_dimension: int) -> None:
+    """Raises ValueError where an image does not become patches by halving, or the width does not halve."""
+    rows, columns = patch_shape
+    if rows != columns or rows < 2 or rows.bit_count() != 1:
+        raise ValueError(
+            f"patch_shape is {patch_shape}: a stem halves the image until a pixel is a patch, "
+            "so that it needs (2, 2), (4, 4), (8, 8), (16, 16) or so"
+        )
+    if model_dimension % (rows // 2):
+        raise ValueError(
+            f"model_dimension is {model_dimension}: "
+            f"a stem for patches of {rows} x {columns} needs a multiple of {rows // 2}"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 | parameter                              | first value                                             |
 | -------------------------------------- | ------------------------------------------------------- |
 | learned tokens, positions              | normal, std 0.02, cut at 2 std                          |
-| projection of patches                  | normal, std 1 / sqrt(pixels of a patch), cut at 2 std   |
+| projection of patches                  | normal, std 1 / sqrt(inputs), cut at 2 std              |
 | linear layers of attention and network | uniform, Glorot and Bengio 2010; q, k and v one by one  |
 | classifier                             | normal, std 0.02, cut at 2 std                          |
 | convolutions of a stem                 | normal, std sqrt(2 / inputs), He et al. 2015            |
@@ -35,7 +35,7 @@ def patch_projection_(layer: nn.Linear | nn.Conv2d) -> None:
 
 
 def convolution_(layer: nn.Conv2d) -> None:
-    """A convolution before an activation that lets half of its inputs through."""
+    """A convolution whose outputs go through an activation that keeps about half of them."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     _zero_bias_(layer)
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, channels_last, nn
 
 from vision_transformers.model import initialization
+from vision_transformers.model.config import check_stem
 from vision_transformers.model.patches import grid_shape
 
 
@@ -24,6 +25,9 @@ class ConvolutionalStem(nn.Module):
         number_of_channels: channels of the image.
         bias: whether the projection to tokens has a bias; convolutions have none.
         normalization_epsilon: of every LayerNorm.
+
+    Raises:
+        ValueError: an image does not become patches of that shape by halving, or the width does not halve.
     """
 
     def __init__(
@@ -36,24 +40,20 @@ class ConvolutionalStem(nn.Module):
         normalization_epsilon: float = 1e-6,
     ) -> None:
         super().__init__()
+        check_stem(patch_shape, model_dimension)
         self.patch_shape = patch_shape
         stages = round(math.log2(patch_shape[0]))
         widths = [model_dimension >> (stages - 1 - stage) for stage in range(stages)]
-        self.stages = nn.Sequential()
+        self.convolutions = nn.Sequential()
         for before, width in pairwise([number_of_channels, *widths]):
             halve = nn.Conv2d(before, width, kernel_size=4, stride=2, padding=1, bias=False)
             look_around = nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False)
             for convolution in (halve, look_around):
                 initialization.convolution_(convolution)
                 normalization = ChannelNormalization(width, normalization_epsilon)
-                self.stages.extend([convolution, normalization, nn.GELU()])
+                self.convolutions.extend([convolution, normalization, nn.GELU()])
         self.projector = nn.Linear(model_dimension, model_dimension, bias=bias)
         initialization.patch_projection_(self.projector)
-
-    @property
-    def first_convolution(self) -> nn.Conv2d:
-        """The one that looks at the image itself."""
-        return next(layer for layer in self.modules() if isinstance(layer, nn.Conv2d))
 
     def forward(
         self, image: Float[Tensor, "batch channels height width"]
@@ -64,7 +64,7 @@ class ConvolutionalStem(nn.Module):
             ValueError: the patch does not divide the image.
         """
         grid_shape((image.shape[2], image.shape[3]), self.patch_shape)
-        features = self.stages(image.contiguous(memory_format=channels_last))
+        features = self.convolutions(image.contiguous(memory_format=channels_last))
         return self.projector(features.permute(0, 2, 3, 1).flatten(1, 2))
 
 

@@ -35,7 +35,7 @@ def for_images(
     Pictures then come at the size that positions are made for, which DINOv2's, for one, do not of themselves.
 
     Raises:
-        UsageFailure: patches do not divide the images, or stand behind a LayerNorm of their pixels.
+        UsageFailure: patches do not divide the images, or their projection cannot be changed.
     """
     if image_shape is not None or patch_shape is not None:
         old = model.description.model
@@ -52,13 +52,14 @@ def _for_shapes(
     (arXiv 2212.08013, section 3.4): an enlarged patch then gives the token that the small one gave.
 
     Raises:
-        UsageFailure: the patches do not divide the images, or stand behind a LayerNorm of their pixels.
+        UsageFailure: the patches do not divide the images, or their projection cannot be changed.
     """
     old, weights = model.description.model, model.weights
+    kernel = _kernel(model, old) if patch_shape != old.patch_shape else None
     config = _with(old, max_image_shape=image_shape, patch_shape=patch_shape)
-    if patch_shape != old.patch_shape:
-        kernel = _pseudo_inverse_resize(_kernel(model, old), patch_shape)
-        weights = _with_kernel(weights, kernel, config, f"{old.patch_shape} to {patch_shape}", report)
+    if kernel is not None:
+        resized = _pseudo_inverse_resize(kernel, patch_shape)
+        weights = _with_kernel(weights, resized, config, f"{old.patch_shape} to {patch_shape}", report)
     weights = _with_positions(weights, old, config, report)
     preprocessing = replace(model.description.preprocessing, size=image_shape)
     description = replace(model.description, model=config, preprocessing=preprocessing)
@@ -71,7 +72,7 @@ def for_channels(model: PortableModel, channels: Literal[1, 3], report: Report) 
     Mean and std of the preprocessing become their averages, or one for all channels.
 
     Raises:
-        UsageFailure: the patches stand behind a LayerNorm of their pixels.
+        UsageFailure: the projection of patches cannot be changed.
     """
     old, preprocessing = model.description.model, model.description.preprocessing
     if channels == old.number_of_channels:
@@ -180,7 +181,11 @@ def _pseudo_inverse_resize(
 
 
 def _kernel(model: PortableModel, config: ViTConfig) -> Kernel:
-    """The projection of patches as a convolution's kernel, whichever extractor has it."""
+    """The projection of patches as a convolution's kernel, whichever extractor has it.
+
+    Raises:
+        UsageFailure: it stands behind a LayerNorm of pixels, or behind other convolutions.
+    """
     if config.patch_normalization:
         raise UsageFailure("patches behind a LayerNorm of their pixels keep their shape and channels")
     if config.patch_extractor == "stem":
