@@ -1,5 +1,6 @@
 """Pixels of ordinary JPEG files, sooner than Pillow gives them; of a crop, without what lies below it."""
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ _FOR_PILLOW = (0xE1, 0xED)
 """Of these, EXIF and XMP, which may say that the camera was held sideways, and Photoshop's."""
 _SHORT = 16
 """Bytes of what a program adds that may be less than Pillow expects of it, which it then refuses."""
-_IN_A_SCAN = (0x00, *range(0xD0, 0xD8))
-"""What follows the byte 0xFF within a scan: 0 where it is a number, or the rest of a restart's marker."""
+_NOT_IN_A_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]")
+"""Any marker but a restart's; 0xFF as a number is followed by 0."""
 _WHOLE_SPECTRUM = b"\x00\x3f\x00"
 """How the header of a sequential scan ends; the decoder only warns of others, and then hides errors."""
 _MOST_PIXELS = 65_500
@@ -112,6 +113,4 @@ def _is_one_scan(content: bytes, header: JpegHeader) -> bool:
     """Whether the file's rows are stored once, and nothing else between them, so that it can end anywhere."""
     if not header.is_sequential or not content[: header.start_of_scan].endswith(_WHOLE_SPECTRUM):
         return False
-    scan = np.frombuffer(content, dtype=np.uint8, offset=header.start_of_scan)[: -len(_END_OF_IMAGE)]
-    following = scan[1:][scan[:-1] == 0xFF]
-    return bool(np.isin(following, _IN_A_SCAN).all()) and scan[-1:].tolist() != [0xFF]
+    return _NOT_IN_A_SCAN.search(content, header.start_of_scan, len(content) - 1) is None
