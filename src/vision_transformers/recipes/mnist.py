@@ -41,10 +41,10 @@ def mnist_best() -> Recipe:
 
     vit train mnist-best
 
-    99.60 to 99.69 %; 49 minutes on one core of an AMD EPYC with avx512_bf16. The recipe `mnist` with a stem of
-    convolutions: 16 tokens of 8 x 8 pixels, at 32 x 32, which know their surroundings from the start. Half of
-    the learning rates, weight decay for Muon's matrices, too, and a moving average of the weights. Chosen by
-    30,000 held-out training images (docs/log.md, 2026-11-26).
+    99.60 to 99.69 %; 49 minutes on one core of an AMD EPYC with avx512_bf16. The recipe `mnist` with a stem
+    of convolutions: 16 tokens of 8 x 8 pixels, at 32 x 32, which know their surroundings from the start. Half
+    of the learning rates, weight decay for Muon's matrices, too, and a moving average of the weights. Chosen
+    by 30,000 held-out training images (docs/log.md, 2026-11-26).
     """
     recipe = mnist()
     return replace(
