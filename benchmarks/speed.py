@@ -122,10 +122,11 @@ def choose(case: Case, device: torch.device) -> dict[str, Setting]:
         if case.work == "training" and case.batch % PARTS == 0:
             best = min(tried, key=lambda each: each.seconds).setting
             tried += _try_all(name, case, [replace(best, parts=PARTS)], device)
-        finalists = sorted(tried, key=lambda each: each.seconds)[:FINALISTS]
-        found[name] = sorted(_in_turns(finalists, device, FINAL_ROUNDS), key=lambda each: each.seconds)
-        others = [each for each in tried if each.setting not in [one.setting for one in found[name]]]
-        milliseconds = [f"{each.setting}: {1000 * each.seconds:.1f} ms" for each in found[name] + others]
+        tried.sort(key=lambda each: each.seconds)
+        finalists = _in_turns(tried[:FINALISTS], device, FINAL_ROUNDS)
+        found[name] = sorted(finalists, key=lambda each: each.seconds)
+        everything = found[name] + tried[FINALISTS:]
+        milliseconds = [f"{each.setting}: {1000 * each.seconds:.1f} ms" for each in everything]
         print(f"{case.name}, {name}: " + "; ".join(milliseconds), flush=True)
     record = _read(RESULTS / "settings.json")
     record.setdefault(describe_device(device), {})[case.name] = {

@@ -1,6 +1,5 @@
 """From an image to a sequence by convolutions, in place of the one linear layer of Equation 1."""
 
-import math
 from itertools import pairwise
 
 from jaxtyping import Float
@@ -42,7 +41,7 @@ class ConvolutionalStem(nn.Module):
         super().__init__()
         check_stem(patch_shape, model_dimension)
         self.patch_shape = patch_shape
-        stages = round(math.log2(patch_shape[0]))
+        stages = patch_shape[0].bit_length() - 1
         widths = [model_dimension >> (stages - 1 - stage) for stage in range(stages)]
         self.convolutions = nn.Sequential()
         for before, width in pairwise([number_of_channels, *widths]):
