@@ -56,6 +56,20 @@ def test_it_is_compiled_once_and_anew_when_it_changes(source: Path, tmp_path: Pa
 
 
 @needs_compiler
+def test_it_is_compiled_anew_when_a_header_beside_it_changes(source: Path) -> None:
+    header = source.with_name("numbers.h")
+    source.write_text('#include "numbers.h"\n' + ADD.replace("a + b", "a + b + MORE"))
+    found = []
+    for more in (1, 2):
+        header.write_text(f"enum {{ MORE = {more} }};")
+        load_native.cache_clear()
+        library = load_native(source)
+        assert library is not None
+        found.append(library.add(2, 3))
+    assert found == [6, 7]
+
+
+@needs_compiler
 def test_processes_that_compile_at_once_do_not_disturb_each_other(source: Path, tmp_path: Path) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", ADDED, str(source)], stdout=subprocess.PIPE, text=True)

@@ -72,9 +72,11 @@ def _processor_flags() -> bytes:
 
 
 def _digest(source: Path, compiler: str) -> str:
-    """Of source, compiler, flags and processor: a home folder may be shared by several machines."""
+    """Of source and headers, compiler, flags, processor: a home folder may be shared by several machines."""
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-    parts = [source.read_bytes(), compiler.encode(), version, " ".join(FLAGS).encode(), _processor_flags()]
+    files = [source, *sorted(source.parent.glob("*.h"))]
+    parts = [file.read_bytes() for file in files]
+    parts += [compiler.encode(), version, " ".join(FLAGS).encode(), _processor_flags()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

@@ -29,8 +29,8 @@ def test_the_model_compiles_without_a_graph_break():
 
 
 @needs_compiler
-def test_attention_in_c_compiles_without_a_graph_break():
-    run("compile_short_attention.py")
+def test_what_is_computed_in_c_compiles_without_a_graph_break():
+    run("compile_native_operators.py")
 
 
 def test_the_model_exports_for_any_batch():

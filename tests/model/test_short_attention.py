@@ -1,17 +1,10 @@
 """Attention in C is Equation 7 to bfloat16's precision, whatever the sizes and however they lie in memory."""
 
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from vision_transformers.model import short_attention as module
 from vision_transformers.model.attention import MultiHeadAttention, attention_weights
@@ -90,13 +83,6 @@ def test_another_type_or_layout_is_refused() -> None:
         short_attention(random(2, 6, 3, 8, 6).transpose(3, 4))
 
 
-def test_an_exported_model_does_not_need_it() -> None:
-    layer = MultiHeadAttention(32, 2).bfloat16().eval()
-    program = torch.export.export(layer, (random(3, 20, 32),))
-    assert "short_attention" not in str(program.graph)
-    assert torch.allclose(program.module()(random(3, 20, 32))[0], layer(random(3, 20, 32))[0], atol=0.03)
-
-
 def test_what_is_not_a_number_stays_in_its_row() -> None:
     given = together(2, 20, 16).detach()
     usual = short_attention(given)[0]
@@ -138,100 +124,3 @@ def test_dropout_is_left_to_pytorch() -> None:
     layer = MultiHeadAttention(32, 2, dropout=0.5).bfloat16()
     sequence = random(3, 20, 32)
     assert not torch.equal(layer(sequence)[0], layer(sequence)[0])
-
-
-def test_no_byte_beside_its_tensors_is_touched(tmp_path: Path) -> None:
-    """In Python nobody would see it: the memory of other tensors would change."""
-    source = Path(module.__file__).with_suffix(".c")
-    program = Path(__file__).parent.parent / "programs" / "short_attention_bounds.c"
-    compiler = shutil.which("gcc")
-    assert compiler is not None
-    flags = ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize=alignment"]
-    built = tmp_path / "bounds"
-    command = [compiler, *flags, f'-DSOURCE="{source}"', str(program), "-o", str(built), "-lm"]
-    compiled = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "cannot find" in compiled.stderr:
-        pytest.skip("this compiler comes without sanitizers")
-    assert compiled.returncode == 0, compiled.stderr
-    ran = subprocess.run([str(built)], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    assert not ran.stderr
-
-
-def layer(tokens: int = 17) -> tuple[MultiHeadAttention, Tensor]:
-    torch.manual_seed(0)
-    return MultiHeadAttention(32, 4).bfloat16(), random(2, tokens, 32)
-
-
-def attended(attention: MultiHeadAttention) -> Any:
-    """The layer's first result as a function of its weights and its input."""
-
-    def run(weights: dict[str, Tensor], sequence: Tensor) -> Tensor:
-        result: tuple[Tensor, None] = torch.func.functional_call(attention, weights, (sequence,))
-        return result[0]
-
-    return run
-
-
-@contextmanager
-def without_it() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vision_transformers.model.attention.is_served", lambda _: False)
-        yield
-
-
-def penalty(attention: MultiHeadAttention, sequence: Tensor) -> Tensor:
-    """The gradient of a gradient's size, with respect to the weights."""
-    sequence = sequence.clone().requires_grad_()
-    size = attention(sequence)[0].float().square().sum()
-    (gradient,) = torch.autograd.grad(size, sequence, create_graph=True)
-    found = torch.autograd.grad(gradient.float().square().sum(), attention.query_key_value.weight)
-    return found[0]
-
-
-def tangent(attention: MultiHeadAttention, sequence: Tensor) -> Tensor:
-    run = partial(attended(attention), dict(attention.named_parameters()))
-    return torch.func.jvp(run, (sequence,), (random(*sequence.shape, seed=1),))[1]
-
-
-def dual(attention: MultiHeadAttention, sequence: Tensor) -> Tensor:
-    with forward_ad.dual_level():
-        made = forward_ad.make_dual(sequence, random(*sequence.shape, seed=1))
-        found: Tensor | None = forward_ad.unpack_dual(attention(made)[0]).tangent
-    assert found is not None
-    return found
-
-
-def of_each_sample(attention: MultiHeadAttention, sequence: Tensor) -> Tensor:
-    run = attended(attention)
-
-    def loss(weights: dict[str, Tensor], one: Tensor) -> Tensor:
-        return run(weights, one[None]).float().square().sum()
-
-    weights = {name: value.detach() for name, value in attention.named_parameters()}
-    found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, sequence)
-    return found["query_key_value.weight"]
-
-
-@pytest.mark.parametrize("way", [penalty, tangent, dual, of_each_sample])
-def test_whatever_is_differentiated_is_as_without_it(way: Callable[..., Tensor]) -> None:
-    attention, sequence = layer()
-    found = way(attention, sequence)
-    with without_it():
-        expected = way(attention, sequence)
-    assert expected.float().norm() > 0
-    assert relative_error(found, expected.double()) < 0.03
-
-
-def test_what_is_traced_holds_operators_of_pytorch_alone() -> None:
-    """What comes of it is loaded where this package is not."""
-    served: list[bool] = []
-
-    def noted(query_key_value: Tensor) -> Tensor:
-        served.append(is_served(query_key_value))
-        return query_key_value + 1
-
-    inputs = random(2, 17, 3, 4, 8)
-    torch.jit.trace(noted, inputs, check_trace=False)
-    assert served == [False]
-    assert is_served(inputs)

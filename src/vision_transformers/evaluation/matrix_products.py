@@ -113,6 +113,12 @@ class _Recorder(TorchDispatchMode):
             self._note_attention(*_heads(arguments[0]))
         elif name == "short_attention_backward":
             self._note_attention_backward(*_heads(arguments[1]))
+        elif name == "narrow_feed_forward":
+            tokens, input_weight, _, output_weight, _ = arguments
+            self._note(tokens, input_weight.t())
+            self._note(result[1], output_weight.t())
+        elif name == "narrow_feed_forward_backward":
+            self._note_feed_forward_backward(*arguments)
         return result
 
     def _note(self, left: Tensor, right: Tensor) -> None:
@@ -128,6 +134,15 @@ class _Recorder(TorchDispatchMode):
         """Of values, weights, queries and keys; what a kernel computes anew is its own choice."""
         self._note_attention(queries, keys, values)
         self._note_attention(queries, keys, values)
+
+    def _note_feed_forward_backward(
+        self, gradient: Tensor, tokens: Tensor, hidden: Tensor, input_weight: Tensor, output_weight: Tensor
+    ) -> None:
+        """Of what goes into each layer, and of its weight."""
+        self._note(gradient, output_weight)
+        self._note(gradient.t(), hidden)
+        self._note(hidden, input_weight)
+        self._note(hidden.t(), tokens)
 
     def _note_convolution(self, image: Tensor, kernels: Tensor, result: Tensor) -> None:
         """A product of flat patches, which overlap where kernels exceed their stride, and flat kernels."""

@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model import initialization
-from vision_transformers.model.gathering import gather, is_plain
+from vision_transformers.model.gathering import gather
+from vision_transformers.model.plain import is_plain
 from vision_transformers.model.rotary import Rotation, rotate
 from vision_transformers.model.short_attention import is_served, short_attention
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model import initialization
+from vision_transformers.model.narrow_feed_forward import is_served, transform
 
 
 class QuickGELU(nn.Module):
@@ -45,6 +46,8 @@ class FeedForward(nn.Module):
 
     def forward(self, sequence: Float[Tensor, "... model_dimension"]) -> Float[Tensor, "... model_dimension"]:
         """Each token by itself."""
+        if is_served(sequence, self.input_layer, self.activation, self.output_layer, self.dropout):
+            return transform(sequence, self.input_layer, self.output_layer)  # the same, in the cache of a CPU
         hidden = self.dropout(self.activation(self.input_layer(sequence)))
         return self.dropout(self.output_layer(hidden))
 

@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def gather(
@@ -33,22 +33,8 @@ def gather(
     by_head = queries.unflatten(2, heads)
     by_head = by_head * by_head.shape[-1] ** -0.5
     through_keys = torch.einsum("bqhd,hdm->bhqm", by_head, key_weight.unflatten(0, heads)).flatten(1, 2)
-    weights = (through_keys @ sequence.transpose(1, 2)).softmax(dim=-1)
+    scores = (sequence @ through_keys.transpose(1, 2)).transpose(1, 2)  # so that gradients lie as tokens do
+    weights = scores.softmax(dim=-1)
     gathered = (weights @ sequence).unflatten(1, heads)
     values = torch.einsum("bhqm,hdm->bqhd", gathered, value_weight.unflatten(0, heads)).flatten(2)
     return values if value_bias is None else values + value_bias
-
-
-def is_plain(layer: nn.Module) -> bool:
-    """Whether a linear layer is its weights and nothing else, so that `gather` may take them without it.
-
-    Not where something is to happen when it is called: hooks, another forward, weights of their own kind.
-    """
-    hooks = (
-        layer._forward_hooks,
-        layer._forward_pre_hooks,
-        layer._backward_hooks,
-        layer._backward_pre_hooks,
-    )
-    is_linear = type(layer) is nn.Linear and "forward" not in layer.__dict__
-    return is_linear and not any(hooks) and type(layer.weight) in (nn.Parameter, Tensor)

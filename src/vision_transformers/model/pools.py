@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.attention import attend, attention_weights
-from vision_transformers.model.gathering import gather, is_plain
+from vision_transformers.model.gathering import gather
+from vision_transformers.model.plain import is_plain
 
 
 class FirstToken(nn.Module):

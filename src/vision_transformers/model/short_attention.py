@@ -5,18 +5,18 @@ Signatures are in plain types, from which PyTorch reads the operators' schemas.
 """
 
 import ctypes
-import functools
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.forward_ad import unpack_dual
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vision_transformers.native import has_instructions, load_native
+from vision_transformers.model.native_operators import is_bfloat16_available, is_computed_here
+from vision_transformers.native import load_native
 
+SOURCE = Path(__file__).with_suffix(".c")
 MOST_TOKENS = 1025
 """Up to as many as were measured: `python -m benchmarks.attention_backends`."""
 
@@ -24,34 +24,18 @@ MOST_TOKENS = 1025
 def is_served(query_key_value: Tensor) -> bool:
     """Whether `short_attention` takes this, and is faster than what PyTorch has.
 
-    Not where a model is exported or traced: what comes of it runs without this package, on other machines.
-    Nor where a function is transformed (`torch.func`) or differentiated forward: it has no rules for that.
+    Only where `is_computed_here`.
     """
-    if _is_captured() or _is_transformed(query_key_value):
+    if not is_computed_here(query_key_value):  # where it is not, sizes may not be asked for
         return False
-    fits = query_key_value.device.type == "cpu" and query_key_value.dtype == torch.bfloat16
-    return fits and query_key_value.shape[1] <= MOST_TOKENS and _lies_well(query_key_value) and is_available()
-
-
-def _is_captured() -> bool:
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
-
-
-def _is_transformed(tensor: Tensor) -> bool:
-    if torch.compiler.is_compiling():
-        return False
-    return torch._C._are_functorch_transforms_active() or unpack_dual(tensor).tangent is not None
+    fits = query_key_value.dtype == torch.bfloat16 and query_key_value.shape[1] <= MOST_TOKENS
+    return fits and _lies_well(query_key_value) and is_available()
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def is_available() -> bool:
     """Whether this machine has the instructions, and a compiler."""
-    return _is_available()
-
-
-@functools.cache
-def _is_available() -> bool:
-    return has_instructions("avx512_bf16") and _library() is not None
+    return is_bfloat16_available(SOURCE)
 
 
 @torch.library.custom_op("vision_transformers::short_attention", mutates_args=(), device_types="cpu")
@@ -141,10 +125,6 @@ class _Sizes(ctypes.Structure):
     )
 
 
-def _library() -> ctypes.CDLL | None:
-    return load_native(Path(__file__).with_suffix(".c"))
-
-
 def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics: Tensor) -> None:
     """Calls a function of the C file: tensors are (batch, tokens, heads, head_dimension)."""
     batch, tokens, _, heads, dimension = query_key_value.shape
@@ -152,7 +132,7 @@ def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics:
     described = [
         _Tensor(tensor.data_ptr(), tensor.stride(0), tensor.stride(2), tensor.stride(1)) for tensor in tensors
     ]
-    function = getattr(_library(), name)
+    function = getattr(load_native(SOURCE), name)
     function.restype = None
     pointers = [ctypes.byref(tensor) for tensor in described]
     function(ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)

@@ -24,7 +24,7 @@ class Environment:
     data: str
     """The fingerprint of the images: what is in them, or for files their names and sizes."""
     attention: Literal["pytorch", "native"] = "pytorch"
-    """Who computes it: PyTorch, or `model/short_attention.c`."""
+    """Who computes it, and narrow feed-forward networks: PyTorch, or the C files of `model`."""
     numpy: str | None = None
     vision_transformers: str | None = None
     """These two are those of `Versions` where they are not given: earlier runs have them there alone."""

@@ -1,4 +1,4 @@
-"""A compiled model in bfloat16 on a CPU computes its attention in C, without a graph break, and learns."""
+"""A compiled model in bfloat16 on a CPU computes what is computed in C without a graph break, and learns."""
 
 import torch
 

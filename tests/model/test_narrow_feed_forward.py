@@ -1,0 +1,198 @@
+"""A feed-forward network in C is two linear layers and exact GELU, to bfloat16's precision."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vision_transformers.model import narrow_feed_forward as module
+from vision_transformers.model.config import LowRankConfig
+from vision_transformers.model.encoder import Encoder
+from vision_transformers.model.feed_forward import FeedForward
+from vision_transformers.model.low_rank import add_low_rank
+from vision_transformers.model.narrow_feed_forward import is_served, narrow_feed_forward
+
+pytestmark = pytest.mark.skipif(
+    not module.is_available(), reason="needs AVX512_BF16 and a C compiler: PyTorch computes everything here"
+)
+
+SIZES = [(1, 16, 16), (7, 48, 80), (64, 128, 64), (129, 64, 256), (300, 192, 384), (1000, 16, 32)]
+"""Tokens, and the width of a token and between the layers."""
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
+
+
+def given(tokens: int, width: int, hidden: int, scale: float = 1.0) -> list[Tensor]:
+    """What the operator takes; before GELU, numbers are about as large as `scale`."""
+    into, out_of = random(hidden, width, seed=1) * width**-0.5, random(width, hidden, seed=2) * hidden**-0.5
+    biases = random(hidden, seed=3) * 0.1, random(width, seed=4) * 0.1
+    found = [random(tokens, width) * scale, into, biases[0], out_of, biases[1]]
+    return [tensor.bfloat16().requires_grad_() for tensor in found]
+
+
+def written_out(tokens: Tensor, *layers: Tensor) -> Tensor:
+    input_weight, input_bias, output_weight, output_bias = layers
+    return F.linear(F.gelu(F.linear(tokens, input_weight, input_bias)), output_weight, output_bias)
+
+
+def in_c(*inputs: Tensor) -> Tensor:
+    return narrow_feed_forward(*inputs)[0]
+
+
+def with_gradients(way: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    out = way(*inputs)
+    direction = random(*out.shape, seed=5).to(out.dtype)
+    return [out, *torch.autograd.grad(out, inputs, direction)]
+
+
+def relative_error(found: Tensor, truth: Tensor) -> float:
+    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_it_and_its_gradients_are_as_near_to_the_truth_as_pytorch_is(
+    sizes: tuple[int, int, int], scale: float
+) -> None:
+    inputs = given(*sizes, scale)
+    exactly = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    found = [
+        with_gradients(way, tensors)
+        for way, tensors in ((written_out, exactly), (in_c, inputs), (written_out, inputs))
+    ]
+    for truth, ours, theirs in zip(*found, strict=True):
+        assert ours.isfinite().all()
+        assert relative_error(ours, truth) <= max(1.2 * relative_error(theirs, truth), 0.004)
+
+
+def every_finite_number() -> Tensor:
+    numbers = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.bfloat16)
+    return numbers[numbers.isfinite() & (numbers.abs() < 1e38)]
+
+
+def test_gelu_and_its_slope_are_right_for_every_number() -> None:
+    """One rounding away from the truth at most; of what is as small as 1e-7, nothing is asked."""
+    x = every_finite_number()
+    tokens = F.pad(x[:, None], (0, 15)).requires_grad_()
+    identity, nothing = torch.eye(16).bfloat16(), torch.zeros(16).bfloat16()
+    out = in_c(tokens, identity, nothing, identity, nothing)
+    (slope,) = torch.autograd.grad(out[:, 0].sum(), tokens)
+    exactly = x.double().requires_grad_()
+    truth = F.gelu(exactly)
+    (true_slope,) = torch.autograd.grad(truth.sum(), exactly)
+    for found, expected in ((out[:, 0], truth), (slope[:, 0], true_slope)):
+        assert ((found.double() - expected).abs() <= 2**-8 * expected.abs() + 1e-7).all()
+
+
+def test_the_number_of_threads_changes_no_token() -> None:
+    inputs = given(300, 64, 128)
+    here = in_c(*inputs)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = in_c(*inputs)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(here, alone)
+
+
+def test_the_same_again_is_the_same_to_the_bit() -> None:
+    """Else no run could be resumed exactly: gradients are added up by several threads."""
+    inputs = given(1000, 64, 128)
+    first = with_gradients(in_c, inputs)
+    for _ in range(20):
+        again = with_gradients(in_c, inputs)
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_what_is_not_a_number_stays_in_its_token() -> None:
+    inputs = [tensor.detach() for tensor in given(20, 16, 32)]
+    usual = in_c(*inputs)
+    inputs[0][5, 3] = torch.nan
+    found = in_c(*inputs)
+    assert found[5].isnan().all()
+    found[5] = usual[5]
+    assert torch.equal(found, usual)
+
+
+def test_no_tokens_teach_nothing() -> None:
+    out, tokens, *weights = with_gradients(in_c, given(0, 16, 32))
+    assert out.shape == tokens.shape == (0, 16)
+    assert not any(gradient.any() for gradient in weights)
+
+
+def test_however_its_tensors_lie_in_memory_it_is_the_same() -> None:
+    inputs = [tensor.detach() for tensor in given(40, 32, 64)]
+    scattered = [tensor.t().contiguous().t() if tensor.dim() == 2 else tensor for tensor in inputs]
+    for tensor in scattered:
+        tensor.requires_grad_()
+    for tensor in inputs:
+        tensor.requires_grad_()
+    for found, expected in zip(with_gradients(in_c, scattered), with_gradients(in_c, inputs), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_another_type_or_shape_is_refused() -> None:
+    """It would be read as if it were bfloat16, or beyond its memory."""
+    inputs = given(4, 16, 32)
+    with pytest.raises(ValueError, match="bfloat16"):
+        narrow_feed_forward(*(tensor.half() for tensor in inputs))
+    with pytest.raises(ValueError, match="multiples of 16, not 24 and 32"):
+        narrow_feed_forward(*given(4, 24, 32))
+    with pytest.raises(ValueError, match="shapes"):
+        narrow_feed_forward(inputs[0], inputs[1], inputs[4], inputs[3], inputs[2])
+
+
+def test_it_is_an_operator_that_pytorch_can_check() -> None:
+    torch.library.opcheck(narrow_feed_forward, tuple(given(5, 16, 32)))
+
+
+def parts(network: FeedForward) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module]:
+    return network.input_layer, network.activation, network.output_layer, network.dropout
+
+
+def test_only_what_it_can_do_faster_is_given_to_it() -> None:
+    def served(network: FeedForward, tokens: int = 64) -> bool:
+        width = network.input_layer.in_features
+        return is_served(random(2, tokens, width), *parts(network.bfloat16()))
+
+    assert served(FeedForward(32, 64))
+    assert not served(FeedForward(24, 64))
+    assert not served(FeedForward(32, 64, activation=lambda: nn.GELU("tanh")))
+    assert not served(FeedForward(32, 64, activation=nn.SiLU))
+    assert not served(FeedForward(128, 256), tokens=32)
+    assert served(FeedForward(128, 256), tokens=64)
+    assert not served(FeedForward(256, 1024), tokens=10_000)
+    assert not is_served(random(2, 64, 32).float(), *parts(FeedForward(32, 64)))
+    assert not is_served(random(2, 64, 32).float(), *parts(FeedForward(32, 64).bfloat16()))
+
+
+def test_what_is_to_happen_in_a_layer_happens() -> None:
+    """Hooks see it, other layers take its place, frozen weights cost no gradients."""
+    sequence = random(2, 64, 32)
+    hooked, watched, frozen, without_bias = (FeedForward(32, 64).bfloat16() for _ in range(4))
+    adapted = Encoder(32, 64, 4)
+    add_low_rank(nn.ModuleList([adapted]), LowRankConfig(rank=2, parts=("feed-forward",)))
+    hooked.activation.register_forward_hook(lambda *_: None)
+    watched.dropout.register_forward_hook(lambda *_: None)
+    frozen.output_layer.weight.requires_grad_(requires_grad=False)
+    without_bias.input_layer.bias = None
+    for network in (hooked, watched, adapted.bfloat16().feed_forward, frozen, without_bias):
+        assert not is_served(sequence, *parts(network))
+    with torch.no_grad():
+        assert is_served(sequence, *parts(frozen))
+    for parameter in frozen.parameters():
+        parameter.requires_grad_(requires_grad=False)
+    assert is_served(sequence, *parts(frozen))
+    assert not is_served(sequence.requires_grad_(), *parts(frozen))
+
+
+def test_dropout_drops() -> None:
+    network, sequence = FeedForward(32, 64, dropout=0.5).bfloat16(), random(2, 64, 32)
+    assert not torch.equal(network(sequence), network(sequence))
+    network.eval()
+    assert torch.equal(network(sequence), network(sequence))

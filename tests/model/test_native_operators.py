@@ -1,0 +1,163 @@
+"""What is computed in C touches no other memory; whatever PyTorch does with a layer works as without it."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from vision_transformers.model import attention, feed_forward, narrow_feed_forward, short_attention
+from vision_transformers.model.encoder import Encoder
+from vision_transformers.model.native_operators import is_computed_here
+
+PROGRAMS = Path(__file__).parent.parent / "programs"
+needs_c = pytest.mark.skipif(
+    not (short_attention.is_available() and narrow_feed_forward.is_available()),
+    reason="needs AVX512_BF16 and a C compiler: PyTorch computes everything here",
+)
+
+
+@needs_c
+@pytest.mark.parametrize("module", [short_attention, narrow_feed_forward])
+def test_no_byte_beside_its_tensors_is_touched(module: Any, tmp_path: Path) -> None:
+    """In Python nobody would see it: the memory of other tensors would change."""
+    compiler = shutil.which("gcc")
+    assert compiler is not None
+    flags = ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize=alignment"]
+    program, built = PROGRAMS / f"{module.SOURCE.stem}_bounds.c", tmp_path / "bounds"
+    defined = [f'-DSOURCE="{module.SOURCE}"', "-fopenmp"]
+    command = [compiler, *flags, *defined, str(program), "-o", str(built), "-lm"]
+    compiled = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "cannot find" in compiled.stderr:
+        pytest.skip("this compiler comes without sanitizers")
+    assert compiled.returncode == 0, compiled.stderr
+    ran = subprocess.run([str(built)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert not ran.stderr
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
+
+
+def block() -> tuple[Encoder, Tensor]:
+    """One that is computed in C, both of its parts."""
+    torch.manual_seed(0)
+    return Encoder(32, 64, 4).bfloat16(), random(2, 17, 32)
+
+
+def of_weights(encoder: Encoder) -> Any:
+    """The block's first result as a function of its weights and its input."""
+
+    def run(weights: dict[str, Tensor], sequence: Tensor) -> Tensor:
+        result: tuple[Tensor, None] = torch.func.functional_call(encoder, weights, (sequence,))
+        return result[0]
+
+    return run
+
+
+@contextmanager
+def without_c() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "is_served", lambda _: False)
+        patch.setattr(feed_forward, "is_served", lambda *_: False)
+        yield
+
+
+def gradients(encoder: Encoder, sequence: Tensor) -> Tensor:
+    found = torch.autograd.grad(encoder(sequence)[0].float().square().sum(), list(encoder.parameters()))
+    return torch.cat([gradient.flatten() for gradient in found])
+
+
+def penalty(encoder: Encoder, sequence: Tensor) -> Tensor:
+    """The gradient of a gradient's size, with respect to the weights."""
+    sequence = sequence.clone().requires_grad_()
+    size = encoder(sequence)[0].float().square().sum()
+    (gradient,) = torch.autograd.grad(size, sequence, create_graph=True)
+    weights = [encoder.attention.query_key_value.weight, encoder.feed_forward.input_layer.weight]
+    found = torch.autograd.grad(gradient.float().square().sum(), weights)
+    return torch.cat([gradient.flatten() for gradient in found])
+
+
+def tangent(encoder: Encoder, sequence: Tensor) -> Tensor:
+    run = partial(of_weights(encoder), dict(encoder.named_parameters()))
+    return torch.func.jvp(run, (sequence,), (random(*sequence.shape, seed=1),))[1]
+
+
+def dual(encoder: Encoder, sequence: Tensor) -> Tensor:
+    with forward_ad.dual_level():
+        made = forward_ad.make_dual(sequence, random(*sequence.shape, seed=1))
+        found: Tensor | None = forward_ad.unpack_dual(encoder(made)[0]).tangent
+    assert found is not None
+    return found
+
+
+def of_each_sample(encoder: Encoder, sequence: Tensor) -> Tensor:
+    run = of_weights(encoder)
+
+    def loss(weights: dict[str, Tensor], one: Tensor) -> Tensor:
+        return run(weights, one[None]).float().square().sum()
+
+    weights = {name: value.detach() for name, value in encoder.named_parameters()}
+    found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, sequence)
+    return torch.cat([found[name].flatten() for name in sorted(found)])
+
+
+@needs_c
+@pytest.mark.parametrize("way", [gradients, penalty, tangent, dual, of_each_sample])
+def test_whatever_is_differentiated_is_as_without_it(way: Callable[..., Tensor]) -> None:
+    encoder, sequence = block()
+    found = way(encoder, sequence)
+    with without_c():
+        expected = way(encoder, sequence)
+    assert expected.float().norm() > 0
+    assert (found - expected).double().norm() < 0.03 * expected.double().norm()
+
+
+@needs_c
+def test_an_exported_model_does_not_need_c() -> None:
+    encoder, sequence = block()
+    program = torch.export.export(encoder.eval(), (sequence,))
+    assert "vision_transformers" not in program.graph_module.code
+    assert torch.allclose(program.module()(sequence)[0], encoder(sequence)[0], atol=0.03)
+
+
+def test_what_is_traced_holds_operators_of_pytorch_alone() -> None:
+    """What comes of it is loaded where this package is not."""
+    computed_here: list[bool] = []
+
+    def noted(sequence: Tensor) -> Tensor:
+        computed_here.append(is_computed_here(sequence))
+        return sequence + 1
+
+    torch.jit.trace(noted, random(2, 17, 32), check_trace=False)
+    assert computed_here == [False]
+    assert is_computed_here(random(2, 17, 32))
+
+
+@needs_c
+def test_autocast_computes_in_c_as_weights_in_bfloat16_do() -> None:
+    """As `vit train --precision bfloat16` does it, whose weights are float32."""
+    encoder, sequence = block()
+    served = narrow_feed_forward.is_served
+    parts = (
+        encoder.feed_forward.input_layer,
+        encoder.feed_forward.activation,
+        encoder.feed_forward.output_layer,
+        encoder.feed_forward.dropout,
+    )
+    expected = encoder.feed_forward(sequence)
+    encoder = encoder.float()
+    assert not served(sequence.float(), *parts)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert served(sequence.float(), *parts)
+        found = encoder.feed_forward(sequence.float())
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected)

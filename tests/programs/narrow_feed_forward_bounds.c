@@ -1,0 +1,45 @@
+/* A feed-forward network forward and backward, of many sizes, each tensor in memory of just its size. Built with
+ * sanitizers and -DSOURCE=<narrow_feed_forward.c in quotes>, it ends with an error where a byte beside them is
+ * touched. */
+#include SOURCE
+
+static bfloat16 *random_numbers(int64_t count) {
+    bfloat16 *numbers = malloc(count * sizeof(bfloat16));
+    for (int64_t i = 0; i < count; i++) {
+        float value = (float)rand() / (float)RAND_MAX - 0.5f;
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        numbers[i] = (bfloat16)(bits >> 16);
+    }
+    return numbers;
+}
+
+static layer new_layer(int64_t outputs, int64_t inputs) {
+    return (layer){random_numbers(outputs * inputs), random_numbers(outputs), outputs, inputs};
+}
+
+static void run(int64_t tokens, int64_t width, int64_t hidden) {
+    layer first = new_layer(hidden, width), second = new_layer(width, hidden);
+    layer first_found = new_layer(hidden, width), second_found = new_layer(width, hidden);
+    bfloat16 *input = random_numbers(tokens * width), *out = random_numbers(tokens * width);
+    bfloat16 *gradient = random_numbers(tokens * width), *found = random_numbers(tokens * width);
+    bfloat16 *preactivations = random_numbers(tokens * hidden);
+    feed_forward(tokens, &first, &second, input, preactivations, out);
+    feed_forward_backward(
+        tokens, &first, &second, gradient, input, preactivations, &first_found, &second_found, found);
+    layer all[] = {first, second, first_found, second_found};
+    for (int i = 0; i < 4; i++) free(all[i].weight), free(all[i].bias);
+    free(input), free(out), free(gradient), free(found), free(preactivations);
+}
+
+int main(void) {
+    int64_t tokens[] = {1, 2, 3, 7, 8, 9, 63, 64, 65, 127, 129, 257};
+    int64_t widths[] = {16, 32, 48, 64, 80, 192};
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        for (int i = 0; i < 12; i++)
+            for (int j = 0; j < 6; j++)
+                for (int k = 0; k < 6; k++) run(tokens[i], widths[j], widths[k]);
+    }
+    return 0;
+}
