@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_transformers.model import attention, feed_forward, narrow_feed_forward, short_attention
 from vision_transformers.model.encoder import Encoder
@@ -108,6 +109,25 @@ def of_each_sample(encoder: Encoder, sequence: Tensor) -> Tensor:
     weights = {name: value.detach() for name, value in encoder.named_parameters()}
     found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, sequence)
     return torch.cat([found[name].flatten() for name in sorted(found)])
+
+
+@needs_c
+def test_both_parts_of_that_block_are_computed_in_c() -> None:
+    encoder, sequence = block()
+    seen: list[str] = []
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, function: Any, types: Any, arguments: Any = (), options: Any = None
+        ) -> Any:
+            seen.append(str(function))
+            return function(*arguments, **(options or {}))
+
+    with Seen():
+        gradients(encoder, sequence)
+    for name in ("short_attention", "narrow_feed_forward"):
+        assert f"vision_transformers.{name}.default" in seen
+        assert f"vision_transformers.{name}_backward.default" in seen
 
 
 @needs_c

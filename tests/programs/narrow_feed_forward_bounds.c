@@ -24,6 +24,7 @@ static void run(int64_t tokens, int64_t width, int64_t hidden) {
     bfloat16 *input = random_numbers(tokens * width), *out = random_numbers(tokens * width);
     bfloat16 *gradient = random_numbers(tokens * width), *found = random_numbers(tokens * width);
     bfloat16 *preactivations = random_numbers(tokens * hidden);
+    feed_forward(tokens, &first, &second, input, NULL, out);
     feed_forward(tokens, &first, &second, input, preactivations, out);
     feed_forward_backward(
         tokens, &first, &second, gradient, input, preactivations, &first_found, &second_found, found);
@@ -33,7 +34,7 @@ static void run(int64_t tokens, int64_t width, int64_t hidden) {
 }
 
 int main(void) {
-    int64_t tokens[] = {1, 2, 3, 7, 8, 9, 63, 64, 65, 127, 129, 257};
+    int64_t tokens[] = {0, 1, 2, 3, 7, 8, 9, 63, 65, 127, 129, 257};
     int64_t widths[] = {16, 32, 48, 64, 80, 192};
     for (int threads = 1; threads <= 3; threads++) {
         omp_set_num_threads(threads);

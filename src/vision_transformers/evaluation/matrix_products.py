@@ -114,9 +114,9 @@ class _Recorder(TorchDispatchMode):
         elif name == "short_attention_backward":
             self._note_attention_backward(*_heads(arguments[1]))
         elif name == "narrow_feed_forward":
-            tokens, input_weight, _, output_weight, _ = arguments
+            tokens, input_weight, _, output_weight = arguments[:4]
             self._note(tokens, input_weight.t())
-            self._note(result[1], output_weight.t())
+            self._note(tokens.new_empty(len(tokens), len(input_weight)), output_weight.t())
         elif name == "narrow_feed_forward_backward":
             self._note_feed_forward_backward(*arguments)
         return result

@@ -1,9 +1,9 @@
 /* A feed-forward network in bfloat16 whose weights fit into the cache (arXiv 2010.11929, section 3.1: "MLP"):
  * two linear layers with GELU between them, forward and backward.
  *
- * A block of tokens goes through all of it before the next one does. What is between the layers is written to
- * memory once, before the GELU, for backward; the gradients of the weights are added up in the cache of each
- * thread, in float32.
+ * A block of tokens goes through all of it before the next one does. What is between the layers is only written
+ * to memory for backward, once, before the GELU; each thread adds up gradients of the weights of its own, in
+ * float32.
  */
 #include "bfloat16_products.h"
 
@@ -12,15 +12,19 @@
 
 enum { TOKENS = 64, TOKENS_BACKWARD = 128 };
 
+/* With fewer tokens for each thread, backward takes more time to add up what threads have than they save. */
+enum { LEAST_TOKENS_OF_THREAD = 64 };
+
 /* A linear layer, or its gradients. The weight is (outputs, inputs), both multiples of LANES. */
 typedef struct {
     bfloat16 *weight, *bias;
     int64_t outputs, inputs;
 } layer;
 
-/* Tokens that a thread takes at a time: few enough for all threads to have some. */
+/* Tokens that a thread takes at a time: at most so many, and such that all threads take as many blocks. */
 static int64_t block_of(int64_t tokens, int64_t most) {
-    return least(most, round_up(tokens / omp_get_num_threads() + 1, ROWS));
+    int64_t threads = omp_get_num_threads(), blocks = threads * (tokens / (threads * most) + 1);
+    return round_up(tokens / blocks + 1, ROWS);
 }
 
 static int64_t weights_of(const layer *l) { return l->outputs * l->inputs; }
@@ -98,8 +102,8 @@ static void add_layer_of_threads(const layer *found, const float *sums, int64_t 
 
 /* Phi, the standard normal distribution, so that gelu(x) = x Phi(x), and phi, its density.
  *
- * Phi(-|x|) = exp(-x^2 / 2) times a polynomial of 1 / (1 + p |x| / sqrt(2)), to 8e-8 (Abramowitz and Stegun,
- * Handbook of Mathematical Functions, 7.1.26). Beyond 16, where both are 0 or 1, x stays 16. */
+ * Phi(-|x|) = exp(-x^2 / 2) times a polynomial of 1 / (1 + p |x| / sqrt(2)) (Abramowitz and Stegun, Handbook
+ * of Mathematical Functions, 7.1.26), to 1e-6, most of it of the exponential. Beyond 16, x stays 16. */
 static inline __m512 normal_distribution(__m512 x, __m512 *density) {
     __m512 size = _mm512_min_ps(_mm512_abs_ps(x), _mm512_set1_ps(16.0f));
     __m512 power = power_of_two(_mm512_mul_ps(_mm512_mul_ps(size, size), _mm512_set1_ps(-0.5f * LOG2_E)));
@@ -124,6 +128,7 @@ static void activate(const bfloat16 *preactivations, int64_t count, bfloat16 *ac
     }
 }
 
+/* Preactivations are written where there is memory for them. */
 void feed_forward(
     int64_t tokens, const layer *first, const layer *second, const bfloat16 *input, bfloat16 *preactivations,
     bfloat16 *out) {
@@ -132,19 +137,21 @@ void feed_forward(
 #pragma omp parallel
     {
         int64_t block = block_of(tokens, TOKENS);
-        bfloat16 *activations = (bfloat16 *)new_workspace(block * hidden / 2);
+        char *workspace = new_workspace(block * hidden), *rest = workspace;
+        bfloat16 *activations = take(&rest, block * hidden / 2), *scratch = (bfloat16 *)rest;
         pack_forward(first, first_packed);
         pack_forward(second, second_packed);
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < tokens; i += block) {
             int64_t these = least(block, tokens - i);
-            destination to_hidden = {.bias = first->bias, .rounded = preactivations + i * hidden};
+            bfloat16 *between = preactivations ? preactivations + i * hidden : scratch;
+            destination to_hidden = {.bias = first->bias, .rounded = between};
             destination to_out = {.bias = second->bias, .rounded = out + i * width};
             multiply_rows(these, width, input + i * width, first_packed, hidden, to_hidden);
-            activate(preactivations + i * hidden, these * hidden, activations);
+            activate(between, these * hidden, activations);
             multiply_rows(these, hidden, activations, second_packed, width, to_out);
         }
-        free(activations);
+        free(workspace);
     }
     free(first_packed);
     free(second_packed);
@@ -204,8 +211,9 @@ void feed_forward_backward(
     int64_t width = first->inputs, hidden = first->outputs;
     int64_t of_first = gradients_of(first), each = of_first + gradients_of(second);
     pair *first_packed = new_packed_weight(first), *second_packed = new_packed_weight(second);
-    float *sums = (float *)new_workspace(each * omp_get_max_threads());
-#pragma omp parallel
+    int64_t threads = least(omp_get_max_threads(), tokens / LEAST_TOKENS_OF_THREAD + 1);
+    float *sums = (float *)new_workspace(each * threads);
+#pragma omp parallel num_threads(threads)
     {
         int64_t most = block_of(tokens, TOKENS_BACKWARD);
         block_of_tokens block;

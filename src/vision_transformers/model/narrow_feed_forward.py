@@ -5,6 +5,7 @@
 """
 
 import ctypes
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from torch import Tensor, nn
 
 from vision_transformers.model.native_operators import is_bfloat16_available, is_computed_here
 from vision_transformers.model.plain import is_plain
-from vision_transformers.native import load_native
+from vision_transformers.native import has_instructions, load_native
 
 SOURCE = Path(__file__).with_suffix(".c")
 LANES = 16
 """Both dimensions are multiples of it."""
 MOST_WEIGHTS = 192 * 768
 """Of a layer: with more, PyTorch learns faster (`python -m benchmarks.feed_forward_backends`)."""
-MOST_WEIGHTS_PER_TOKEN = 256
-"""With fewer tokens, it takes more time to lay out the weights, which each call does, than it saves."""
+MOST_WEIGHTS_OF_A_TOKEN = 256
+"""With more for each token, it takes more time to lay them out, which each call does, than it saves."""
 
 
 def is_served(
@@ -35,20 +36,19 @@ def is_served(
 ) -> bool:
     """Whether `transform` takes this, and is faster than what PyTorch has.
 
-    Only where `is_computed_here`, where nothing is dropped, and where all weights are learned or no gradient
-    is wanted: it computes all gradients or none.
+    Only where all of it `is_computed_here`, where nothing is dropped, and where all weights are learned or no
+    gradient is wanted: it computes all gradients or none.
     """
     are_plain = is_plain(input_layer) and is_plain(activation, nn.GELU) and is_plain(output_layer)
     drops_nothing = is_plain(dropout, nn.Dropout) and not (dropout.training and dropout.p)
-    if not (
-        are_plain and drops_nothing and is_computed_here(sequence)
-    ):  # where it is not, sizes may not be asked for
-        return False
     weights = [*input_layer.parameters(), *output_layer.parameters()]
+    # Where they are not computed here, sizes may not be asked for.
+    if not (are_plain and drops_nothing and is_computed_here(sequence, *weights)):
+        return False
     return (
         activation.approximate == "none"
         and len(weights) == 4  # both layers have a bias
-        and _sizes_fit(sequence, weights[0])
+        and _sizes_fit(sequence, weights[0], weights[2])
         and _are_bfloat16([sequence, *weights])
         and _are_learned_together(sequence, weights)
         and is_available()
@@ -57,21 +57,26 @@ def is_served(
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def is_available() -> bool:
-    """Whether this machine has the instructions, and a compiler."""
-    return is_bfloat16_available(SOURCE)
+    """Whether this machine has the instructions, and a compiler.
+
+    Not where it multiplies whole matrices (AMX): PyTorch does so there, and the C file does not.
+    """
+    return not has_instructions("amx_bf16") and is_bfloat16_available(SOURCE)
 
 
-def _sizes_fit(sequence: Tensor, input_weight: Tensor) -> bool:
+def _sizes_fit(sequence: Tensor, input_weight: Tensor, output_weight: Tensor) -> bool:
     hidden, dimension = input_weight.shape
     are_lanes = dimension % LANES == hidden % LANES == 0
-    tokens = sequence.numel() // dimension
-    return are_lanes and hidden * dimension <= min(MOST_WEIGHTS, MOST_WEIGHTS_PER_TOKEN * tokens)
+    belong_together = output_weight.shape == (dimension, hidden) and sequence.shape[-1] == dimension
+    few_weights = min(MOST_WEIGHTS, MOST_WEIGHTS_OF_A_TOKEN * (sequence.numel() // dimension))
+    return are_lanes and belong_together and hidden * dimension <= few_weights
 
 
 def _are_bfloat16(tensors: list[Tensor]) -> bool:
-    """Whether a linear layer would compute in it."""
+    """Whether a linear layer would compute in it; autocast leaves float64 alone."""
     if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu") == torch.bfloat16
+        is_wide = any(tensor.dtype == torch.float64 for tensor in tensors)
+        return torch.get_autocast_dtype("cpu") == torch.bfloat16 and not is_wide
     return all(tensor.dtype == torch.bfloat16 for tensor in tensors)
 
 
@@ -85,15 +90,21 @@ def transform(
     sequence: Float[Tensor, "... model_dimension"], input_layer: nn.Linear, output_layer: nn.Linear
 ) -> Float[Tensor, "... model_dimension"]:
     """output_layer(gelu(input_layer(sequence))), in bfloat16, of what `is_served` says."""
+    tokens = sequence.reshape(-1, sequence.shape[-1])
     layers = (input_layer.weight, input_layer.bias, output_layer.weight, output_layer.bias)
-    tokens, *weights = (tensor.to(torch.bfloat16) for tensor in (sequence.flatten(0, -2), *layers))
-    transformed, _ = narrow_feed_forward(tokens, *weights)
+    given = [tensor.to(torch.bfloat16) for tensor in (tokens, *layers)]
+    transformed, _ = narrow_feed_forward(*given, torch.is_grad_enabled() and layers[0].requires_grad)
     return transformed.view(sequence.shape)
 
 
 @torch.library.custom_op("vision_transformers::narrow_feed_forward", mutates_args=(), device_types="cpu")
 def narrow_feed_forward(
-    tokens: Tensor, input_weight: Tensor, input_bias: Tensor, output_weight: Tensor, output_bias: Tensor
+    tokens: Tensor,
+    input_weight: Tensor,
+    input_bias: Tensor,
+    output_weight: Tensor,
+    output_bias: Tensor,
+    is_learned: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Two linear layers with GELU between them, all in bfloat16.
 
@@ -101,19 +112,24 @@ def narrow_feed_forward(
         tokens: (tokens, model_dimension).
         input_weight, input_bias: (hidden_dimension, model_dimension) and (hidden_dimension,).
         output_weight, output_bias: (model_dimension, hidden_dimension) and (model_dimension,).
+        is_learned: whether gradients may be asked for.
 
     Returns:
-        The tokens, (tokens, model_dimension), and what was before the GELU, (tokens, hidden_dimension).
+        The tokens, (tokens, model_dimension), and for backward alone what was before the GELU, (tokens,
+        hidden_dimension); empty if nothing is learned.
 
     Raises:
         ValueError: another type, a dimension that is no multiple of 16, or shapes that are not these.
     """
     given = (tokens, input_weight, input_bias, output_weight, output_bias)
-    _check(*given)
-    transformed, preactivations = _new_outputs(*given)
+    hidden, dimension = input_weight.shape
+    shapes = ((len(tokens), dimension), (hidden, dimension), (hidden,), (dimension, hidden), (dimension,))
+    _check(given, shapes)
+    transformed, preactivations = _new_outputs(*given, is_learned)
     tokens, *weights = (tensor.contiguous() for tensor in given)
     layers = _Layer.of(*weights[:2]), _Layer.of(*weights[2:])
-    _call("feed_forward", len(tokens), *layers, tokens, preactivations, transformed)
+    kept = preactivations if is_learned else None
+    _call("feed_forward", len(tokens), *layers, tokens, kept, transformed)
     return transformed, preactivations
 
 
@@ -123,8 +139,15 @@ def narrow_feed_forward(
 def narrow_feed_forward_backward(
     gradient: Tensor, tokens: Tensor, preactivations: Tensor, input_weight: Tensor, output_weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients with respect to what `narrow_feed_forward` takes, in its order."""
+    """The gradients with respect to tokens, weights and biases, in the order of `narrow_feed_forward`.
+
+    Raises:
+        ValueError: as there.
+    """
     given = (gradient, tokens, preactivations, input_weight, output_weight)
+    hidden, dimension = input_weight.shape
+    of_tokens = (len(tokens), dimension)
+    _check(given, (of_tokens, of_tokens, (len(tokens), hidden), (hidden, dimension), (dimension, hidden)))
     gradients = _new_gradients(*given)
     gradient, tokens, preactivations, *weights = (tensor.contiguous() for tensor in given)
     layers = [_Layer.of(weight) for weight in weights]
@@ -141,8 +164,10 @@ def _new_outputs(
     input_bias: Tensor,  # noqa: ARG001
     output_weight: Tensor,  # noqa: ARG001
     output_bias: Tensor,  # noqa: ARG001
+    is_learned: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    return tokens.new_empty(tokens.shape), tokens.new_empty(tokens.shape[0], input_weight.shape[0])
+    kept = tokens.shape[0] if is_learned else 0
+    return tokens.new_empty(tokens.shape), tokens.new_empty(kept, input_weight.shape[0])
 
 
 @narrow_feed_forward_backward.register_fake
@@ -158,44 +183,48 @@ def _new_gradients(
     return gradient.new_empty(gradient.shape), *of_input_layer, *of_output_layer
 
 
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs, output[1])
+def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, _ = inputs
+    ctx.save_for_backward(*tensors, output[1])
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else zeros, as large as that, are made to be thrown away
 
 
-def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, ...]:
+def _backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
     *inputs, preactivations = ctx.saved_tensors
     if torch.is_grad_enabled():  # by create_graph: for a gradient of this gradient
-        return _differentiable_backward(gradient, inputs)
+        return *_differentiable_backward(gradient, inputs, ctx.needs_input_grad), None
     tokens, input_weight, _, output_weight, _ = inputs
     weights = (input_weight, output_weight)
-    found: tuple[Tensor, ...] = narrow_feed_forward_backward(gradient, tokens, preactivations, *weights)
-    return found
+    return *narrow_feed_forward_backward(gradient, tokens, preactivations, *weights), None
 
 
-def _differentiable_backward(gradient: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+def _differentiable_backward(
+    gradient: Tensor, inputs: list[Tensor], are_wanted: Iterable[bool]
+) -> list[Tensor | None]:
     """The same, of operators whose gradients have gradients."""
+    # Of views, since one input may be made from another one, or have hooks.
+    inputs = [tensor.view_as(tensor) for tensor in inputs]
     tokens, input_weight, input_bias, output_weight, output_bias = inputs
     hidden = F.gelu(F.linear(tokens, input_weight, input_bias))
     transformed = F.linear(hidden, output_weight, output_bias)
-    return torch.autograd.grad(transformed, inputs, gradient, create_graph=True)
+    wanted = [tensor for tensor, is_wanted in zip(inputs, are_wanted, strict=False) if is_wanted]
+    found = iter(torch.autograd.grad(transformed, wanted, gradient, create_graph=True))
+    return [next(found) if is_wanted else None for _, is_wanted in zip(inputs, are_wanted, strict=False)]
 
 
 narrow_feed_forward.register_autograd(_backward, setup_context=_keep_for_backward)
 
 
-def _check(
-    tokens: Tensor, input_weight: Tensor, input_bias: Tensor, output_weight: Tensor, output_bias: Tensor
-) -> None:
+def _check(tensors: Iterable[Tensor], shapes: Iterable[tuple[int, ...]]) -> None:
     """Before their memory is given to C."""
-    given = (tokens, input_weight, input_bias, output_weight, output_bias)
-    hidden, dimension = input_weight.shape
-    shapes = [(len(tokens), dimension), (hidden, dimension), (hidden,), (dimension, hidden), (dimension,)]
-    if any(tensor.dtype != torch.bfloat16 for tensor in given):
-        raise ValueError("narrow_feed_forward takes bfloat16")
-    if hidden % LANES or dimension % LANES:
-        raise ValueError(f"narrow_feed_forward takes multiples of {LANES}, not {dimension} and {hidden}")
-    if [tensor.shape for tensor in given] != shapes:
-        raise ValueError(f"shapes are {', '.join(str(tuple(tensor.shape)) for tensor in given)}")
+    for tensor, shape in zip(tensors, shapes, strict=True):
+        if tensor.dtype != torch.bfloat16 or shape[-1] % LANES:
+            raise ValueError(
+                f"expected bfloat16 and multiples of {LANES}, not {tensor.dtype} and {shape[-1]}"
+            )
+        if tensor.shape != shape:
+            raise ValueError(f"expected the shape {shape}, not {tuple(tensor.shape)}")
 
 
 class _Layer(ctypes.Structure):
@@ -214,11 +243,14 @@ class _Layer(ctypes.Structure):
         return cls(weight.data_ptr(), None if bias is None else bias.data_ptr(), *weight.shape)
 
 
-def _call(name: str, tokens: int, *parts: _Layer | Tensor) -> None:
+def _call(name: str, tokens: int, *parts: _Layer | Tensor | None) -> None:
     """Calls a function of the C file with layers and contiguous tensors."""
     function = getattr(load_native(SOURCE), name)
     function.restype = None
-    arguments = (
-        ctypes.c_void_p(part.data_ptr()) if isinstance(part, Tensor) else ctypes.byref(part) for part in parts
-    )
-    function(ctypes.c_int64(tokens), *arguments)
+    function(ctypes.c_int64(tokens), *map(_argument, parts))
+
+
+def _argument(part: _Layer | Tensor | None) -> Any:
+    if isinstance(part, Tensor):
+        return ctypes.c_void_p(part.data_ptr())
+    return None if part is None else ctypes.byref(part)

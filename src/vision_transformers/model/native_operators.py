@@ -4,29 +4,32 @@ import functools
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
 from vision_transformers.native import has_instructions, load_native
 
 
-def is_computed_here(tensor: Tensor) -> bool:
-    """Whether what is done with this tensor is done now, on a CPU, by PyTorch's usual rules.
+def is_computed_here(*tensors: Tensor) -> bool:
+    """Whether what is done with these tensors is done now, on a CPU, by PyTorch's usual rules.
 
     Not where a model is exported or traced: what comes of it runs without this package, on other machines.
-    Nor where a function is transformed (`torch.func`) or differentiated forward: C has no rules for that.
+    Nor where a function is transformed (`torch.func`) or differentiated forward, or with tensors of a kind
+    of their own: C has no rules for that.
     """
-    return tensor.device.type == "cpu" and not (_is_captured() or _is_transformed(tensor))
+    are_usual = all(tensor.device.type == "cpu" and _is_usual(tensor) for tensor in tensors)
+    return are_usual and not _is_captured()
 
 
 def _is_captured() -> bool:
     return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
-def _is_transformed(tensor: Tensor) -> bool:
+def _is_usual(tensor: Tensor) -> bool:
     if torch.compiler.is_compiling():
-        return False
-    return torch._C._are_functorch_transforms_active() or unpack_dual(tensor).tangent is not None
+        return True
+    is_transformed = torch._C._are_functorch_transforms_active() or unpack_dual(tensor).tangent is not None
+    return type(tensor) in (Tensor, nn.Parameter) and not is_transformed
 
 
 @functools.cache

@@ -7,6 +7,7 @@ def is_plain(layer: nn.Module, kind: type[nn.Module] = nn.Linear) -> bool:
     """Whether a layer is its weights and nothing else, so that they may be taken without calling it.
 
     Not where something is to happen when it is called: hooks, another forward, weights of their own kind.
+    Hooks on all modules at once, as those of profilers, are to see what happens without them.
 
     Args:
         layer: of any class.

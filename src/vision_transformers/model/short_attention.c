@@ -7,6 +7,7 @@
 #include "bfloat16_products.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 /* A tensor of (batch, heads, tokens, dimension); strides in elements, that of the dimension is 1. */
@@ -187,13 +188,19 @@ static void attend_head_backward(
     store_rows(sums, s->dimension, NULL, value_gradients);
 }
 
+/* How many heads a thread takes at a time: few enough for all threads to have some, and to end together. */
+static int64_t heads_at_once(const sizes *s) {
+    int64_t for_each = s->batch * s->heads / (4 * omp_get_num_threads());
+    return for_each < 1 ? 1 : least(for_each, 16);
+}
+
 void attend(
     const sizes *s, row_statistics *statistics, const tensor *queries, const tensor *keys, const tensor *values,
     const tensor *out) {
 #pragma omp parallel
     {
         char *workspace = new_workspace_of(s);
-#pragma omp for schedule(dynamic, 16)
+#pragma omp for schedule(dynamic, heads_at_once(s))
         for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head(
                 s, head_of(queries, s, number), head_of(keys, s, number), head_of(values, s, number),
@@ -209,7 +216,7 @@ void attend_backward(
 #pragma omp parallel
     {
         char *workspace = new_workspace_of(s);
-#pragma omp for schedule(dynamic, 16)
+#pragma omp for schedule(dynamic, heads_at_once(s))
         for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head_backward(
                 s, head_of(queries, s, number), head_of(keys, s, number), head_of(values, s, number),

@@ -95,6 +95,7 @@ def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
 
 def _differentiable_backward(gradient: Tensor, query_key_value: Tensor) -> Tensor:
     """The same, of operators whose gradients have gradients."""
+    query_key_value = query_key_value.view_as(query_key_value)  # hooks on what was given are not run by this
     queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
     with sdpa_kernel(SDPBackend.MATH):
         attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)

@@ -9,7 +9,7 @@ import torch
 
 from vision_transformers.config import differences
 from vision_transformers.errors import Failure
-from vision_transformers.model import short_attention
+from vision_transformers.model import narrow_feed_forward, short_attention
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
@@ -26,7 +26,7 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
     """
     device = resolve_device(recipe.device)
     precision = resolve_precision(recipe.precision, device)
-    has_native_attention = device.type == "cpu" and precision == "bfloat16" and short_attention.is_available()
+    may_be_native = device.type == "cpu" and precision == "bfloat16"
     return Environment(
         torch=version("torch"),
         torchvision=version("torchvision"),
@@ -37,7 +37,8 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
         precision=precision,
         compile=resolve_compile(recipe.compile, device),
         data=data_fingerprint,
-        attention="native" if has_native_attention else "pytorch",
+        attention="native" if may_be_native and short_attention.is_available() else "pytorch",
+        feed_forward="native" if may_be_native and narrow_feed_forward.is_available() else "pytorch",
         numpy=version("numpy"),
         vision_transformers=version("vision_transformers"),
     )

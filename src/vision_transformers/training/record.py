@@ -24,7 +24,9 @@ class Environment:
     data: str
     """The fingerprint of the images: what is in them, or for files their names and sizes."""
     attention: Literal["pytorch", "native"] = "pytorch"
-    """Who computes it, and narrow feed-forward networks: PyTorch, or the C files of `model`."""
+    """Who computes it: PyTorch, or `model/short_attention.c`."""
+    feed_forward: Literal["pytorch", "native"] = "pytorch"
+    """Who computes narrow ones: PyTorch, or `model/narrow_feed_forward.c`."""
     numpy: str | None = None
     vision_transformers: str | None = None
     """These two are those of `Versions` where they are not given: earlier runs have them there alone."""
