@@ -18,7 +18,7 @@ from tests.training.runs import (
     run_through_kills,
 )
 
-from vision_transformers.model.short_attention import is_available
+from vision_transformers.model import narrow_feed_forward, short_attention
 from vision_transformers.training.run_folder import RunFolder
 
 SHORT = ["--steps", "40"]
@@ -56,13 +56,14 @@ def test_kills_do_not_change_a_run_from_a_folder(vit: Vit, tmp_path: Path) -> No
 
 
 def test_kills_do_not_change_a_run_in_bfloat16(vit: Vit, tmp_path: Path) -> None:
-    """With attention in C where the machine has it, which dropout would leave to PyTorch."""
+    """With what is computed in C where the machine has it, which dropout would leave to PyTorch."""
     check_kills(
         vit, tmp_path, [*IN_MEMORY, *SHORT, "--precision", "bfloat16", "--model.dropout", "0"], kills=3
     )
     for run in ("undisturbed", "killed"):
-        attention = RunFolder(tmp_path / run).record().environments[-1].attention
-        assert attention == ("native" if is_available() else "pytorch")
+        environment = RunFolder(tmp_path / run).record().environments[-1]
+        assert environment.attention == ("native" if short_attention.is_available() else "pytorch")
+        assert environment.feed_forward == ("native" if narrow_feed_forward.is_available() else "pytorch")
 
 
 def check_deaths_between_file_operations(vit: Vit, folder: Path, seed: int) -> None:
