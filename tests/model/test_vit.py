@@ -117,7 +117,7 @@ def test_leaving_out_what_the_head_does_not_read_changes_neither_logits_nor_grad
     torch.nn.init.normal_(model.head.classifier.weight)
     images = torch.randn(3, 1, 8, 12, dtype=precision)
     assert model.tokens_read == read
-    tolerance = 0.02 if precision == torch.bfloat16 else 1e-10
+    tolerance = 0.04 if precision == torch.bfloat16 else 1e-10  # bfloat16 rounds in another order
     sequence, _ = model.encode(images)
     pairs = []
     for logits in (model.head(sequence), model(images)):
