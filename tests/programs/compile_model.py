@@ -38,14 +38,15 @@ def check_training(**options: Any) -> None:
 
 
 def check_bfloat16() -> None:
-    """The same gradients through the attention that is written out in bfloat16."""
+    """The same gradients through what is computed in bfloat16, but for its rounding."""
     plain, image = model().train(), images()
     gradients = []
     for forward in (plain, torch.compile(plain, fullgraph=True, backend="aot_eager")):
         with torch.autocast("cpu", torch.bfloat16):
             loss = forward(image).float().square().sum()
         gradients.append(torch.autograd.grad(loss, list(plain.parameters())))
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=2e-2, atol=1e-2)
+    for eager, compiled in zip(*gradients, strict=True):
+        assert (compiled - eager).norm() <= 0.02 * eager.norm()
 
 
 check_machine_code(**LOADED)
