@@ -3,16 +3,7 @@
  * touched. */
 #include SOURCE
 
-static bfloat16 *random_numbers(int64_t count) {
-    bfloat16 *numbers = malloc(count * sizeof(bfloat16));
-    for (int64_t i = 0; i < count; i++) {
-        float value = (float)rand() / (float)RAND_MAX - 0.5f;
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        numbers[i] = (bfloat16)(bits >> 16);
-    }
-    return numbers;
-}
+#include "random_numbers.h"
 
 static layer new_layer(int64_t outputs, int64_t inputs) {
     return (layer){random_numbers(outputs * inputs), random_numbers(outputs), outputs, inputs};

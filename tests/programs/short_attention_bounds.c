@@ -2,16 +2,7 @@
  * and -DSOURCE=<short_attention.c in quotes>, it ends with an error where a byte beside them is touched. */
 #include SOURCE
 
-static bfloat16 *random_numbers(int64_t count) {
-    bfloat16 *numbers = malloc(count * sizeof(bfloat16));
-    for (int64_t i = 0; i < count; i++) {
-        float value = (float)rand() / (float)RAND_MAX - 0.5f;
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        numbers[i] = (bfloat16)(bits >> 16);
-    }
-    return numbers;
-}
+#include "random_numbers.h"
 
 static tensor part(bfloat16 *numbers, const sizes *s, int64_t parts, int64_t which) {
     int64_t token = parts * s->heads * s->dimension;

@@ -14,9 +14,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model.native_operators import is_bfloat16_available, is_computed_here
+from vision_transformers.model.native_operators import (
+    function_of,
+    is_bfloat16_available,
+    is_computed_here,
+)
 from vision_transformers.model.plain import is_plain
-from vision_transformers.native import has_instructions, load_native
+from vision_transformers.native import has_instructions
 
 SOURCE = Path(__file__).with_suffix(".c")
 LANES = 16
@@ -245,9 +249,7 @@ class _Layer(ctypes.Structure):
 
 def _call(name: str, tokens: int, *parts: _Layer | Tensor | None) -> None:
     """Calls a function of the C file with layers and contiguous tensors."""
-    function = getattr(load_native(SOURCE), name)
-    function.restype = None
-    function(ctypes.c_int64(tokens), *map(_argument, parts))
+    function_of(SOURCE, name)(ctypes.c_int64(tokens), *map(_argument, parts))
 
 
 def _argument(part: _Layer | Tensor | None) -> Any:

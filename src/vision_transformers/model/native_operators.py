@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,3 +37,10 @@ def _is_usual(tensor: Tensor) -> bool:
 def is_bfloat16_available(source: Path) -> bool:
     """Whether this machine has the instructions for it, and a compiler for this C file."""
     return has_instructions("avx512_bf16") and load_native(source) is not None
+
+
+def function_of(source: Path, name: str) -> Any:
+    """A function of a C file that gives nothing back; only where `is_bfloat16_available`."""
+    function = getattr(load_native(source), name)
+    function.restype = None
+    return function

@@ -31,7 +31,7 @@ static inline matrix head_of(const tensor *x, const sizes *s, int64_t number) {
     return (matrix){x->data + image * x->batch_stride + head * x->head_stride, s->tokens, x->token_stride};
 }
 
-/* For everything that backward takes, which is more than forward does. */
+/* For everything that backward takes, more than forward does; each part is rounded up to ALIGNMENT bytes. */
 static char *new_workspace_of(const sizes *s) {
     int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
     return new_workspace(many * (5 * width + many + 3 * ROWS) + ROWS * width + 16 * ALIGNMENT / 4);

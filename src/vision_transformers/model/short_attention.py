@@ -13,8 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vision_transformers.model.native_operators import is_bfloat16_available, is_computed_here
-from vision_transformers.native import load_native
+from vision_transformers.model.native_operators import (
+    function_of,
+    is_bfloat16_available,
+    is_computed_here,
+)
 
 SOURCE = Path(__file__).with_suffix(".c")
 MOST_TOKENS = 1025
@@ -133,7 +136,5 @@ def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics:
     described = [
         _Tensor(tensor.data_ptr(), tensor.stride(0), tensor.stride(2), tensor.stride(1)) for tensor in tensors
     ]
-    function = getattr(load_native(SOURCE), name)
-    function.restype = None
     pointers = [ctypes.byref(tensor) for tensor in described]
-    function(ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)
+    function_of(SOURCE, name)(ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)
