@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from benchmarks.turns import Spread, take_turns
+from benchmarks.turns import Spread, number_of_rounds, take_turns
 from torch import Tensor
 
 from vision_transformers.model.attention import attention_weights
@@ -32,7 +32,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=number_of_rounds, default=9)
     options = parser.parse_args()
     keep_freed_memory()
     print(f"{describe_device(CPU)}, {torch.get_num_threads()} threads, torch {torch.__version__}")

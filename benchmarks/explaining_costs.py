@@ -1,6 +1,6 @@
 """What the attention weights cost where nobody asks for them, and what relevance costs where somebody does.
 
-    python benchmarks/explaining_costs.py [--threads N] [--rounds N]
+    python -m benchmarks.explaining_costs [--threads N] [--rounds N]
 
 Training steps of a model whose attention can give its weights, beside a copy whose attention cannot; and
 explaining by relevance beside a training step, 16 images of a ViT-S/16 at 224 x 224. The two of a pair take
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from benchmarks.turns import number_of_rounds
 from torch import Tensor, nn
 
 from vision_transformers.explain.attention_lrp import attention_lrp
@@ -37,11 +38,17 @@ class FusedOnlyAttention(nn.Module):
         self.query_key_value = nn.Linear(model_dimension, 3 * model_dimension)
         self.projection = nn.Linear(model_dimension, model_dimension)
 
-    def forward(self, sequence: Tensor, need_weights: bool, rotation: None) -> tuple[Tensor, None]:  # noqa: ARG002
+    def forward(
+        self,
+        sequence: Tensor,
+        need_weights: bool,  # noqa: ARG002
+        rotation: None,  # noqa: ARG002
+        wanted: int | None,
+    ) -> tuple[Tensor, None]:
         """Called as ours is."""
         parts = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
         queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(queries, keys, values)
+        attended = F.scaled_dot_product_attention(queries[:, :, :wanted], keys, values)
         return self.projection(attended.transpose(1, 2).flatten(2)), None
 
 
@@ -49,16 +56,15 @@ def main() -> None:
     """Measures both pairs and prints them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=number_of_rounds, default=40)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    slow_rounds = max(options.rounds // 5, 3)
     results = {
         "training with the weights' code / without": ratios(*training_pair(), options.rounds),
-        "relevance / training step, ViT-S/16, 16 images": ratios(
-            *explaining_pair(relevance), options.rounds // 5
-        ),
+        "relevance / training step, ViT-S/16, 16 images": ratios(*explaining_pair(relevance), slow_rounds),
         "attention_lrp / training step, ViT-S/16, 16 images": ratios(
-            *explaining_pair(attention_lrp), options.rounds // 5
+            *explaining_pair(attention_lrp), slow_rounds
         ),
     }
     lines = []

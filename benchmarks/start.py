@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from benchmarks.opponents import OPPONENTS
 from benchmarks.speed import title
-from benchmarks.turns import Spread, take_turns
+from benchmarks.turns import Spread, number_of_rounds, take_turns
 
 RESULTS = Path(__file__).parent / "results"
 FIRST_STEP = """
@@ -61,7 +61,7 @@ HELP = "vit --help"
 def main() -> None:
     """Prints seconds and writes them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=number_of_rounds, default=7)
     rounds = parser.parse_args().rounds
     assert set(BUILDS) < set(OPPONENTS)
     vit = str(Path(sys.executable).with_name("vit"))

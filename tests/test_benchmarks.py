@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks import accuracy, goals, speed, speed_gpu
+from benchmarks import accuracy, explaining_costs, goals, speed, speed_gpu
 from benchmarks.architectures import ARCHITECTURES
 from benchmarks.opponents import OPPONENTS, OURS
 from benchmarks.settings import Case, Setting
 from benchmarks.speed import CASES, SHORT, Row, choose, recorded
 from benchmarks.speed_gpu import MNIST
 from benchmarks.turns import Spread
+
+from vision_transformers.model.attention import MultiHeadAttention
 
 CPU = torch.device("cpu")
 CASE = CASES[0]
@@ -48,6 +50,17 @@ def test_what_does_not_run_here_is_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(chosen) == set(OPPONENTS) - {"torchvision"}
     assert not any(setting.compile for setting in chosen.values())
     assert recorded(CASE, CPU) == chosen
+
+
+def test_attention_without_weights_is_ours_otherwise() -> None:
+    """Its costs stand beside those of ours."""
+    ours = MultiHeadAttention(16, 2)
+    other = explaining_costs.FusedOnlyAttention(16, 2)
+    other.load_state_dict(ours.state_dict())
+    sequence = torch.randn(2, 5, 16)
+    for wanted in (1, None):
+        arguments = (sequence, False, None, wanted)
+        assert torch.allclose(other(*arguments)[0], ours(*arguments)[0], atol=1e-6)
 
 
 def test_the_short_form_is_a_part_of_the_whole() -> None:

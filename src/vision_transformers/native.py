@@ -64,6 +64,7 @@ def has_instructions(name: str) -> bool:
     return name.encode() in _processor_flags().split()
 
 
+@functools.cache
 def _processor_flags() -> bytes:
     """Empty where the system does not say: outside Linux, and on other processors than x86's."""
     file = Path("/proc/cpuinfo")

@@ -83,7 +83,7 @@ def test_sizes_and_options_that_cannot_be_are_refused(changes: dict[str, Any], m
 
 
 CHOICES = """
-from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.config import LowRankConfig, ViTConfig
 sizes = dict(patch_shape=(4, 4), model_dimension=16, number_of_layers=2, number_of_heads=2,
              hidden_dimension=24, number_of_channels=3, number_of_classes=5)
 for name, choice, nearest in [
@@ -101,6 +101,12 @@ for name, choice, nearest in [
         assert str(error) == f"{name} is {choice!r}: did you mean {nearest!r}?", error
     else:
         raise AssertionError(f"{name}={choice!r} was accepted")
+try:
+    LowRankConfig(4, parts=("query", "values"))
+except ValueError as error:
+    assert str(error) == "low_rank.parts has 'values': did you mean 'value'?", error
+else:
+    raise AssertionError("a part that no layer has was accepted: nothing would learn but the head")
 """
 
 

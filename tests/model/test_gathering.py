@@ -94,6 +94,24 @@ def test_whoever_looks_at_keys_and_values_sees_them(register: str) -> None:
     assert len(seen) == 2
 
 
+class Doubled(nn.Identity):
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * input
+
+
+def test_whatever_is_done_to_queries_is_done_where_few_of_them_gather() -> None:
+    layer = attention()
+    before, _ = layer(SEQUENCE, wanted=1)
+    layer.query_normalization = Doubled()
+    doubled, _ = layer(SEQUENCE, wanted=1)
+    layer.query_normalization = nn.Identity()
+    layer.query_normalization.register_forward_pre_hook(lambda _, inputs: (2 * inputs[0],))
+    hooked, _ = layer(SEQUENCE, wanted=1)
+    assert torch.equal(doubled, hooked)
+    assert not torch.allclose(doubled, before)
+    assert torch.allclose(hooked, layer(SEQUENCE, need_weights=True)[0][:, :1])
+
+
 def test_a_replaced_forward_is_called() -> None:
     """As libraries do that load weights only while a layer computes."""
     layer = attention()

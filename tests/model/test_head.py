@@ -3,6 +3,7 @@ import torch
 from vision_transformers.model.feed_forward import FeedForward
 from vision_transformers.model.head import ClassificationHead, DistillationHead
 from vision_transformers.model.pools import AttentionPool, FirstTokenAndMean, Mean
+from vision_transformers.model.vit import ViT
 
 
 def test_the_head_reads_the_first_token_only():
@@ -36,6 +37,13 @@ def test_the_distillation_head_is_the_mean_of_two_classifiers():
     torch.testing.assert_close(head(sequence), (first + second) / 2)
     without_classes = DistillationHead(8, 0)
     torch.testing.assert_close(without_classes(sequence), sequence[:, :2].mean(dim=1))
+
+
+def test_another_pool_may_read_all_tokens():
+    """One that a person put there would else be given as many as the one before it reads."""
+    model = ViT((4, 4), 16, 1, 2, 24, 1, 5, (8, 8), distillation_token=True)
+    model.head.pool = torch.nn.Flatten()
+    assert model.tokens_read is None
 
 
 def test_pre_logits_end_with_tanh():

@@ -85,6 +85,11 @@ def test_a_model_without_them_has_nothing_to_merge() -> None:
     assert not any(is_low_rank(name) for name in model.state_dict())
 
 
+def test_no_rank_is_no_adaptation() -> None:
+    with pytest.raises(ValueError, match="rank is 0"):
+        add_low_rank(torch.nn.ModuleList(), LowRankConfig())
+
+
 @pytest.mark.parametrize("wrong", [{"rank": -1}, {"rank": 4, "alpha": 0.0}, {"rank": 4, "parts": ()}])
 def test_what_cannot_be_is_told(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="low_rank"):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vision_transformers.model import short_attention as module
 from vision_transformers.model.attention import MultiHeadAttention, attention_weights
-from vision_transformers.model.short_attention import is_served, short_attention
+from vision_transformers.model.short_attention import is_served, short_attention, short_attention_backward
 
 pytestmark = pytest.mark.skipif(
     not module.is_available(), reason="needs AVX512_BF16 and a C compiler: PyTorch computes attention here"
@@ -81,6 +81,19 @@ def test_another_type_or_layout_is_refused() -> None:
         short_attention(together(2, 6, 8).half())
     with pytest.raises(ValueError, match="contiguous"):
         short_attention(random(2, 6, 3, 8, 6).transpose(3, 4))
+
+
+def test_gradients_of_another_type_or_shape_are_refused() -> None:
+    """By somebody who calls the operator; autograd gives what fits."""
+    given = together(2, 6, 8).detach()
+    attended, statistics = short_attention(given)
+    for gradient, about_rows in ((attended.float(), statistics), (attended, statistics[:, :, :5])):
+        with pytest.raises(ValueError, match="of the shape"):
+            short_attention_backward(gradient, given, about_rows)
+
+
+def test_what_backward_needs_has_no_gradient() -> None:
+    assert not short_attention(together(2, 6, 8))[1].requires_grad
 
 
 def test_what_is_not_a_number_stays_in_its_row() -> None:

@@ -12,7 +12,7 @@ from vision_transformers.model.rotary import Rotation, rotate
 from vision_transformers.model.short_attention import is_served, short_attention
 
 MOST_TOKENS_WRITTEN_OUT = 256
-"""In bfloat16 on CPUs, up to as many as were measured: `python -m benchmarks.attention_backends`."""
+"""In bfloat16 on CPUs; with more, scores take much memory (`python -m benchmarks.attention_backends`)."""
 
 
 class MultiHeadAttention(nn.Module):
@@ -120,8 +120,7 @@ class MultiHeadAttention(nn.Module):
     def _changes_queries(self, rotation: Rotation | None) -> bool:
         """Whether queries and keys meet otherwise than the linear layer gave them."""
         norms = (self.query_normalization, self.key_normalization)
-        are_plain = all(isinstance(norm, nn.Identity) and not norm._forward_hooks for norm in norms)
-        return rotation is not None or not are_plain
+        return rotation is not None or not all(is_plain(norm, nn.Identity) for norm in norms)
 
 
 def attend(

@@ -67,7 +67,7 @@ class ViTConfig:
     position_resize: PositionResize = "bicubic-antialias"
     """How learnable positions are resized for another grid."""
     rotary_base: float = 100.0
-    """Longest period of rotary positions, in units of half the image."""
+    """Periods of rotary positions go from 1 up to, not including, it, in units of half the image."""
 
     normalization_epsilon: float = 1e-6
     """Epsilon of every LayerNorm."""
@@ -239,3 +239,6 @@ class LowRankConfig:
             raise ValueError(f"low_rank.alpha is {self.alpha}: expected a number above 0")
         if not self.parts:
             raise ValueError("low_rank.parts is empty: name at least one part")
+        for part in self.parts:
+            if part not in get_args(LowRankPart):
+                raise ValueError(f"low_rank.parts has {part!r}: {nearest(str(part), get_args(LowRankPart))}")

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model import initialization
-from vision_transformers.model.pools import FirstToken, FirstTwoTokens
+from vision_transformers.model.pools import FirstToken, FirstTwoTokens, tokens_read
 
 
 class ClassificationHead(nn.Module):
@@ -35,8 +35,8 @@ class ClassificationHead(nn.Module):
 
     @property
     def tokens_read(self) -> int | None:
-        """How many tokens the pool reads, from the first; None for all, or where its class does not say."""
-        return vars(type(self.pool)).get("tokens_read")
+        """How many tokens the pool reads, from the first; None for all, or where it does not say."""
+        return tokens_read(self.pool)
 
     def forward(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
@@ -71,8 +71,8 @@ class DistillationHead(nn.Module):
 
     @property
     def tokens_read(self) -> int | None:
-        """How many tokens the pool reads: the first two."""
-        return self.pool.tokens_read
+        """As of a `ClassificationHead`: the first two, unless it was given another pool."""
+        return tokens_read(self.pool)
 
     def forward(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]

@@ -57,7 +57,12 @@ def add_low_rank(layers: nn.ModuleList, config: LowRankConfig) -> None:
     Args:
         layers: the encoders of a transformer.
         config: which of their linear layers, and how.
+
+    Raises:
+        ValueError: the rank is 0, which is no adaptation.
     """
+    if not config.rank:
+        raise ValueError("low_rank.rank is 0, which is no adaptation: expected 1 or more")
     for layer in layers:
         if any(part in config.parts for part in ATTENTION_PARTS):
             adapted = tuple(part in config.parts for part in ATTENTION_PARTS)

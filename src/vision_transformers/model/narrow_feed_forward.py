@@ -194,7 +194,9 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
     ctx.set_materialize_grads(False)  # else zeros, as large as that, are made to be thrown away
 
 
-def _backward(ctx: Any, gradient: Tensor, _: None) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if gradient is None:  # nothing that was computed from it has one
+        return (None,) * len(ctx.needs_input_grad)
     *inputs, preactivations = ctx.saved_tensors
     if torch.is_grad_enabled():  # by create_graph: for a gradient of this gradient
         return *_differentiable_backward(gradient, inputs, ctx.needs_input_grad), None

@@ -27,10 +27,11 @@ def _is_captured() -> bool:
 
 
 def _is_usual(tensor: Tensor) -> bool:
+    if torch._C._are_functorch_transforms_active():
+        return False
     if torch.compiler.is_compiling():
         return True
-    is_transformed = torch._C._are_functorch_transforms_active() or unpack_dual(tensor).tangent is not None
-    return type(tensor) in (Tensor, nn.Parameter) and not is_transformed
+    return type(tensor) in (Tensor, nn.Parameter) and unpack_dual(tensor).tangent is None
 
 
 @functools.cache

@@ -13,6 +13,11 @@ from vision_transformers.model.gathering import gather
 from vision_transformers.model.plain import is_plain
 
 
+def tokens_read(pool: nn.Module) -> int | None:
+    """How many tokens a pool reads, from the first; None for all, or where its own class does not say."""
+    return vars(type(pool)).get("tokens_read")
+
+
 class FirstToken(nn.Module):
     """The class token: z_L^0 of Equation 4."""
 

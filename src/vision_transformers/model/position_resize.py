@@ -21,7 +21,7 @@ def resize_positions(
     new_grid: tuple[int, int],
     rule: PositionResize,
 ) -> Float[Tensor, "1 new_positions model_dimension"]:
-    """Resizes the positions of patches, in float32, from one grid to another (appendix D.1)."""
+    """Resizes the positions of patches, in float32, from one grid to another (section 3.2)."""
     table = positions.float().unflatten(1, grid).permute(0, 3, 1, 2)
     resized = _RULES[rule](table, new_grid)
     return resized.permute(0, 2, 3, 1).flatten(1, 2).to(positions.dtype)

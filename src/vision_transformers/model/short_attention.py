@@ -55,8 +55,7 @@ def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: another type, or another layout than `is_served` asks for.
     """
-    if query_key_value.dtype != torch.bfloat16 or not _lies_well(query_key_value):
-        raise ValueError("short_attention takes bfloat16, with heads of an even width contiguous in memory")
+    _check(query_key_value)
     attended, statistics = _new_outputs(query_key_value)
     _call("attend", query_key_value, [*query_key_value.unbind(2), attended], statistics)
     return attended, statistics
@@ -64,8 +63,17 @@ def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.library.custom_op("vision_transformers::short_attention_backward", mutates_args=(), device_types="cpu")
 def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:
-    """The gradient with respect to `query_key_value`."""
+    """The gradient with respect to `query_key_value`.
+
+    Raises:
+        ValueError: as there, or shapes that are not those of its outputs.
+    """
+    _check(query_key_value)
+    batch, tokens, _, heads, dimension = query_key_value.shape
+    _check_output(gradient, torch.bfloat16, (batch, tokens, heads, dimension))
+    _check_output(statistics, torch.float32, (batch, heads, tokens, 2))
     gradient = gradient if _lies_well(gradient) else gradient.contiguous()
+    statistics = statistics.contiguous()
     found = torch.empty_like(query_key_value)
     parts = [*query_key_value.unbind(2), gradient, *found.unbind(2)]
     _call("attend_backward", query_key_value, parts, statistics)
@@ -86,9 +94,13 @@ def _new_gradient(gradient: Tensor, query_key_value: Tensor, statistics: Tensor)
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs, output[1])
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else zeros are made for it, to be thrown away
 
 
-def _backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+def _backward(ctx: Any, gradient: Tensor | None, _: None) -> Tensor | None:
+    if gradient is None:  # nothing that was computed from it has one
+        return None
     query_key_value, statistics = ctx.saved_tensors
     if torch.is_grad_enabled():  # by create_graph: for a gradient of this gradient
         return _differentiable_backward(gradient, query_key_value)
@@ -107,6 +119,19 @@ def _differentiable_backward(gradient: Tensor, query_key_value: Tensor) -> Tenso
 
 
 short_attention.register_autograd(_backward, setup_context=_keep_for_backward)
+
+
+def _check(query_key_value: Tensor) -> None:
+    """Before its memory is given to C."""
+    if query_key_value.dtype != torch.bfloat16 or not _lies_well(query_key_value):
+        raise ValueError("short_attention takes bfloat16, with heads of an even width contiguous in memory")
+
+
+def _check_output(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    if tensor.dtype != dtype or tensor.shape != shape:
+        raise ValueError(
+            f"expected {dtype} of the shape {shape}, not {tensor.dtype} of {tuple(tensor.shape)}"
+        )
 
 
 def _lies_well(tensor: Tensor) -> bool:
