@@ -32,3 +32,26 @@ def page_faults(*arguments: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc keeps memory where it is told to")
 def test_a_later_step_meets_few_new_pages() -> None:
     assert page_faults("keep") < 100 < page_faults()
+
+
+PEAK = """
+import torch
+from vision_transformers.runtime.allocation import keep_freed_memory
+from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
+
+cpu = torch.device("cpu")
+assert keep_freed_memory()
+before = peak_memory(cpu)
+large = [torch.zeros(2**25) for _ in range(4)]  # 512 MiB
+assert peak_memory(cpu) - before > 500
+del large
+forget_peak_memory(cpu)
+assert peak_memory(cpu) - before < 100, peak_memory(cpu) - before
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc keeps memory where it is told to")
+def test_memory_that_is_kept_for_later_is_not_counted() -> None:
+    """Else each row of `vit benchmark` would have the memory of the largest one before it."""
+    finished = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr

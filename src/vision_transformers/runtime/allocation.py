@@ -14,9 +14,21 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 def keep_freed_memory() -> bool:
     """Tells the C library to keep what is freed; whether it can, which only glibc does."""
+    library = _glibc()
+    return library is not None and bool(
+        library.mallopt(M_MMAP_MAX, 0) and library.mallopt(M_TRIM_THRESHOLD, -1)
+    )
+
+
+def give_back_freed_memory() -> None:
+    """Gives to the system what is kept by now, where `keep_freed_memory` could."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
     if sys.platform != "linux":
-        return False
+        return None
     library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version"):
-        return False
-    return bool(library.mallopt(M_MMAP_MAX, 0) and library.mallopt(M_TRIM_THRESHOLD, -1))
+    return library if hasattr(library, "gnu_get_libc_version") else None

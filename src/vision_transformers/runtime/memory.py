@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from vision_transformers.errors import Failure
+from vision_transformers.runtime.allocation import give_back_freed_memory
 
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -32,10 +33,14 @@ def advising_on_memory(advice: Callable[[], str]) -> Iterator[None]:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Lets the peak begin anew, where the system can: on CUDA, and on Linux for the process."""
+    """Lets the peak begin anew, where the system can: on CUDA, and on Linux for the process.
+
+    What was freed and is kept for later (`keep_freed_memory`) does not count.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif os.access(_CLEAR, os.W_OK):
+        give_back_freed_memory()
         _CLEAR.write_text("5")
 
 
