@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 FOR_DEVELOPERS := .venv/installed-for-developers
+# Tests by several processes: as many as there are cores, but no more than memory allows.
+SHARED_OUT := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: train test test-slow test-lowest compare-losses check format bench bench-all bench-gpu clean
 
@@ -10,16 +12,16 @@ train: $(INSTALLED)  ## train a Vision Transformer on the digits inside scikit-l
 	$(BIN)/vit train
 
 test: $(FOR_DEVELOPERS)  ## the tests, in under 10 minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SHARED_OUT)
 
 test-slow: $(FOR_DEVELOPERS)  ## also those that take minutes
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest $(SHARED_OUT) -m "slow or not slow"
 
 test-lowest:  ## the tests with the oldest releases of the dependencies that pyproject.toml admits
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python tests/programs/lowest_versions.py > .venv-lowest/lowest.txt
-	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e . pytest beartype
-	.venv-lowest/bin/python -m pytest
+	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e . pytest pytest-xdist beartype
+	.venv-lowest/bin/python -m pytest $(SHARED_OUT)
 
 compare-losses: $(FOR_DEVELOPERS)  ## training losses to the bit beside another commit: make compare-losses BASE=main~1
 	rm -rf .compare && git worktree prune && git worktree add --quiet --detach .compare $(BASE)

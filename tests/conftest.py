@@ -12,6 +12,15 @@ if os.environ.get("CHECK_SHAPES", "1") != "0":
     jaxtyping.install_import_hook("vision_transformers", "beartype.beartype")
 
 
+def pytest_configure() -> None:
+    """Processes that share the tests out share the cores, too, with what they start."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        threads = max((os.cpu_count() or 1) // processes, 1)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """As the command has in tests: numbers are equal to the bit for equal numbers of threads."""
