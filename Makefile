@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 FOR_DEVELOPERS := .venv/installed-for-developers
-# Tests by several processes: as many as there are cores, but no more than memory allows.
-SHARED_OUT := --numprocesses auto --maxprocesses 4 --dist worksteal
+# Tests are run by a process a core, but no more of them than most memories hold.
+SHARED_OUT := --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: train test test-slow test-lowest compare-losses check format bench bench-all bench-gpu clean
 

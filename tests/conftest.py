@@ -16,7 +16,7 @@ def pytest_configure() -> None:
     """Processes that share the tests out share the cores, too, with what they start."""
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
-        threads = max((os.cpu_count() or 1) // processes, 1)
+        threads = max(torch.get_num_threads() // processes, 1)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
 
