@@ -91,7 +91,7 @@ class Classifier:
         precision: of its matrix products.
 
     Raises:
-        Failure: there are as many class names as logits, or it says so.
+        Failure: there are more or fewer class names than logits.
     """
 
     def __init__(

@@ -2,15 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.classifiers import CLASSES, save_random_model
 from tests.commands import Vit
 from tests.photographs import noise
+from tests.weights.portable import VIT_PYTORCH_OPTIONS, outputs, portable
 
 from vision_transformers.classifier import load
-from vision_transformers.weights.conversion import read_native
+from vision_transformers.weights.conversion import import_model, read_native, write_native
+from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.table import FORMATS
+from vision_transformers.weights.report import Report
 
 pytest.importorskip("timm", reason="timm is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
@@ -142,3 +148,63 @@ def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) ->
     rename = ["convert", "model", "renamed", "--from", "native", "--to", "native", "--classes", "new.txt"]
     assert vit.run(tmp_path, rename).code == 0
     assert read_native(tmp_path / "renamed").description.classes == tuple(name.upper() for name in CLASSES)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_tensor_that_nobody_knows_is_named_before_a_library_is_asked(vit: Vit, tmp_path: Path) -> None:
+    command = ["--from", "native", "--to", "torchvision"]
+    assert vit.run(tmp_path, ["convert", "model", "there", *command]).code == 0
+    file = tmp_path / "there" / "model.safetensors"
+    save_file(load_file(file) | {"extra": torch.ones(2)}, file)
+    command = ["convert", "there", "back", "--from", "torchvision", "--to", "native", "--verify"]
+    finished = vit.run(tmp_path, command)
+    assert finished.code == 1
+    assert "1 tensors would be left out:\n  extra" in finished.errors
+    finished = vit.run(tmp_path, [*command, "--allow", "extra"])
+    assert finished.code == 1
+    assert "torchvision cannot load there itself" in finished.errors
+    assert "Traceback" not in finished.errors
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.usefixtures("model")
+def test_a_report_that_cannot_be_written_is_told_before_the_target_is_made(vit: Vit, tmp_path: Path) -> None:
+    command = ["convert", "model", "new", "--from", "native", "--to", "timm", "--report"]
+    finished = vit.run(tmp_path, [*command, "no/such/report.json"])
+    assert finished.code == 2
+    assert "there is no folder no/such to write report.json into" in finished.errors
+    finished = vit.run(tmp_path, [*command, "model"])
+    assert finished.code == 2
+    assert "model is a folder: name a file to write" in finished.errors
+    assert not (tmp_path / "new").exists()
+    assert vit.run(tmp_path, [*command, "new/report.json"]).code == 0
+    assert "written" in json.loads((tmp_path / "new" / "report.json").read_text())
+
+
+@pytest.mark.usefixtures("model")
+def test_the_option_whose_file_is_missing_is_named(vit: Vit, tmp_path: Path) -> None:
+    for option in ("--classes", "--to-classes"):
+        command = ["convert", "model", "new", "--from", "native", "--to", "native", option, "none.txt"]
+        finished = vit.run(tmp_path, command)
+        assert finished.code == 2
+        assert f"there is no file none.txt: {option} names one" in finished.errors
+
+
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [
+        ("google", {"activation": "gelu-tanh"}),
+        ("vit-pytorch", VIT_PYTORCH_OPTIONS | {"class_token": False, "pool": "mean"}),
+    ],
+)
+def test_positions_that_another_library_does_not_compute_are_stored(
+    format: str, options: dict[str, Any], vit: Vit, tmp_path: Path
+) -> None:
+    model = portable(positions="sine-cosine-mae", **options)
+    write_native(tmp_path / "model", model)
+    finished = vit.run(tmp_path, ["convert", "model", "there", "--from", "native", "--to", format])
+    assert finished.code == 0, finished.errors
+    assert "note: positions that were computed are stored, as if they were learned" in finished.output
+    found = import_model(tmp_path / "there", FORMATS[format], Given(), Report())
+    assert found.description.model.positions == "learnable"
+    torch.testing.assert_close(outputs(found)[1], outputs(model)[1])

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from vision_transformers.weights.formats.table import read_any
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.formats.torchvision import TORCHVISION
 from vision_transformers.weights.model_folder import read_description
+from vision_transformers.weights.places import local_path
 from vision_transformers.weights.report import Report
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.ones(2, dtype=torch.bfloat16)}
@@ -196,3 +198,74 @@ def test_class_names_that_are_given_are_the_models(format: str, tmp_path: Path) 
     names = ("a", "b", "c", "d", "e")
     assert read_any(tmp_path / "model", format, Given(classes=names), Report()).description.classes == names
     assert load(tmp_path / "model", format, classes=names).classes == names
+
+
+def test_texts_among_arrays_say_nothing_about_the_model(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", a=np.ones(2, np.float32), text="trained long", raw=np.array([b"x"]))
+    assert set(read_weights(tmp_path / "a.npz")) == {"a"}
+
+
+def test_arrays_that_are_no_tensors_by_name_are_named(tmp_path: Path) -> None:
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, np.ones(2))
+    with pytest.raises(Failure, match=r"one\.npz is one array without a name"):
+        read_weights(tmp_path / "one.npz")
+    np.savez(tmp_path / "table.npz", a=np.zeros(2, [("x", "f4"), ("y", "f4")]))
+    with pytest.raises(Failure, match=r"table\.npz is not a whole file of arrays"):
+        read_weights(tmp_path / "table.npz")
+
+
+def test_an_archive_whose_directory_is_damaged_is_named(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "a.pth")
+    whole = (tmp_path / "a.pth").read_bytes()
+    (tmp_path / "a.pth").write_bytes(whole.replace(b"PK\x01\x02", b"PK\x00\x00"))
+    with pytest.raises(Failure, match=r"a\.pth is not a whole file of torch\.save"):
+        read_weights(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    "content", ["version https://git-lfs.github.com/spec/v1\noid sha256:0", "<!DOCTYPE html><html></html>"]
+)
+@pytest.mark.parametrize("suffix", ["bin", "pth"])
+def test_what_was_not_downloaded_is_not_said_to_hold_code(content: str, suffix: str, tmp_path: Path) -> None:
+    """A pointer of Git LFS, or a page that asks to log in."""
+    path = tmp_path / f"a.{suffix}"
+    path.write_text(content)
+    with pytest.raises(Failure, match=rf"is no file of torch\.save: it begins with b'{content[:15]}"):
+        read_weights(path)
+
+
+def test_of_every_kind_of_weights_the_hub_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    asked: list[str] = []
+
+    def download(*_: str, allow_patterns: list[str], **__: str | None) -> str:
+        asked.extend(allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", download)
+    assert local_path("hf:owner/name") == tmp_path
+    assert {"*.json", "*.safetensors", "*.npz", "*.bin", "*.pth", "*.pt"} <= set(asked)
+
+
+@pytest.mark.parametrize("place", ["hf:owner/name.git", "hf:owner/a--b", "hf:../name"])
+def test_a_name_that_the_hub_does_not_admit_is_told(place: str) -> None:
+    pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    with pytest.raises(UsageFailure, match=f"{re.escape(place)} is no place on the Hub"):
+        local_path(place)
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("number-of-heads", Given(number_of_heads=2)),
+        ("preset", Given(preset="ViT-B/16")),
+        ("max-image-shape", Given(max_image_shape=(64, 64))),
+    ],
+)
+def test_what_our_own_file_beside_weights_tells_is_not_given_too(
+    option: str, given: Given, tmp_path: Path
+) -> None:
+    export_model(tmp_path / "model", portable(), TORCHVISION, Report())
+    with pytest.raises(UsageFailure, match=rf"--{option} says nothing about .*vision_transformers\.json"):
+        import_model(tmp_path / "model", TORCHVISION, given, Report())

@@ -10,11 +10,18 @@ from tests.weights.portable import check_round_trip, outputs, portable
 from torch import Tensor, nn
 
 from vision_transformers.errors import UsageFailure
-from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
+from vision_transformers.weights.conversion import (
+    SIDECAR,
+    export_model,
+    import_model,
+    read_native,
+    write_native,
+)
 from vision_transformers.weights.foreign_files import read_weights
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.facebook import FACEBOOK
 from vision_transformers.weights.report import Report
+from vision_transformers.weights.rewrites import expressible
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
 
@@ -177,3 +184,40 @@ def test_dinov3_computes_what_transformers_does(gated: bool, tmp_path: Path) -> 
 def test_what_none_of_them_has_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageFailure, match="facebook cannot express activation='quick-gelu'"):
         export_model(tmp_path / "model", portable(activation="quick-gelu"), FACEBOOK, Report())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"pool": "mean"}, "final_normalization='before-pool'"),
+        ({"final_normalization": "after-pool"}, "final_normalization='after-pool'"),
+        ({"distillation_token": True, "number_of_register_tokens": 2}, "number_of_register_tokens=2"),
+    ],
+)
+def test_what_its_files_would_be_read_as_something_else_is_refused(
+    options: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageFailure, match=f"facebook.* cannot express {named}"):
+        export_model(tmp_path / "model", portable(**options), FACEBOOK, Report())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"distillation_token": True, "prefix_positions": "class"},
+        {"distillation_token": True, "prefix_positions": "none", "layer_scale": 0.5},
+        {"number_of_register_tokens": 4, "prefix_positions": "none", "layer_scale": 1e-5},
+    ],
+    ids=[
+        "a position of the class token alone",
+        "DeiT III with a distillation token",
+        "timm's DINOv2 with registers",
+    ],
+)
+def test_positions_that_its_files_need_are_zeros(options: dict[str, Any], tmp_path: Path) -> None:
+    model = portable(**options)
+    rewritten = expressible(model, FACEBOOK, Report())
+    export_model(tmp_path / "model", rewritten, FACEBOOK, Report())
+    (tmp_path / "model" / SIDECAR).unlink()
+    found = import_model(tmp_path / "model", FACEBOOK, GIVEN, Report())
+    assert_same_outputs(outputs(model)[1], outputs(found)[1])

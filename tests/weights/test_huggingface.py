@@ -13,7 +13,7 @@ from tests.parity.weights import assert_same_outputs, randomise
 from tests.photographs import noise
 from tests.weights.portable import check_reference, check_round_trip, outputs, portable
 
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.weights.conversion import (
     SIDECAR,
     export_model,
@@ -169,6 +169,15 @@ def test_its_processor_sees_nearly_the_same_pixels(
         ({"positions": "none"}, "positions='none'"),
         ({"number_of_register_tokens": 2}, "number_of_register_tokens=2"),
         ({"key_bias": False}, "key_bias=False"),
+        (DINOV3 | {"distillation_token": True}, "distillation_token=True"),
+        (
+            DINOV2 | {"distillation_token": True, "pool": "class", "number_of_register_tokens": 2},
+            "distillation_token=True",
+        ),
+        (
+            DINOV2 | {"pool": "class", "number_of_register_tokens": 2, "prefix_positions": "class"},
+            "pool='class'",
+        ),
         (DINOV2 | {"activation": "swiglu", "hidden_dimension": 43}, "hidden_dimension=43"),
     ],
 )
@@ -217,3 +226,55 @@ def test_where_transformers_makes_pictures_square_before_the_crop_the_report_say
     report = Report()
     import_model(tmp_path / "hub", HUGGINGFACE, Given(), report)
     assert any("keep their aspect" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("function", ["gelu", "silu"])
+def test_a_gate_of_another_function_than_silu_is_not_read_as_swiglu(function: str, tmp_path: Path) -> None:
+    config = transformers.DINOv3ViTConfig(**SIZES, use_gated_mlp=True, hidden_act=function)
+    theirs = transformers.DINOv3ViTModel(config)
+    randomise(theirs)
+    theirs.save_pretrained(tmp_path / "hub")
+    if function == "gelu":
+        with pytest.raises(Failure, match="use_gated_mlp with hidden_act 'gelu'"):
+            import_model(tmp_path / "hub", HUGGINGFACE, Given(), Report())
+        return
+    images, ours = outputs(import_model(tmp_path / "hub", HUGGINGFACE, Given(), Report()))
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images).last_hidden_state[:, 0])
+
+
+def test_deit_without_a_head_is_judged_by_both_its_tokens(tmp_path: Path) -> None:
+    check_reference(portable(distillation_token=True, number_of_classes=0), HUGGINGFACE, tmp_path / "hub")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layer_scale": 0.5},
+        {"layer_scale": 0.5, "distillation_token": True},
+        {"layer_scale": 0.5, "distillation_token": True, "number_of_classes": 0},
+        {"layer_scale": 0.5, "prefix_positions": "none"},
+        {"layer_scale": 0.5, "prefix_positions": "none", "distillation_token": True},
+        DINOV2
+        | {
+            "number_of_classes": 0,
+            "pool": "class",
+            "prefix_positions": "none",
+            "number_of_register_tokens": 4,
+        },
+    ],
+    ids=[
+        "DeiT III",
+        "with a distillation token",
+        "and without a head",
+        "without a position of the class token",
+        "without positions of both tokens",
+        "timm's DINOv2 with registers",
+    ],
+)
+def test_the_same_function_in_fewer_options(options: dict[str, Any], tmp_path: Path) -> None:
+    model, report = portable(**options), Report()
+    rewritten = expressible(model, HUGGINGFACE, report)
+    assert_same_outputs(outputs(model)[1], outputs(rewritten)[1])
+    check_reference(rewritten, HUGGINGFACE, tmp_path / "hub")
+    assert len(report.notes) == len(set(report.notes)) > 0

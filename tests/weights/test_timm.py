@@ -1,6 +1,7 @@
 """Weights come from timm and go to it, unchanged, and timm computes the same with them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from vision_transformers.weights.conversion import (
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.report import Report
+from vision_transformers.weights.rewrites import expressible
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
 
@@ -199,6 +201,9 @@ def test_an_attention_pool_that_passes_over_tokens_is_not_read_as_one_that_does_
 @pytest.mark.parametrize(
     "options",
     [
+        {"distillation_token": True, "final_normalization": "after-pool"},
+        {"distillation_token": True, "prefix_positions": "none"},
+        {"distillation_token": True, "number_of_register_tokens": 2},
         {"normalization_epsilon": 1e-5, "activation": "swiglu"},
         {"normalization_epsilon": 1e-5, "distillation_token": True},
         {"pool": "attention", "activation": "swiglu"},
@@ -223,3 +228,97 @@ def test_an_empty_pool_says_nothing_and_arguments_go_before(
     content["global_pool"], content["model_args"]["global_pool"] = pools
     config.write_text(json.dumps(content))
     assert import_model(tmp_path / "model", TIMM, Given(), Report()).description.model.pool == expected
+
+
+@pytest.mark.parametrize(("pool", "expected"), [("avg", "mean"), ("token", "class")])
+def test_weights_alone_that_pool_by_average_are_not_read_as_the_class_tokens(
+    pool: str, expected: str, tmp_path: Path
+) -> None:
+    theirs = timm.create_model(
+        "vit_tiny_patch16_224", img_size=56, patch_size=14, depth=2, num_classes=3, global_pool=pool
+    )
+    randomise(theirs)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    report = Report()
+    found = import_model(tmp_path / "theirs.pth", TIMM, Given(), report)
+    assumed = f"assumed are pool {expected}, activation gelu, normalization_epsilon 1e-06"
+    assert f"no config.json names the architecture: {assumed}" in report.notes
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images))
+
+
+def test_what_is_given_or_told_by_shapes_is_not_assumed(tmp_path: Path) -> None:
+    model = portable(pool="attention", class_token=False)
+    export_model(tmp_path / "model", model, TIMM, Report())
+    report, given = Report(), Given(number_of_heads=4, activation="gelu", normalization_epsilon=1e-6)
+    file = (tmp_path / "model" / "model.safetensors").rename(tmp_path / "alone.safetensors")
+    found = import_model(file, TIMM, given, report)
+    assert not any("assumed" in note for note in report.notes)
+    assert_same_outputs(outputs(model)[1], outputs(found)[1])
+    report = Report()
+    import_model(file, TIMM, Given(number_of_heads=4, pool="attention"), report)
+    assert any(
+        note.endswith("assumed are activation gelu, normalization_epsilon 1e-06") for note in report.notes
+    )
+
+
+@pytest.mark.parametrize("crop_pct", [0.8, 1.0])
+def test_a_squashed_picture_is_timms_or_the_report_says_so(crop_pct: float, tmp_path: Path) -> None:
+    """timm squashes to the size divided by crop_pct, and cuts the middle out."""
+    model = portable()
+    squashed = replace(model.description.preprocessing, crop="squash", crop_fraction=crop_pct)
+    model = replace(model, description=replace(model.description, preprocessing=squashed))
+    export_model(tmp_path / "model", model, TIMM, Report())
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs))
+    picture = Image.fromarray(noise(1, 50, 77))
+    pixels = ((transform(picture) * 0.2 + 0.4) * 255).round().int()
+    assert (to_pixels(resize(picture, squashed)).int() - pixels).abs().max() <= 2
+    report = Report()
+    found = import_model(tmp_path / "model", TIMM, Given(), report)
+    assert found.description.preprocessing.crop_fraction == 1
+    assert not any("squash" in note for note in report.notes)
+    config = tmp_path / "model" / "config.json"
+    config.write_text(config.read_text().replace('"crop_pct": 1.0', '"crop_pct": 0.9'))
+    import_model(tmp_path / "model", TIMM, Given(), report)
+    assert any("timm squashes them larger and cuts their edges off" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"activation": "quick-gelu"},
+        {"normalization_epsilon": 1e-6},
+        {"preset": "ViT-B/16"},
+        {"pool": "attention"},
+        {"pool": "mean-all"},
+        {"pool": "class-mean"},
+    ],
+    ids=str,
+)
+def test_what_says_nothing_about_dinov3_is_not_passed_over(given: dict[str, Any], tmp_path: Path) -> None:
+    export_model(tmp_path / "model", portable(**DINOV3), TIMM, Report())
+    option = next(iter(given)).replace("_", "-")
+    with pytest.raises(UsageFailure, match=rf"--{option} .*timm's files of DINOv3"):
+        import_model(tmp_path / "model", TIMM, Given(**given), Report())
+    for pool in ("class", "mean"):
+        found = import_model(tmp_path / "model", TIMM, Given(pool=pool), Report())
+        assert found.description.model.pool == pool
+
+
+def test_a_pool_of_dinov3_that_is_not_known_is_not_read_as_the_mean(tmp_path: Path) -> None:
+    export_model(tmp_path / "model", portable(**DINOV3), TIMM, Report())
+    config = tmp_path / "model" / "config.json"
+    config.write_text(config.read_text().replace('"global_pool": "token"', '"global_pool": "max"'))
+    with pytest.raises(Failure, match="global_pool is 'max'"):
+        import_model(tmp_path / "model", TIMM, Given(), Report())
+
+
+def test_without_a_bias_after_attention_timm_has_none_in_its_networks_either(tmp_path: Path) -> None:
+    model = portable(attention_projection_bias=False)
+    with pytest.raises(UsageFailure, match="timm cannot express attention_projection_bias=False"):
+        export_model(tmp_path / "model", model, TIMM, Report())
+    rewritten = expressible(model, TIMM, Report())
+    assert_same_outputs(outputs(model)[1], outputs(rewritten)[1])
+    check_reference(rewritten, TIMM, tmp_path / "model")

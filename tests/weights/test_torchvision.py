@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from tests.parity.weights import assert_same_outputs, randomise
+from tests.photographs import noise
 from tests.weights.portable import check_reference, check_round_trip, outputs, portable
+from torchvision import models
 from torchvision.models import VisionTransformer
 
+from vision_transformers.data.resizing import resize, to_pixels
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import export_model, import_model
 from vision_transformers.weights.foreign_files import open_foreign
@@ -89,3 +93,28 @@ def test_the_reference_reads_what_is_converted(suffix: str, tmp_path: Path) -> N
     assert TORCHVISION.reference is not None
     with torch.no_grad():
         assert_same_outputs(expected, TORCHVISION.reference(path, model.description)(images))
+
+
+SHAPES = {"vit_b_16": (768, 16), "vit_b_32": (768, 32), "vit_l_16": (1024, 16), "vit_l_32": (1024, 32)}
+SHAPES |= {"vit_h_14": (1280, 14)}
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+def test_pictures_come_to_a_published_model_as_torchvision_prepares_them(name: str, tmp_path: Path) -> None:
+    width, patch = SHAPES[name]
+    for weights in models.get_model_weights(name):
+        transform = weights.transforms()
+        side = transform.crop_size[0]
+        theirs = VisionTransformer(side, patch, 1, 16, width, 8)
+        torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+        report = Report()
+        given = Given(number_of_heads=16, classes=("a",))
+        found = import_model(tmp_path / "vit.pth", TORCHVISION, given, report).description.preprocessing
+        is_ambiguous = any("IMAGENET1K_SWAG_LINEAR_V1" in note for note in report.notes)
+        assert is_ambiguous == (side == 224 and patch == 16)
+        if is_ambiguous and "LINEAR" in weights.name:
+            continue
+        picture = Image.fromarray(noise(1, 300, 451))
+        mean, std = (torch.tensor(values)[:, None, None] for values in (transform.mean, transform.std))
+        pixels = ((transform(picture) * std + mean) * 255).round().int()
+        assert (to_pixels(resize(picture, found)).int() - pixels).abs().max() <= 2, weights

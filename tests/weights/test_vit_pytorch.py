@@ -70,3 +70,36 @@ def test_a_file_of_torch_save_is_read(pool: str, with_batch_axis: bool, tmp_path
 def test_what_vit_pytorch_cannot_express_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageFailure, match="vit-pytorch cannot express patch_normalization=False"):
         export_model(tmp_path / "model", portable(), VIT_PYTORCH, Report())
+
+
+@pytest.mark.parametrize(("pool", "given"), [("cls", None), ("cls", "class"), ("mean", "mean-all")])
+def test_a_class_token_of_old_releases_leaves_the_pool_open(pool: str, given: Any, tmp_path: Path) -> None:
+    """Up to 1.15.7, `ViT(pool="mean")` has one, too, and averages it with the patches."""
+    sizes = {"image_size": 32, "patch_size": 8, "num_classes": 5, "dim": 32, "depth": 2, "heads": 4}
+    theirs = vit_pytorch.ViT(**sizes, mlp_dim=48, dim_head=8)
+    theirs.pool = pool
+    randomise(theirs)
+    state = theirs.state_dict()
+    state |= {name: state[name][None] for name in ("cls_token", "pos_embedding")}
+    torch.save(state, tmp_path / "vit.pt")
+    report = Report()
+    found = import_model(tmp_path / "vit.pt", VIT_PYTORCH, Given(number_of_heads=4, pool=given), report)
+    assert any("--pool mean-all" in note for note in report.notes) == (given is None)
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images))
+    with pytest.raises(UsageFailure, match="--pool attention is none of these weights"):
+        import_model(tmp_path / "vit.pt", VIT_PYTORCH, Given(number_of_heads=4, pool="attention"), Report())
+    assert VIT_PYTORCH.reference is not None
+    if given == "mean-all":
+        with pytest.raises(UsageFailure, match="no longer averages all tokens"):
+            VIT_PYTORCH.reference(tmp_path / "vit.pt", found.description)
+
+
+def test_without_a_head_there_is_nothing_to_verify(tmp_path: Path) -> None:
+    """Its ViT then gives all tokens."""
+    model = portable(**VIT_PYTORCH_OPTIONS, number_of_classes=0)
+    export_model(tmp_path / "model", model, VIT_PYTORCH, Report())
+    assert VIT_PYTORCH.reference is not None
+    with pytest.raises(UsageFailure, match="nothing to verify features against"):
+        VIT_PYTORCH.reference(tmp_path / "model", model.description)

@@ -72,6 +72,7 @@ def main(arguments: list[str]) -> int:
     adapts += (options.to_channels, options.to_classes, options.classes)
     if options.source_format == options.target_format and not any(adapts):
         raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
+    _check_report(options)
     _convert(options)
     print(f"written        {options.target}")
     return 0
@@ -88,6 +89,7 @@ def _convert(options: ConvertOptions) -> None:
     reading, writing = Report(), Report()
     source = local_path(options.source)
     model = read_any(source, options.source_format, _given(options), reading)
+    reading.check(options.allow)
     if options.verify and options.source_format != NATIVE:
         _verify(model, options.source_format, source)
     model = _adapted(model, options, reading)
@@ -103,7 +105,7 @@ def _convert(options: ConvertOptions) -> None:
         write_native(options.target, model, further)
     else:
         format = FORMATS[options.target_format]
-        if not format.computes_positions:
+        if model.description.model.positions not in format.computes_positions:
             model = with_stored_positions(model, writing)
         model = expressible(model, format, writing)
         export_model(options.target, model, format, writing, further)
@@ -111,6 +113,17 @@ def _convert(options: ConvertOptions) -> None:
     _print("written", writing)
     if options.report is not None:
         write_json(options.report, {"read": reading.to_json(), "written": writing.to_json()})
+
+
+def _check_report(options: ConvertOptions) -> None:
+    """Whether the report can be written, before the target is there, in which it may lie."""
+    if options.report is None:
+        return
+    if options.report.is_dir():
+        raise UsageFailure(f"{options.report} is a folder: name a file to write")
+    folder = options.report.parent
+    if not folder.is_dir() and folder.resolve() != options.target.resolve():
+        raise UsageFailure(f"there is no folder {folder} to write {options.report.name} into")
 
 
 def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") -> "PortableModel":
@@ -123,7 +136,7 @@ def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") 
     shapes = (options.to_image_shape, options.to_patch_shape)
     model = adaptation.for_images(model, report, *shapes, options.to_channels)
     if options.to_classes is not None:
-        model = adaptation.for_classes(model, _read_classes(options.to_classes), 0, report)
+        model = adaptation.for_classes(model, _read_classes(options.to_classes, "--to-classes"), 0, report)
     return model
 
 
@@ -132,12 +145,16 @@ def _given(options: ConvertOptions) -> Any:
 
     names = ("preset", "number_of_heads", "normalization_epsilon", "activation", "pool", "max_image_shape")
     given = Given(**{name: getattr(options, name) for name in names})
-    return given if options.classes is None else replace(given, classes=_read_classes(options.classes))
+    return (
+        given
+        if options.classes is None
+        else replace(given, classes=_read_classes(options.classes, "--classes"))
+    )
 
 
-def _read_classes(file: Path) -> tuple[str, ...]:
+def _read_classes(file: Path, option: str) -> tuple[str, ...]:
     if not file.exists():
-        raise UsageFailure(f"there is no file {file}: --classes names one with a class name on each line")
+        raise UsageFailure(f"there is no file {file}: {option} names one with a class name on each line")
     if file.suffix == ".json":
         from vision_transformers.weights.foreign_config import ForeignConfig
 
@@ -165,7 +182,11 @@ def _verify(model: "PortableModel", format: str, path: Path) -> None:
     reference = FORMATS[format].reference
     if reference is None:
         raise UsageFailure(f"no library can be installed to verify {format} with: leave --verify out")
-    difference = compare(model, reference(path, model.description))
+    try:
+        theirs = reference(path, model.description)
+    except RuntimeError as error:
+        raise Failure(f"{format} cannot load {path} itself: {error}. Leave --verify out") from error
+    difference = compare(model, theirs)
     print(
         f"verified       {format} computes the same: largest difference {difference.largest:.1e} "
         f"where outputs reach {difference.largest_output:.2f}"

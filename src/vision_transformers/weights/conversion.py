@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -66,7 +66,7 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
         UsageFailure: there is no such file, it is of another format, or the architecture is not told.
         Failure: the file is damaged, or its tensors do not fit the architecture.
     """
-    _check_given(given, format)
+    given.check(format.given, f"{format.name} files")
     opened = open_foreign(path, format.prefix)
     if not format.recognises(opened.tensors):
         raise NotThisFormat(path, format.name, opened.tensors)
@@ -157,18 +157,6 @@ def _check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in weights.items():
         if not tensor.isfinite().all():
             raise Failure(f"{path} holds numbers that are infinite or none (NaN), in what is {name} here")
-
-
-def _check_given(given: Given, format: Format) -> None:
-    """What a person says about files of a format that has no use for it is not passed over.
-
-    Raises:
-        UsageFailure: the format has no use for something that is given.
-    """
-    for field in fields(given):
-        if getattr(given, field.name) is not None and field.name not in format.given:
-            option = field.name.replace("_", "-")
-            raise UsageFailure(f"--{option} says nothing about {format.name} files: leave it out")
 
 
 def _described(foreign: ForeignModel, format: Format, given: Given, report: Report) -> ModelDescription:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -32,6 +33,8 @@ WEIGHT_FILES = (
 )
 """Where weights lie in a folder, the first that is there."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
+_TEXTS = "SU"
+"""Kinds of numpy's arrays of texts, which say nothing about the model."""
 CONFIG_FILES = ("config.json", "open_clip_config.json")
 
 
@@ -161,9 +164,13 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 def _read_arrays(file: Path) -> dict[str, Tensor]:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: _tensor(arrays[name]) for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        arrays = np.load(file, allow_pickle=False)
+        if not isinstance(arrays, NpzFile):
+            raise Failure(f"{file} is one array without a name: expected tensors by name")
+        with arrays:
+            named = ((name, arrays[name]) for name in arrays.files)
+            return {name: _tensor(array) for name, array in named if array.dtype.kind not in _TEXTS}
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise Failure(f"{file} is not a whole file of arrays: {error}. Copy or download it again") from error
 
 
@@ -175,22 +182,35 @@ def _tensor(array: np.ndarray) -> Tensor:
 
 
 def _read_pickled(file: Path) -> dict[str, Tensor]:
-    if _is_torchscript(file):
-        raise Failure(
-            f"{file} is a TorchScript archive, which holds code: it is not opened here. Where you trust it, "
-            "save its weights with `torch.save(torch.jit.load(FILE).state_dict(), NEW)` and give the new file"
-        )
     try:
+        if _is_torchscript(file):
+            raise Failure(
+                f"{file} is a TorchScript archive, which holds code: it is not opened here. Where you trust "
+                "it, save its weights with `torch.save(torch.jit.load(FILE).state_dict(), NEW)` and give the "
+                "new file"
+            )
         # DeiT and MAE keep their options beside the weights, as a plain Namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=_is_zip(file))
     except pickle.UnpicklingError as error:
+        if not (beginning := _beginning(file)).startswith((b"PK", b"\x80")):
+            raise Failure(
+                f"{file} is no file of torch.save: it begins with {beginning!r}. Copy or download it again"
+            ) from error
         raise Failure(
             f"{file} holds more than weights, perhaps code that would run when it is opened: "
             f"{_reason(error)}. Where you trust it, open it elsewhere with `torch.load(FILE, "
             "weights_only=False)`, save its state_dict() as safetensors, and give that file"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+    ) as error:
         raise Failure(
             f"{file} is not a whole file of torch.save: {error}. Copy or download it again"
         ) from error
@@ -206,6 +226,11 @@ def _flattened(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, T
             yield f"{prefix}{name}", value
         elif isinstance(value, Mapping):
             yield from _flattened(value, f"{prefix}{name}.")
+
+
+def _beginning(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(24)
 
 
 def _is_zip(file: Path) -> bool:

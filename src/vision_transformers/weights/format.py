@@ -1,13 +1,13 @@
 """What a format is: where its tensors lie, what its files say, and what it cannot express."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from torch import Tensor
 
 from vision_transformers.errors import UsageFailure
-from vision_transformers.model.config import Activation, Pool, ViTConfig
+from vision_transformers.model.config import Activation, Pool, Positions, ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
@@ -56,6 +56,21 @@ class Given:
     classes: tuple[str, ...] | None = None
     """Class names, in the order of the logits."""
 
+    def check(self, used: Collection[str], files: str) -> None:
+        """What a person says about files that have no use for it is not passed over.
+
+        Args:
+            used: fields that the files may leave open.
+            files: what errors call them.
+
+        Raises:
+            UsageFailure: something else is given; names its option.
+        """
+        for field in fields(self):
+            if getattr(self, field.name) is not None and field.name not in used:
+                option = field.name.replace("_", "-")
+                raise UsageFailure(f"--{option} says nothing about {files}: leave it out")
+
 
 @dataclass(frozen=True)
 class Format:
@@ -87,8 +102,8 @@ class Format:
     not installed; None where there is none to install."""
     prefix: str = ""
     """How the names of its files begin, which are taken first where a folder holds others' too."""
-    computes_positions: bool = False
-    """Whether sine-cosine positions are computed there too; else they are stored, as if they were learned."""
+    computes_positions: tuple[Positions, ...] = ()
+    """Sine-cosine positions that are computed there too; others are stored, as if they were learned."""
     given: tuple[str, ...] = WEIGHTS_ALONE
     """Fields of `Given` that say what its files may not tell: it has no use for others."""
     silent: tuple[str, ...] = SILENT

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.weights.foreign_files import SUFFIXES
 
 HUB = "hf:"
-_FILES = ("*.json", "*.safetensors", "*.npz", "*.bin", "*.pth")
+_FILES = ("*.json", *(f"*{suffix}" for suffix in SUFFIXES))
 
 
 def local_path(place: str) -> Path:
@@ -25,12 +26,14 @@ def local_path(place: str) -> Path:
         )
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError as error:
         raise UsageFailure(
             'hf: needs huggingface_hub: install it with `pip install "vision_transformers[hub]"`'
         ) from error
     try:
         return Path(snapshot_download(match[1], revision=match[2], allow_patterns=list(_FILES)))
+    except HFValidationError as error:
+        raise UsageFailure(f"{place} is no place on the Hub: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise Failure(f"{place} cannot be downloaded: {error}") from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -99,14 +99,18 @@ def _folded_scales(weights: Weights, config: ViTConfig) -> tuple[Weights, dict[s
 
 
 def _prefix_positions(weights: Weights, config: ViTConfig) -> tuple[Weights, dict[str, Any]]:
-    """Rows of zeros for prefix tokens that have no position."""
+    """Rows of zeros for prefix tokens that have no position.
+
+    The class token comes first: formats with registers have a position for it alone.
+    """
     table = weights["positions.position_embeddings"]
-    rows, columns = config.grid
-    missing = config.number_of_prefix_tokens - (table.shape[1] - rows * columns)
-    there = table.shape[1] - rows * columns
+    there = config.number_of_prefix_positions
+    class_first = config.class_token and config.number_of_prefix_tokens > 1 and not there
+    with_position: Literal["class", "all"] = "class" if class_first else "all"
+    missing = replace(config, prefix_positions=with_position).number_of_prefix_positions - there
     zeros = table.new_zeros(1, missing, table.shape[2])
     whole = torch.cat([table[:, :there], zeros, table[:, there:]], dim=1)
-    return {"positions.position_embeddings": whole}, {"prefix_positions": "all"}
+    return {"positions.position_embeddings": whole}, {"prefix_positions": with_position}
 
 
 REWRITES: dict[str, tuple[str, Rewrite]] = {
@@ -142,4 +146,5 @@ def _enter(before: Weights, changed: Weights, what: str, report: Report) -> None
     there = [name for name in changed if name in before]
     old = Row.of(there, [before[name] for name in there])
     report.add("transformed", old, Row.of(list(changed), list(changed.values())), what)
-    report.notes.append(what)
+    if what not in report.notes:
+        report.notes.append(what)

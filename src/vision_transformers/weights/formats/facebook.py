@@ -45,6 +45,14 @@ def check(config: ViTConfig) -> None:
     if config.positions == "rotary":
         facebook_dinov3.check(config)
         return
+    if config.distillation_token:  # DeiT alone has one
+        refuse(
+            "facebook, with a distillation token,",
+            config,
+            number_of_register_tokens=(0,),
+            layer_scale=(None,),
+            prefix_positions=("all",),
+        )
     refuse(
         "facebook",
         config,
@@ -64,6 +72,8 @@ def check(config: ViTConfig) -> None:
         attention_dimension=(None, config.model_dimension),
         attention_projection=(True,),
         pre_logits_dimension=(None,),
+        # Files do not tell the pool: these are read as the class token's and as the mean's.
+        final_normalization=("after-pool",) if config.pool == "mean" else ("before-pool",),
         prefix_positions=("class",)
         if config.number_of_register_tokens
         else ("all", "class", "none")

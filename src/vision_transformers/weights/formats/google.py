@@ -245,5 +245,5 @@ GOOGLE = Format(
     aside=(),
     check=check,
     write=write,
-    computes_positions=True,
+    computes_positions=("sine-cosine",),
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.format import Format
 from vision_transformers.weights.formats import huggingface_folder
-from vision_transformers.weights.formats.huggingface_folder import PREFIXES, family
+from vision_transformers.weights.formats.huggingface_folder import PREFIXES, Family, family
 from vision_transformers.weights.formats.parts import patches, refuse, stripped
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 from vision_transformers.weights.transformations import joined
@@ -57,6 +57,7 @@ def rules(config: ViTConfig) -> list[Rule]:
 def check(config: ViTConfig) -> None:
     """Raises UsageFailure, with the option's name, if transformers cannot express the architecture."""
     kind = family(config)
+    _check_distillation_and_scales(config, kind)
     refuse(
         f"huggingface ({kind})",
         config,
@@ -88,6 +89,20 @@ def check(config: ViTConfig) -> None:
     if kind != "dinov3_vit":
         refuse("huggingface", config, query_bias=(config.value_bias,), key_bias=(config.value_bias,))
     huggingface_folder.check_hidden_dimension(config)
+
+
+def _check_distillation_and_scales(config: ViTConfig, kind: Family) -> None:
+    """DINOv2's models have no distillation token, and no head on the class token alone: ViT and DeiT do.
+
+    Raises:
+        CannotExpress: names the scales that keep a model from being one of these, or the token.
+    """
+    if kind in ("vit", "deit"):
+        return
+    belongs_elsewhere = config.distillation_token or (config.number_of_classes and config.pool == "class")
+    if kind == "dinov2" and belongs_elsewhere:
+        refuse(f"huggingface ({kind})", config, layer_scale=(None,))
+    refuse(f"huggingface ({kind})", config, distillation_token=(False,))
 
 
 def _name(name: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Interpolation, Preprocessing
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
@@ -109,11 +109,14 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
         model = getattr(transformers, name).from_pretrained(path).float().eval()
         return lambda images: torch.as_tensor(model(images).logits)
     body = transformers.AutoModel.from_pretrained(path).float().eval()
-    class_mean = description.model.pool == "class-mean"
+    config = description.model
 
     def features(images: Tensor) -> Tensor:
         tokens = torch.as_tensor(body(images).last_hidden_state)
-        patches = tokens[:, description.model.number_of_prefix_tokens :]
+        if config.distillation_token:
+            return tokens[:, :2].mean(dim=1)
+        patches = tokens[:, config.number_of_prefix_tokens :]
+        class_mean = config.pool == "class-mean"
         return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1) if class_mean else tokens[:, 0]
 
     return features
@@ -133,7 +136,7 @@ def check_hidden_dimension(config: ViTConfig) -> None:
 
 
 def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: str, given: Given) -> ViTConfig:
-    gated = config.flag("use_swiglu_ffn") or config.flag("use_gated_mlp")
+    gated = config.flag("use_swiglu_ffn") or _is_gated(config)
     registers = length_of(tensors, "embeddings.register_tokens", 3, 1)
     classes = max(length_of(tensors, name, 2, 0) for name in ("classifier.weight", "cls_classifier.weight"))
     dinov3 = kind == "dinov3_vit"
@@ -183,6 +186,23 @@ def _activation(config: ForeignConfig, given: Given) -> Activation:
         return given.activation
     named: dict[str, Activation] = {theirs: ours for ours, theirs in ACTIVATIONS.items()}
     return config.choice("hidden_act", named | {"gelu_new": "gelu-tanh"}, "gelu")
+
+
+def _is_gated(config: ForeignConfig) -> bool:
+    """Whether DINOv3's networks have a gate, which goes through `hidden_act`; DINOv2's is always SiLU.
+
+    Raises:
+        Failure: it goes through another function than SiLU.
+    """
+    if not config.flag("use_gated_mlp"):
+        return False
+    function = config.text("hidden_act", "gelu")
+    if function not in ("silu", "swish"):
+        raise Failure(
+            f"the config says use_gated_mlp with hidden_act {function!r}: a gate is read only with 'silu', "
+            "which is SwiGLU"
+        )
+    return True
 
 
 def _preprocessing(processor: ForeignConfig, model: ViTConfig, report: Report) -> Preprocessing:

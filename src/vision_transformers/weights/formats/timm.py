@@ -47,7 +47,17 @@ def check(config: ViTConfig) -> None:
         query_bias=(config.value_bias,),
         key_bias=(config.value_bias,),
         prefix_positions=("all", "none"),
+        # Without it, timm's networks have no biases either.
+        attention_projection_bias=(True,),
     )
+    if config.distillation_token:
+        refuse(
+            "timm, with a distillation token,",
+            config,
+            number_of_register_tokens=(0,),
+            prefix_positions=("all",),
+            final_normalization=("before-pool",),
+        )
     if config.pool == "attention":
         refuse("timm, with an attention pool,", config, activation=("gelu", "gelu-tanh", "quick-gelu"))
     if not config.patch_bias and not config.normalization_before_blocks:

@@ -5,12 +5,16 @@ from typing import Any
 
 from torch import Tensor
 
-from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.config import Pool, ViTConfig
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.formats.parts import patches, refuse
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 from vision_transformers.weights.transformations import joined
 
+GIVEN = ("number_of_heads", "pool", "max_image_shape", "classes")
+"""Fields of `Given` that files of the class may leave open."""
+POOLS: dict[str, Pool] = {"token": "class", "avg": "mean"}
+"""`global_pool`, by timm's word."""
 _LAYER, _OURS = "blocks.{layer}", "transformer.layers.{layer}"
 
 
@@ -61,7 +65,7 @@ def check(config: ViTConfig) -> None:
         attention_projection_bias=(True,),
         query_key_normalization=(False,),
         layer_scale=tuple(value for value in (config.layer_scale,) if value is not None),
-        pool=("class", "mean"),
+        pool=tuple(POOLS.values()),
         final_normalization=("before-pool",),
         pre_logits_dimension=(None,),
     )
@@ -94,7 +98,7 @@ def arguments(config: ViTConfig, ratio: float) -> dict[str, Any]:
 
 
 def architecture(
-    tensors: Mapping[str, Tensor], heads: int, image_shape: tuple[int, int], base: float, pool: str
+    tensors: Mapping[str, Tensor], heads: int, image_shape: tuple[int, int], base: float, pool: Pool
 ) -> ViTConfig:
     """From shapes, and what only the config tells."""
     width, channels, rows, columns = shape_of(tensors, "patch_embed.proj.weight", 4)
@@ -117,7 +121,7 @@ def architecture(
         key_bias=False,
         value_bias=biased,
         layer_scale=1e-5,
-        pool="class" if pool == "token" else "mean",
+        pool=pool,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.model.config import Activation, Pool, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel
@@ -47,22 +47,24 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
 
     Raises:
         NotTold: neither tells the number of heads or the image's size.
+        UsageFailure: what is given says nothing about DINOv3.
     """
     config, arguments = foreign.config, foreign.config.part("model_args")
     pretrained = config.part("pretrained_cfg") or config
     name = config.text("architecture", "")
-    if not name:
-        report.notes.append("no config.json lies beside the weights: what shapes cannot tell is as given")
     if timm_eva.is_eva(foreign.tensors):
+        given.check(timm_eva.GIVEN, "timm's files of DINOv3")
         model = timm_eva.architecture(
             foreign.tensors,
             _required(_heads(name, arguments, given), *_NUMBER_OF_HEADS),
             _required(_image_shape(arguments, pretrained, given), *_IMAGE_SHAPE),
             arguments.number("rope_temperature", 100.0),
-            {"class": "token", "mean": "avg"}.get(given.pool or "", config.text("global_pool", "avg")),
+            _pool_of_eva(config, arguments, given),
         )
     else:
         model = _architecture(foreign.tensors, name, arguments, config, pretrained, given, report)
+    if not name:
+        _note_assumptions(model, config, arguments, given, report)
     classes = given.classes or _classes(config, pretrained)
     return ModelDescription(model, _preprocessing(pretrained, model, report), classes)
 
@@ -112,6 +114,25 @@ def _architecture(
         pool=_pool(tensors, name, config, arguments, given),
         final_normalization="after-pool" if "fc_norm.weight" in tensors else "before-pool",
     )
+
+
+def _note_assumptions(
+    model: ViTConfig, config: ForeignConfig, arguments: ForeignConfig, given: Given, report: Report
+) -> None:
+    """What neither a config, nor shapes, nor a person tell is as timm has it by default."""
+    told = {"pool": model.pool == "attention" or "global_pool" in config or "global_pool" in arguments}
+    if model.positions == "rotary":
+        told["rotary_base"] = "rope_temperature" in arguments
+    else:
+        told["activation"] = model.activation == "swiglu" or "act_layer" in arguments
+        told["normalization_epsilon"] = False
+    assumed = [
+        f"{option} {getattr(model, option)}"
+        for option, is_told in told.items()
+        if not is_told and getattr(given, option, None) is None
+    ]
+    if assumed:
+        report.notes.append(f"no config.json names the architecture: assumed are {', '.join(assumed)}")
 
 
 def _required(told: Told | None, what: str, option: str) -> Told:
@@ -202,10 +223,9 @@ def _prefix_positions(
 def _pool(
     tensors: Mapping[str, Tensor], name: str, config: ForeignConfig, arguments: ForeignConfig, given: Given
 ) -> Pool:
-    pool: Pool = "class" if "cls_token" in tensors else "mean"
-    for told in (config, arguments):
-        if told.text("global_pool", ""):  # an empty one leaves pooling to others
-            pool = told.choice("global_pool", POOLS)
+    # timm normalises after the pool, if nobody asks for it, where that is an average.
+    default: Pool = "class" if "cls_token" in tensors and "fc_norm.weight" not in tensors else "mean"
+    pool = _told_pool(default, POOLS, config, arguments)
     if "attn_pool.latent" in tensors:
         pool = "attention"
     pool = given.pool or pool
@@ -221,6 +241,25 @@ def _pool(
     return "mean-all" if pool == "mean" and includes_prefix else pool
 
 
+def _pool_of_eva(config: ForeignConfig, arguments: ForeignConfig, given: Given) -> Pool:
+    if given.pool is None:
+        return _told_pool("mean", timm_eva.POOLS, config, arguments)
+    if given.pool not in timm_eva.POOLS.values():
+        known = " or ".join(timm_eva.POOLS.values())
+        raise UsageFailure(f"--pool {given.pool} is none of timm's files of DINOv3: expected {known}")
+    return given.pool
+
+
+def _told_pool(
+    default: Pool, known: Mapping[str, Pool], config: ForeignConfig, arguments: ForeignConfig
+) -> Pool:
+    pool = default
+    for told in (config, arguments):
+        if told.text("global_pool", ""):  # an empty one leaves pooling to others
+            pool = told.choice("global_pool", known)
+    return pool
+
+
 def _classes(config: ForeignConfig, pretrained: ForeignConfig) -> tuple[str, ...]:
     return config.names("label_names") or config.names("labels") or pretrained.names("label_names")
 
@@ -230,11 +269,16 @@ def _preprocessing(pretrained: ForeignConfig, model: ViTConfig, report: Report) 
         report.notes.append("no preprocessing lies beside the weights: mean and std 0.5, squashed, bicubic")
     channels: Any = model.number_of_channels
     size = _input_size(pretrained) if "input_size" in pretrained else model.max_image_shape
+    crop = pretrained.choice("crop_mode", _CROPS, "center" if "mean" in pretrained else "squash")
+    crop_pct = pretrained.number("crop_pct", 1.0)
+    if crop == "squash" and crop_pct < 1:
+        report.notes.append("pictures are squashed whole; timm squashes them larger and cuts their edges off")
+        crop_pct = 1.0
     return Preprocessing(
         size=size,
         channels=channels,
-        crop=pretrained.choice("crop_mode", _CROPS, "center" if "mean" in pretrained else "squash"),
-        crop_fraction=_fraction(size[0], pretrained.number("crop_pct", 1.0)),
+        crop=crop,
+        crop_fraction=_fraction(size[0], crop_pct),
         interpolation=pretrained.choice("interpolation", INTERPOLATIONS, "bicubic"),
         mean=pretrained.numbers("mean", (0.5,)),
         std=pretrained.numbers("std", (0.5,)),

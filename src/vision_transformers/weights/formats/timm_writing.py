@@ -74,6 +74,8 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
 
 def _crop_pct(preprocessing: Preprocessing) -> float:
     """The fraction as timm needs it to come to the same size before the crop."""
+    if preprocessing.crop == "squash":  # which timm crops, too
+        return 1.0
     size, fraction = preprocessing.size[0], preprocessing.crop_fraction
     exact = math.floor(size / fraction) == round(size / fraction)
     return fraction if exact else math.nextafter(fraction, 0.0)

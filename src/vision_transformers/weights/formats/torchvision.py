@@ -87,7 +87,9 @@ def check(config: ViTConfig) -> None:
 
 def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
     """From shapes, and what the published models have."""
-    return weights_alone.describe(foreign, given, report, _architecture, _preprocessing)
+    return weights_alone.describe(
+        foreign, given, report, _architecture, lambda model: _preprocessing(model, report)
+    )
 
 
 def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
@@ -129,13 +131,20 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
     )
 
 
-def _preprocessing(model: ViTConfig) -> Preprocessing:
-    """Of IMAGENET1K_V1; at 384 pixels and more, of the SWAG weights."""
-    is_swag = model.max_image_shape[0] >= 384
+def _preprocessing(model: ViTConfig, report: Report) -> Preprocessing:
+    """Of IMAGENET1K_V1; at 384 pixels and more, and of ViT-H, which has no others, of the SWAG weights."""
+    side, shapes = model.max_image_shape[0], (model.model_dimension, model.patch_shape[0])
+    is_swag = side >= 384 or model.model_dimension == 1280
+    resized = 242 if shapes == (1024, 16) else 256
+    if side == 224 and shapes in ((768, 16), (1024, 16)):
+        report.notes.append(
+            "preprocessing is of IMAGENET1K_V1: IMAGENET1K_SWAG_LINEAR_V1, which has the same shapes, is "
+            "resized to 224 pixels, bicubic"
+        )
     return Preprocessing(
         size=model.max_image_shape,
         crop="center",
-        crop_fraction=1.0 if is_swag else 224 / 256,
+        crop_fraction=1.0 if is_swag else 224 / resized,
         interpolation="bicubic" if is_swag else "bilinear",
         mean=weights_alone.IMAGENET_MEAN,
         std=weights_alone.IMAGENET_STD,

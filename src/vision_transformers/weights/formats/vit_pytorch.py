@@ -8,10 +8,10 @@ from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
-from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.config import Pool, ViTConfig
 from vision_transformers.weights.foreign_files import ForeignModel, open_foreign
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
-from vision_transformers.weights.format import Format, Given, NotTold
+from vision_transformers.weights.format import WEIGHTS_ALONE, Format, Given, NotTold
 from vision_transformers.weights.formats import weights_alone
 from vision_transformers.weights.formats.parts import refuse, stripped
 from vision_transformers.weights.model_folder import ModelDescription
@@ -22,17 +22,21 @@ from vision_transformers.weights.transformations import Transformation
 _LAYER, _OURS = "transformer.layers.{layer}", "transformer.layers.{layer}"
 _WITHOUT_BATCH = Transformation(
     "with an axis for the batch",
-    lambda tensors: tuple(tensor[None] for tensor in tensors),
+    lambda tensors: tuple(tensor.reshape(1, -1, tensor.shape[-1]) for tensor in tensors),
     lambda tensors: tuple(tensor[0] for tensor in tensors),
 )
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as release 1.16.1 shapes them, without the empty class token of `ViT(pool="mean")`."""
+    """The tensors as release 1.16.1 shapes them, without the empty class token of `ViT(pool="mean")`.
+
+    Another class token keeps its axis for the batch, which tells of releases that have it with every pool.
+    """
     plain = _of_release(tensors)
-    if "cls_token" in plain and not plain["cls_token"].numel():
-        del plain["cls_token"]
-    return plain
+    token = stripped(tensors).get("cls_token")
+    if token is not None and token.numel():
+        return plain | {"cls_token": token}
+    return {name: tensor for name, tensor in plain.items() if name != "cls_token"}
 
 
 def _of_release(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,13 +124,19 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     """The model as vit-pytorch builds it, with the weights of a folder.
 
     Raises:
-        UsageFailure: vit-pytorch is not installed.
+        UsageFailure: vit-pytorch is not installed, or does not compute this.
     """
+    model = description.model
+    if model.pool == "mean-all":
+        raise UsageFailure("vit-pytorch no longer averages all tokens: leave --verify out")
+    if not model.number_of_classes:
+        raise UsageFailure(
+            "vit-pytorch pools for its head alone: there is nothing to verify features against"
+        )
     try:
         from vit_pytorch import SimpleViT, ViT
     except ImportError as error:
         raise UsageFailure("--verify needs vit-pytorch: pip install vit-pytorch") from error
-    model = description.model
     sizes = {
         "image_size": model.max_image_shape,
         "patch_size": model.patch_shape,
@@ -157,6 +167,7 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
     width, flat = shape_of(tensors, "to_patch_embedding.2.weight", 2)
     simple = "pos_embedding" not in tensors
     class_token = "cls_token" in tensors
+    pool = _pool(tensors, given, report)
     channels = 3
     side = round((flat / channels) ** 0.5)
     if side * side * channels != flat:
@@ -189,8 +200,30 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
         attention_dimension=None if attention == width else attention,
         attention_projection=f"{place}.0.weight" in tensors or f"{place}.weight" in tensors,
         attention_projection_bias=not simple,
-        pool="class" if class_token else "mean",
+        pool=pool,
     )
+
+
+def _pool(tensors: Mapping[str, Tensor], given: Given, report: Report) -> Pool:
+    """What the head reads: releases up to 1.15.7 have a class token that `mean` averages with the patches.
+
+    Raises:
+        UsageFailure: another pool is given than the tensors leave open.
+    """
+    if "cls_token" not in tensors:
+        possible: tuple[Pool, ...] = ("mean",)
+    elif tensors["cls_token"].ndim < 3:
+        possible = ("class",)
+    else:
+        possible = ("class", "mean-all")
+    if given.pool not in (None, *possible):
+        raise UsageFailure(f"--pool {given.pool} is none of these weights: expected {' or '.join(possible)}")
+    if given.pool is None and len(possible) > 1:
+        report.notes.append(
+            "pool class is assumed, which files of releases up to 1.15.7 do not tell from ViT(pool='mean'): "
+            "that is --pool mean-all here"
+        )
+    return given.pool or possible[0]
 
 
 def _preprocessing(model: ViTConfig) -> Preprocessing:
@@ -200,6 +233,7 @@ def _preprocessing(model: ViTConfig) -> Preprocessing:
 
 VIT_PYTORCH = Format(
     name="vit-pytorch",
+    given=(*WEIGHTS_ALONE, "pool"),
     recognises=lambda tensors: "to_patch_embedding.1.weight" in stripped(tensors),
     canonical=canonical,
     describe=describe,
@@ -208,5 +242,5 @@ VIT_PYTORCH = Format(
     check=check,
     write=write,
     reference=reference,
-    computes_positions=True,
+    computes_positions=("sine-cosine",),
 )

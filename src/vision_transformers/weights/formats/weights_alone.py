@@ -32,9 +32,11 @@ def describe(
 
     Raises:
         NotTold: shapes do not tell the number of heads or the image's aspect, and nobody gives them.
+        UsageFailure: our own file tells what is given.
         Failure: the tensors are not of this format.
     """
     if foreign.sidecar is not None:
+        given.check(("classes",), "weights with vision_transformers.json beside them, which tells all")
         ours = description_from_json(foreign.sidecar, foreign.path / "vision_transformers.json")
         return ours if given.classes is None else replace(ours, classes=given.classes)
     model = architecture(foreign.tensors, given, report)
