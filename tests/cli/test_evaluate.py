@@ -97,7 +97,7 @@ def test_it_agrees_with_predict_to_the_last_image_and_the_last_bit(vit: Vit, tmp
             pixels = noise(100 * place + number, 30, 40)
             Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number:02}.jpg")
     assert evaluate(vit, tmp_path, "model", "pictures").code == 0
-    found = metrics(tmp_path / "evaluation-model")
+    found = metrics(tmp_path / "evaluation-model-pictures-all")
     predicted = vit.run(tmp_path, ["predict", "model", "pictures", "--format", "jsonl", "--device", "cpu"])
     rows = [json.loads(line) for line in predicted.output.splitlines()]
     names = found["classes"]
@@ -110,8 +110,41 @@ def test_it_agrees_with_predict_to_the_last_image_and_the_last_bit(vit: Vit, tmp
     judgement = judge(load(tmp_path / "model", device="cpu"), images)
     confidence = judgement.probabilities.max(dim=1).values.tolist()
     assert confidence == [row["probability"] for row in rows]
-    page = (tmp_path / "evaluation-model" / "index.html").read_text()
+    page = (tmp_path / "evaluation-model-pictures-all" / "index.html").read_text()
     assert "top-5 accuracy" in page
+
+
+def test_a_second_data_set_or_split_leaves_the_first_evaluation_alone(vit: Vit, tmp_path: Path) -> None:
+    random_classifier().save(tmp_path / "model")
+    for part in ("a/cat", "b/test/cat", "b/val/cat"):
+        save_photographs(tmp_path / part, 2)
+    for arguments in (["a"], ["b"], ["b", "--split", "validation"]):
+        assert evaluate(vit, tmp_path, "model", *arguments).code == 0
+    evaluated = [metrics(folder) for folder in sorted(tmp_path.glob("evaluation-model-*"))]
+    assert [(one["data"], one["split"]) for one in evaluated] == [
+        ("a", "all"),
+        ("b", "test"),
+        ("b", "validation"),
+    ]
+
+
+def test_a_folder_may_be_where_one_stands(vit: Vit, tmp_path: Path) -> None:
+    random_classifier().save(tmp_path / "model")
+    save_photographs(tmp_path / "pets" / "cat", 2)
+    assert evaluate(vit, tmp_path / "pets", "../model", ".").code == 0
+    assert metrics(tmp_path / "pets" / "evaluation-model-pets-all")["data"] == "pets"
+
+
+def test_a_probe_of_one_class_is_told_before_anything_is_judged(vit: Vit, tmp_path: Path) -> None:
+    random_classifier().save(tmp_path / "model")
+    save_photographs(tmp_path / "pets" / "train" / "cat", 3)
+    for name in ("cat", "dog"):
+        save_photographs(tmp_path / "pets" / "test" / name, 3)
+    finished = evaluate(vit, tmp_path, "model", "pets", "--probe", "knn", "linear")
+    assert finished.code == 2
+    assert "the split train has images of 'cat' alone" in finished.errors
+    assert not list(tmp_path.glob("evaluation-*"))
+    assert evaluate(vit, tmp_path, "model", "pets", "--probe", "knn").code == 0
 
 
 def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, run: Path, tmp_path: Path) -> None:

@@ -16,11 +16,15 @@ from tests.cli.test_evaluate import TINY
 from tests.commands import Vit
 from tests.photographs import noise, save_photographs
 
+from vision_transformers.classifier import Classifier
 from vision_transformers.cli.explanations import explain_picture
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, seen_part
 from vision_transformers.explain.methods import METHODS
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.vit import ViT
 from vision_transformers.report.overlay import map_colours, overlaid
+from vision_transformers.weights.model_folder import ModelDescription
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,39 @@ def test_any_name_of_a_file_is_allowed(vit: Vit, model: Path, tmp_path: Path, fo
         assert "a%23b%3F.html" in page
 
 
+def test_the_longest_names_of_files_are_allowed(vit: Vit, model: Path, tmp_path: Path) -> None:
+    (picture,) = save_photographs(tmp_path, 1, ".png")
+    for stem in ("a" * 251, "猫" * 83):
+        os.link(picture, tmp_path / f"{stem}.png")
+    explain(vit, tmp_path, model, str(tmp_path), "--format", "html", "--output", "out")
+    written = sorted(path.stem for path in (tmp_path / "out").iterdir())
+    assert written == ["0000-000", "0001-" + "a" * 180, "0002-" + "猫" * 60, "index"]
+
+
+def test_classes_in_any_script_are_drawn_without_a_warning(vit: Vit, tmp_path: Path) -> None:
+    random_classifier(("猫", "кошка", "𒀀")).save(tmp_path / "model")
+    save_photographs(tmp_path / "photos", 3)
+    for number, name in enumerate(("猫", "𒀀")):
+        finished = vit.run(
+            tmp_path, ["explain", "model", "photos", "--class", name, "--output", f"out-{number}"]
+        )
+        assert (finished.code, finished.errors) == (0, "")
+
+
+@pytest.mark.parametrize("format", ["html", "npz"])
+def test_a_model_of_one_patch_is_explained_by_all_that_takes_none_away(
+    vit: Vit, tmp_path: Path, format: str
+) -> None:
+    config = ViTConfig((16, 16), 16, 1, 2, 16, 3, 3, (16, 16))
+    description = ModelDescription(config, Preprocessing(size=(16, 16)), ("cat", "dog", "owl"), {}, None)
+    Classifier(ViT.from_config(config), description, device="cpu").save(tmp_path / "model")
+    save_photographs(tmp_path, 1)
+    explain(vit, tmp_path, Path("model"), "000.jpg", "--format", format)
+    assert (tmp_path / "explanations" / f"0000-000.{format}").exists()
+    output = explain(vit, tmp_path, Path("model"), "000.jpg", "--method", "occlusion", code=2)
+    assert "--method occlusion takes patches away" in output
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_offered(vit: Vit, model: Path, tmp_path: Path, method: str) -> None:
     (picture,) = save_photographs(tmp_path, 1)
@@ -114,7 +151,11 @@ def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_pa
         (["photo.png", "--class", "catt"], 2, "no class is called 'catt': did you mean 'cat'?"),
         (["photo.png", "--output", "photo.png"], 2, "is a file: --output names a folder"),
         (["nowhere.png"], 3, "nowhere.png does not exist"),
-        (["-", "--of", "weights"], 2, "no picture was named on standard input"),
+        (["-"], 3, "standard input named no pictures"),
+        (["-", "--of", "weights"], 3, "standard input named no pictures"),
+        (["--of", "weights", "--method", "rollout"], 2, "--method is of no use with --of weights"),
+        (["--of", "weights", "--class", "cat"], 2, "--class is of no use with --of weights"),
+        (["--of", "weights", "--format", "npz"], 2, "--format is of no use with --of weights"),
     ],
 )
 def test_what_makes_no_sense_is_told(

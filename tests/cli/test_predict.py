@@ -107,6 +107,38 @@ def test_a_list_on_standard_input(model: Path, tmp_path: Path) -> None:
     assert b"named no pictures" in nothing.stderr
 
 
+def test_a_list_that_names_nothing_leaves_the_files_that_were_there(
+    vit: Vit, model: Path, tmp_path: Path
+) -> None:
+    files = (tmp_path / "out.csv", tmp_path / "f.npz")
+    for file in files:
+        file.write_text("of yesterday")
+    predict(vit, tmp_path, model, ["-", "--output", "out.csv", "--features", "f.npz"], code=3)
+    assert [file.read_text() for file in files] == ["of yesterday"] * 2
+    assert set(tmp_path.iterdir()) == set(files)
+
+
+def test_a_name_that_no_file_can_have_is_a_row_among_others(model: Path, tmp_path: Path) -> None:
+    (good,) = save_photographs(tmp_path, 1)
+    listed = b"\n".join((b"a" * 300 + b".jpg", os.fsencode(good)))
+    command = [VIT, "predict", str(model), "-", "--output", str(tmp_path / "out.csv"), "--workers", "0"]
+    finished = subprocess.run(command, input=listed, capture_output=True, check=False)
+    assert finished.returncode == 3, finished.stderr
+    found = rows((tmp_path / "out.csv").read_text())
+    assert ["File name too long" in row["error"] for row in found] == [True, False]
+    assert found[1]["label"]
+
+
+def test_what_cannot_be_written_is_told_by_its_own_name(vit: Vit, model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "pictures", 60)
+    arguments = ["predict", str(model), "pictures", "--output", "out.csv", "--features", "f.npz"]
+    finished = vit.run(tmp_path, [*arguments, "--top-k", "1", "--workers", "0"], file_limit=6000)
+    assert finished.code == 1
+    assert "f.npz would be larger than this process may write" in finished.errors
+    assert "Traceback" not in finished.errors
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_features_are_those_of_the_library_to_the_bit(
     vit: Vit, model: Path, classifier: Classifier, tmp_path: Path

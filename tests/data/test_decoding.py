@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from vision_transformers.data import decoding
-from vision_transformers.data.decoding import check_file, decode
+from vision_transformers.data.decoding import check_file, decode, decode_pixels
 from vision_transformers.errors import DataFailure
 
 # How the upright picture is stored so that each orientation tag turns it back.
@@ -142,6 +142,16 @@ def test_an_animation_gives_its_first_frame_and_says_so_once(
             decoded = decode(tmp_path / "animation.gif", channels=3, background=255)
     assert decoded.getpixel((0, 0)) == (255, 0, 0)
     assert caplog.text.count("only the first") == 1
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif"])
+def test_a_grey_animation_gives_its_first_frame_too(tmp_path: Path, suffix: str) -> None:
+    first = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    path, second = tmp_path / f"grey.{suffix}", Image.fromarray(first[::-1].copy())
+    Image.fromarray(first).save(path, save_all=True, append_images=[second])
+    for channels in (1, 3):
+        pixels = decode_pixels(path, channels=channels, background=255)
+        assert np.array_equal(pixels, np.repeat(first[..., None], channels, axis=2))
 
 
 def test_pipes_can_be_decoded(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vision_transformers.data import checking
-from vision_transformers.data.folder import read_folder
+from vision_transformers.data.folder import count_training_images, read_folder
 from vision_transformers.data.images import ImageFiles
 from vision_transformers.data.loading import load_data
 from vision_transformers.data.preprocessing import Preprocessing
@@ -85,6 +85,63 @@ def test_a_part_that_is_missing_is_held_out_of_train(tmp_path: Path) -> None:
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert read_folder(source(make(tmp_path / "vehicles", "bus", "train"))).classes == ("bus", "train")
+
+
+@pytest.mark.parametrize(
+    ("parts", "remedy"),
+    [
+        (("train", "valid"), "rename valid to val, or move"),
+        (("train", "valid", "test"), "rename valid to val, or move"),
+        (("Train", "Test"), "rename Test to test, Train to train, or move"),
+        (("Training", "TESTING"), "rename TESTING to test, Training to train, or move"),
+        (("training_set", "test_set"), "rename test_set to test, training_set to train, or move"),
+        (("train", "val", "eval"), "rename eval to val, or move"),
+        (("Train",), "rename Train to train, or move"),
+    ],
+)
+def test_parts_by_other_names_are_not_taken_for_classes_nor_left_out(
+    tmp_path: Path, parts: tuple[str, ...], remedy: str
+) -> None:
+    for part in parts:
+        make(tmp_path / "pets" / part, "cat", "dog")
+    message = refusal(tmp_path / "pets")
+    assert str(tmp_path / "pets") in message
+    assert remedy in message
+
+
+def test_a_class_may_be_called_as_others_call_a_part(tmp_path: Path) -> None:
+    assert read_folder(source(make(tmp_path / "vehicles", "bus", "Train"))).classes == ("Train", "bus")
+    assert read_folder(source(make(tmp_path / "steps", "dev", "live"))).classes == ("dev", "live")
+
+
+def test_folders_beside_the_parts_are_said_to_be_left_out(tmp_path: Path) -> None:
+    for part in ("train", "test", "labels", "more cats"):
+        make(tmp_path / "pets" / part, "cat", "dog")
+    description = read_folder(source(tmp_path / "pets")).description
+    assert description.endswith("pets (folders that are no part left out: labels, more cats)")
+
+
+@pytest.mark.parametrize("fractions", [(0.1, 0.2), (0.0, 0.2), (0.5, 0.0), (0.0, 0.0)])
+@pytest.mark.parametrize("own_part", [None, "val", "test"])
+def test_what_is_left_to_learn_from_is_counted_as_it_is_split(
+    tmp_path: Path, fractions: tuple[float, float], own_part: str | None
+) -> None:
+    names = [f"class-{number}" for number in range(20)]
+    make(tmp_path / "few" / ("train" if own_part else ""), *names, count=3)
+    if own_part:
+        make(tmp_path / "few" / own_part, *names, count=1)
+    validation, test = fractions
+    few = source(tmp_path / "few", validation_fraction=validation, test_fraction=test)
+    assert count_training_images(few) == (len(load_data(few, Preprocessing()).train), 20)
+
+
+def test_a_link_to_a_picture_that_has_gone_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    folder = make(tmp_path / "pets", "cat", "dog")
+    (folder / "cat" / "gone.png").symlink_to(tmp_path / "disk that is not mounted" / "1.png")
+    (folder / "cat" / "round.png").symlink_to(folder / "cat" / "round.png")
+    message = refusal(folder)
+    assert "2 of 12 image files cannot be read" in message
+    assert f"{folder / 'cat' / 'gone.png'} does not exist" in message
 
 
 def test_images_are_found_deep_in_a_class_and_in_sorted_order(tmp_path: Path) -> None:

@@ -36,7 +36,13 @@ def test_the_runs_own_data_is_split_as_it_was() -> None:
     assert found.splits == ("test", "validation", "train", "all")
     for split in ("test", "validation", "train"):
         assert torch.equal(found.split(split).labels, getattr(expected, split).labels)
-    assert len(found.split("all")) == 1797
+    together = found.split("all")
+    assert len(together) == 1797
+    names = [found.split(split).name(0) for split in ("test", "validation", "train")]
+    starts = (0, len(found.split("test")), len(found.split("test")) + len(found.split("validation")))
+    assert [together.name(start) for start in starts] == names
+    assert together.select(torch.tensor([starts[1]])).name(0) == names[1]
+    assert len({together.name(place) for place in range(1797)}) == 1797
     assert not load("digits", DataSource(name="mnist")).is_of_run
 
 
@@ -56,6 +62,27 @@ def test_the_runs_own_folder_is_split_as_it_was_and_another_is_taken_whole(tmp_p
     assert len(other.split("all")) == 29
     with pytest.raises(UsageFailure, match="no split 'test': choose --split from all"):
         other.split("test")
+
+
+def test_a_folder_has_its_name_also_where_one_stands_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(tmp_path / "pets", count=10)
+    monkeypatch.chdir(tmp_path / "pets")
+    source = DataSource(name="folder", path=str(tmp_path / "pets"))
+    own = load(".", source, load_data(source, SMALL).listing)
+    assert (own.is_of_run, own.name) == (True, "pets")
+    assert load(".").name == "pets"
+
+
+def test_parts_by_other_names_are_refused_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    make_images(tmp_path / "pets" / "train", classes=2)
+    make_images(tmp_path / "pets" / "test", classes=2)
+    make_images(tmp_path / "pets" / "more", classes=2)
+    assert load(tmp_path / "pets").description.endswith("(folders that are no part left out: more)")
+    (tmp_path / "pets" / "more").rename(tmp_path / "pets" / "valid")
+    with pytest.raises(DataFailure, match="rename valid to val"):
+        load(tmp_path / "pets")
 
 
 def test_parts_may_stand_alone_and_lack_classes(tmp_path: Path) -> None:

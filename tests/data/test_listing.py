@@ -59,6 +59,26 @@ def test_what_does_not_exist_is_left_for_its_reader_to_say() -> None:
     assert found("nowhere/1.jpg") == [Path("nowhere/1.jpg")]
 
 
+def test_a_name_that_no_file_can_have_does_not_end_the_list() -> None:
+    names = [b"a" * 300 + b".jpg", b"b.jpg", b"c\0d.jpg"]
+    assert found("-", listed=b"\n".join(names)) == [Path(os.fsdecode(name)) for name in names]
+
+
+def test_links_that_lead_nowhere_are_left_for_their_reader_to_say(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "round.jpg").symlink_to(tmp_path / "round.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")  # a reader would wait for it without end
+    assert found(str(tmp_path)) == [tmp_path / "a.jpg", tmp_path / "round.jpg"]
+    assert found(str(tmp_path / "*.jpg")) == [tmp_path / "a.jpg", tmp_path / "round.jpg"]
+
+
+def test_standard_input_that_names_nothing_is_told_unless_there_are_others() -> None:
+    for listed in (b"", b"\n\n"):
+        with pytest.raises(DataFailure, match="standard input named no pictures"):
+            found("-", listed=listed)
+    assert found("a.jpg", "-") == [Path("a.jpg")]
+
+
 def test_a_folder_or_pattern_without_pictures_is_told_before_anything_is_read(tmp_path: Path) -> None:
     save_photographs(tmp_path / "full", 1)
     (tmp_path / "empty").mkdir()

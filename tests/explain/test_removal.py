@@ -62,6 +62,21 @@ def test_curves_are_what_is_left_in_the_maps_order(removal: Any) -> None:
     torch.testing.assert_close(result.fractions, torch.arange(7) / 6)
 
 
+def test_curves_of_patches_that_cannot_be_halved_have_their_values_where_they_are_drawn() -> None:
+    """Turned round, the middle of a deletion would be one patch off."""
+    model, images = random_model({}), IMAGES[:, :, :4]
+    result = faithfulness(model, images, torch.tensor([[[3.0, 2.0, 1.0]]] * 3), CLASSES, steps=2)
+    judge = judge_of(model, images, "drop")
+    for fraction, deletion, insertion in zip(
+        result.fractions.tolist(), result.deletion.unbind(1), result.insertion.unbind(1), strict=True
+    ):
+        changed = round(fraction * 3)
+        for curve, kept in ((deletion, range(changed, 3)), (insertion, range(changed))):
+            if kept:
+                left = probability(judge(torch.tensor(kept).expand(3, -1)))
+                torch.testing.assert_close(curve, left, rtol=1e-4, atol=1e-6)
+
+
 def test_a_random_order_has_no_advantage_and_the_best_one_has() -> None:
     model = random_model({})
     images = torch.randn(200, 3, 8, 12, generator=torch.Generator().manual_seed(1))

@@ -134,6 +134,14 @@ def test_what_there_is_none_of_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "mistakes.png").exists()
 
 
+def test_pictures_of_an_earlier_report_that_tell_of_others_go_and_a_persons_own_stay(tmp_path: Path) -> None:
+    written(tmp_path, metrics(), galleries(), CURVES)
+    (tmp_path / "mine.png").write_bytes(b"of another program")
+    many = tuple(f"class {number}" for number in range(31))
+    written(tmp_path, metrics(many), Galleries((), (), ()), [])
+    assert {path.name for path in tmp_path.glob("*.png")} == {"reliability.png", "mine.png"}
+
+
 def test_pictures_are_written_and_not_blank(folder: Path) -> None:
     names = {path.name for path in folder.glob("*.png")}
     assert names == {

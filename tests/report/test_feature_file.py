@@ -4,7 +4,9 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from vision_transformers.errors import Failure
 from vision_transformers.report.feature_file import FeatureFile
 
 
@@ -26,6 +28,12 @@ def test_no_pictures_are_no_rows(tmp_path: Path) -> None:
     with np.load(tmp_path / "features.npz", allow_pickle=False) as loaded:
         assert loaded["paths"].shape == (0,)
         assert loaded["features"].shape == (0, 3)
+
+
+def test_what_cannot_be_written_is_told_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "features.npz"
+    with pytest.raises(Failure, match=f"cannot write {path}: No such file"), FeatureFile(path, 3):
+        pass
 
 
 def test_what_breaks_off_leaves_the_file_that_was_there(tmp_path: Path) -> None:

@@ -41,6 +41,13 @@ def test_a_long_caption_does_not_reach_the_next_image() -> None:
     assert GAP <= columns.min() <= columns.max() < GAP + 112
 
 
+def test_captions_that_no_font_has_are_told_apart() -> None:
+    pixels = images(1, 28, 1)
+    sheets = [image_sheet(pixels, [caption]) for caption in ("\U00012001", "\U00012002", "\U00012001")]
+    assert not np.array_equal(sheets[0], sheets[1])
+    assert np.array_equal(sheets[0], sheets[2])
+
+
 def test_at_most_64_images_are_shown() -> None:
     pixels = images(65, 8, 1)
     captions = [str(number) for number in range(65)]

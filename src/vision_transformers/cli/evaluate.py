@@ -37,7 +37,7 @@ class EvaluateOptions:
     split: Split | None = None
     """Which part; test if not given, or all of a folder without parts. The run's data is split as it was."""
     output: Path | None = None
-    """Where to write; else RUN/evaluation/<data>-<split>, or ./evaluation-<model> for a model folder."""
+    """Where to write; else RUN/evaluation/<data>-<split>, or ./evaluation-<model>-<data>-<split>."""
     probe: tuple[Literal["knn", "linear"], ...] = ()
     """Also judge the frozen features: by nearest neighbours, logistic regression, or both."""
     data_root: str | None = None
@@ -145,11 +145,28 @@ def _subject(options: EvaluateOptions) -> Subject:
         raise UsageFailure(f"{options.model} has no classification head, so that it guesses nothing to judge")
     of_run, listing = (record.recipe.data, record.images) if record is not None else (None, None)
     labelled = load_labelled(options.data, classifier.preprocessing, options.data_root, of_run, listing)
-    if options.probe and "train" not in labelled.parts:
-        raise UsageFailure(f"--probe needs training images, and {labelled.name} has no split train")
+    _check_probes(options, labelled)
     split = options.split or ("test" if "test" in labelled.parts else "all")
     images = in_order_of(labelled, labelled.split(split), classifier.classes)
     return Subject(run, record, classifier, labelled, split, Path(options.data).expanduser(), images)
+
+
+def _check_probes(options: EvaluateOptions, labelled: "Labelled") -> None:
+    """Whether there is what probes are fitted to.
+
+    Raises:
+        UsageFailure: there is not.
+    """
+    if not options.probe:
+        return
+    if "train" not in labelled.parts:
+        raise UsageFailure(f"--probe needs training images, and {labelled.name} has no split train")
+    there = {labelled.classes[label] for label in labelled.parts["train"].labels.tolist()}
+    if "linear" in options.probe and len(there) == 1:
+        raise UsageFailure(
+            f"--probe linear tells classes apart, and the split train has images of {there.pop()!r} alone: "
+            "add those of another class, or choose --probe knn"
+        )
 
 
 def _metrics(options: EvaluateOptions, subject: Subject, judgement: "Judgement") -> dict[str, Any]:
@@ -190,10 +207,9 @@ def _output(options: EvaluateOptions, subject: Subject) -> Path:
     Raises:
         UsageFailure: something else lies there.
     """
-    folder = options.output
-    if folder is None and subject.run is not None:
-        folder = subject.run.path / "evaluation" / f"{subject.labelled.name}-{subject.split}"
-    folder = folder or Path(f"evaluation-{options.model.resolve().name}")
+    judged_by = f"{subject.labelled.name}-{subject.split}"
+    of_run = subject.run.path / "evaluation" / judged_by if subject.run is not None else None
+    folder = options.output or of_run or Path(f"evaluation-{options.model.resolve().name}-{judged_by}")
     if folder.exists() and not folder.is_dir():
         raise UsageFailure(f"{folder} is a file: choose another --output")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "metrics.json").exists():

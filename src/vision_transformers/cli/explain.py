@@ -1,5 +1,6 @@
 """`vit explain MODEL IMAGE|FOLDER ... [OPTIONS]`: see what the model looks at, and how far to believe it."""
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ MethodName = Literal[
     "rollout",
     "attention",
 ]
+LONGEST_STEM = 180
+"""Bytes of a picture's name in that of its file, of the 255 that a file system usually allows."""
 WARNED_IMAGES = 16
 """Pictures that are looked at for tokens that have lost their place."""
 
@@ -56,13 +59,33 @@ def main(arguments: list[str]) -> int:
     """Explains as the arguments say; returns the exit code."""
     description = "See what the model looks at, and how far to believe the picture."
     options = tyro.cli(ExplainOptions, prog="vit explain", description=description, args=arguments)
+    _check(options)
     return _explain_weights(options) if options.of == "weights" else _explain_pictures(options)
+
+
+def _check(options: ExplainOptions) -> None:
+    """Meets what makes no sense before anything is read.
+
+    Raises:
+        UsageFailure: names the option.
+    """
+    if options.of == "pictures" and not options.images:
+        raise UsageFailure("name pictures: files, folders, or - for a list on standard input")
+    untouched = ExplainOptions(options.model)
+    of_pictures = {"--method": "method", "--class": "label", "--format": "format"}
+    given = [
+        option for option, name in of_pictures.items() if getattr(options, name) != getattr(untouched, name)
+    ]
+    if options.of == "weights" and given:
+        raise UsageFailure(
+            f"{given[0]} is of no use with --of weights, which writes weights.png only: leave it out"
+        )
+    if options.output.exists() and not options.output.is_dir():
+        raise UsageFailure(f"{options.output} is a file: --output names a folder")
 
 
 def _explain_pictures(options: ExplainOptions) -> int:
     classifier = _classifier(options)
-    if not options.images:
-        raise UsageFailure("name pictures: files, folders, or - for a list on standard input")
     failures = 0
     entries = []
     for number, path in enumerate(_pictures(options)):
@@ -87,7 +110,9 @@ def _explain_pictures(options: ExplainOptions) -> int:
 def _classifier(options: ExplainOptions) -> "Classifier":
     """The model, once it is known that what is asked of it makes sense."""
     from vision_transformers.classifier import load
+    from vision_transformers.cli.explanations import has_one_patch
     from vision_transformers.config import nearest
+    from vision_transformers.explain.methods import METHODS
 
     classifier = load(options.model, device=options.device)
     if not classifier.classes and options.of == "pictures":
@@ -96,8 +121,11 @@ def _classifier(options: ExplainOptions) -> "Classifier":
         raise UsageFailure(
             f"no class is called {options.label!r}: {nearest(options.label, classifier.classes)}"
         )
-    if options.output.exists() and not options.output.is_dir():
-        raise UsageFailure(f"{options.output} is a file: --output names a folder")
+    if METHODS[options.method].is_slow and has_one_patch(classifier):
+        raise UsageFailure(
+            f"--method {options.method} takes patches away one by one, and the model has one patch in all: "
+            "choose another"
+        )
     return classifier
 
 
@@ -108,13 +136,12 @@ def _pictures(options: ExplainOptions) -> Iterator[Path]:
 
 
 def _explanation(options: ExplainOptions, classifier: "Classifier", path: Path) -> "Explanation":
-    from vision_transformers.cli.explanations import explain_picture
+    from vision_transformers.cli.explanations import explain_picture, methods_for
     from vision_transformers.data.decoding import decode
-    from vision_transformers.explain.methods import METHODS
 
     picture = decode(path, classifier.preprocessing.channels, classifier.preprocessing.background)
     with_choices = options.format != "png"
-    others = [name for name in METHODS if name != options.method] if with_choices else []
+    others = [name for name in methods_for(classifier) if name != options.method] if with_choices else []
     methods = [options.method, *others]
     return explain_picture(classifier, picture, path.name, methods, options.label, with_choices)
 
@@ -127,10 +154,17 @@ def _write(options: ExplainOptions, explanation: "Explanation", number: int) -> 
     content = {"png": explanation_png, "html": explanation_page, "npz": explanation_npz}[options.format](
         explanation
     )
-    file = options.output / f"{number:04d}-{Path(explanation.name).stem}.{options.format}"
+    file = options.output / f"{number:04d}-{_shortened(Path(explanation.name).stem)}.{options.format}"
     options.output.mkdir(parents=True, exist_ok=True)
     write_file(file, content)
     return file
+
+
+def _shortened(stem: str) -> str:
+    """The beginning of a name that leaves room for what is put around it, also while the file is written."""
+    while len(os.fsencode(stem)) > LONGEST_STEM:
+        stem = stem[:-1]
+    return stem
 
 
 def _explain_weights(options: ExplainOptions) -> int:
@@ -164,8 +198,6 @@ def _images_to_attend_to(options: ExplainOptions, classifier: "Classifier") -> "
 
     if options.images:
         pictures = list(itertools.islice(_pictures(options), WARNED_IMAGES))
-        if not pictures:
-            raise UsageFailure("no picture was named on standard input")
         return normalised(classifier, pictures), f"{len(pictures)} of the pictures that were named"
     crops = crops_of_photographs(WARNED_IMAGES)
     return normalised(classifier, crops), f"{len(crops)} crops of the photographs that scikit-learn ships"

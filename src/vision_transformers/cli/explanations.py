@@ -21,6 +21,17 @@ LIKELIEST = 5
 """Classes that a page offers."""
 
 
+def methods_for(classifier: Classifier) -> list[str]:
+    """The ways to explain a model: where one patch is the whole picture, nothing is left without it."""
+    one_patch = has_one_patch(classifier)
+    return [name for name, method in METHODS.items() if not (method.is_slow and one_patch)]
+
+
+def has_one_patch(classifier: Classifier) -> bool:
+    """Whether the model sees a picture as one patch, so that none can be taken away."""
+    return classifier.preprocessing.size == classifier.description.model.patch_shape
+
+
 def explain_picture(
     classifier: Classifier,
     picture: Image.Image,

@@ -152,8 +152,6 @@ def _row(outcome: "Outcome") -> "PredictionRow":
 
 def _conclude(options: PredictOptions, counts: Counts) -> int:
     """Says on standard error what the rows do not."""
-    if not counts.pictures:
-        raise DataFailure("standard input named no pictures")
     if counts.failures:
         print(
             f"vit: {counts.failures:,} of {counts.pictures:,} pictures could not be read; their rows say why",

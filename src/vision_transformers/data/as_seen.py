@@ -26,9 +26,9 @@ def as_seen(image: Image.Image, channels: Literal[1, 3], background: int) -> Ima
         background: grey level, 0 to 255, behind transparent pixels.
 
     Raises:
-        ValueError: its pixels are numbers of which nobody knows what is black and what white.
+        ValueError: it has no pixels, or they are numbers of which nobody knows what is black and what white.
     """
-    check_mode(image)
+    check_pixels(image)
     image.load()
     turn = turn_of(image)
     picture, mode = _opaque(_eight_bits(image), background), "L" if channels == 1 else "RGB"
@@ -47,8 +47,10 @@ def to_picture(pixels: UInt8[np.ndarray, "height width channels"]) -> Image.Imag
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
 
 
-def check_mode(image: Image.Image) -> None:
-    """Raises ValueError where pixels are numbers of which nobody knows what is black and what white."""
+def check_pixels(image: Image.Image) -> None:
+    """Raises ValueError as `as_seen`, before anything is decoded."""
+    if min(image.size) < 1:
+        raise ValueError("it has no pixels")
     if image.mode == "F":
         raise ValueError(
             "its pixels are floating-point numbers, which do not say what is black and what white"

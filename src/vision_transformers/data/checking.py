@@ -12,7 +12,7 @@ from vision_transformers.errors import DataFailure, Failure
 from vision_transformers.files import cache_folder, read_json, write_json
 
 NAMED = 5
-"""How many broken files a message names."""
+"""How many of the files or folders that it is about a message names."""
 
 _logger = logging.getLogger(__name__)
 
@@ -28,11 +28,10 @@ def check_files(files: Sequence[Path], folder: Path) -> None:
     checked: dict[str, list[int]] = {}
     failures: list[DataFailure] = []
     for file in files:
-        status = file.stat()
         # A name need not be valid Unicode, but JSON must be.
         key = str(file.relative_to(folder)).encode(errors="backslashreplace").decode()
-        stamp = [status.st_size, status.st_mtime_ns]
-        if seen.get(key) != stamp:
+        stamp = _stamp(file)
+        if not stamp or seen.get(key) != stamp:
             try:
                 check_file(file)
             except DataFailure as failure:
@@ -43,6 +42,15 @@ def check_files(files: Sequence[Path], folder: Path) -> None:
         _write(cache, checked)
     if failures:
         raise _summary(failures, len(files))
+
+
+def _stamp(file: Path) -> list[int]:
+    """What changes with a file's content; nothing for a link that leads nowhere, which cannot be opened."""
+    try:
+        status = file.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _read(cache: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from vision_transformers.data.as_seen import as_seen, check_mode, to_array, to_picture, turn_of
+from vision_transformers.data.as_seen import as_seen, check_pixels, to_array, to_picture, turn_of
 from vision_transformers.data.endings import may_lack_its_end
 from vision_transformers.data.jpeg import JpegHeader, read_header, upper_rows
 from vision_transformers.errors import DataFailure
@@ -48,11 +48,11 @@ def decode(source: Path | Stream, channels: Literal[1, 3], background: int) -> I
         DataFailure: it is missing, empty, damaged, too large or no picture; the message says which.
     """
     with _opened(source) as image:
-        picture = as_seen(image, channels, background)
+        # Asked first: to count frames, Pillow leaves the first one, and would forget its pixels.
         # An MPO's further frames are the other eye or a depth map: nobody misses them.
         if image.format != "MPO" and getattr(image, "is_animated", False):
             _warn_of_frames()
-    return picture
+        return as_seen(image, channels, background)
 
 
 def decode_pixels(
@@ -162,8 +162,6 @@ def _identify(file: io.BufferedReader | io.BytesIO) -> Image.Image:
         kinds = ", ".join(FORMATS)
         cause = f"it is none of {kinds}, or is damaged; it begins with {start!r}" if start else "it is empty"
         raise ValueError(cause) from error
-    if min(image.size) < 1:
-        raise ValueError("it has no pixels")
     # Pillow only warns of up to twice the limit. The filters that make a warning an error are shared by all
     # threads of a process, so that they cannot be relied on.
     if _is_too_large(image.width, image.height):
@@ -171,7 +169,7 @@ def _identify(file: io.BufferedReader | io.BytesIO) -> Image.Image:
             f"its {image.width:,} x {image.height:,} pixels are more than the limit of "
             f"{Image.MAX_IMAGE_PIXELS:,}"
         )
-    check_mode(image)
+    check_pixels(image)
     return image
 
 

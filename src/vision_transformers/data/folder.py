@@ -2,19 +2,27 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
-from vision_transformers.data.checking import check_files
+from vision_transformers.data.checking import NAMED, check_files
 from vision_transformers.data.images import DataSets, ImageFiles
 from vision_transformers.data.source import DataSource
-from vision_transformers.data.splitting import hold_out
+from vision_transformers.data.splitting import hold_out, number_held_out
 from vision_transformers.data.walking import EXTENSIONS, is_hidden, is_picture, walk_files
 from vision_transformers.errors import DataFailure, UsageFailure
+
+_PARTS = frozenset({"train", "val", "validation", "test"})
+_USUAL_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev", "eval", "evaluation"), "val"),
+    **dict.fromkeys(("test", "testing", "holdout"), "test"),
+}
+"""What others call a part, in lower case, and what it is called here."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,12 @@ def read_folder(source: DataSource) -> DataSets:
     if len(parts) == 1 and source.test_fraction > 0:
         kept, held_out = hold_out(train.labels, classes, source.test_fraction, source.split_seed)
         train, test = train.select(kept), train.select(held_out)
-    others = sum(part.others for part in parts.values())
     return DataSets(
         train=train,
         validation=images.get("validation"),
         test=test,
         classes=classes,
-        description=f"{folder}" + (f" ({others:,} files that are no images left out)" if others else ""),
+        description=_description(folder, parts.values()),
         listing=_digest(images.values(), lambda path: os.fsencode(path.relative_to(folder).as_posix())),
         fingerprint=_digest(images.values(), lambda path: _name_and_size(path, folder)),
     )
@@ -69,21 +76,22 @@ def count_training_images(source: DataSource) -> tuple[int, int]:
     """
     parts = {name: _read_part(path) for name, path in _parts(Path(source.path or "").expanduser()).items()}
     classes = _classes(parts.values())
-    count = sum(len(files) for files in parts["train"].images.values())
-    if len(parts) == 1:
-        count = round(count * (1 - source.test_fraction))
-    if "validation" not in parts:
-        count = round(count * (1 - source.validation_fraction))
-    return count, len(classes)
+    fractions = [source.test_fraction] if len(parts) == 1 else []
+    fractions += [source.validation_fraction] if "validation" not in parts else []
+    counts = [len(files) for files in parts["train"].images.values()]
+    for fraction in filter(None, fractions):
+        counts = [count - number_held_out(count, fraction) for count in counts]
+    return sum(counts), len(classes)
 
 
-def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str, ...]]:
+def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str, ...], str]:
     """Reads pictures to judge a model by: any of the parts `train`, `val` and `test`, or classes alone.
 
     Unlike what is learned from, parts may lack classes, and there may be one class alone.
 
     Returns:
-        The images of each part, of one called `all` where there are only classes; all classes, sorted.
+        The images of each part, of one called `all` where there are only classes; all classes, sorted; and
+        one line for the person.
 
     Raises:
         DataFailure: the folder is missing, arranged in another way, or has files that are no images.
@@ -91,12 +99,13 @@ def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str
     parts = {name: _read_part(path) for name, path in _parts_to_judge(folder).items()}
     classes = tuple(sorted({name for part in parts.values() for name in part.images}))
     check_files([file for part in parts.values() for files in part.images.values() for file in files], folder)
-    return {name: _image_files(part, classes) for name, part in parts.items()}, classes
+    images = {name: _image_files(part, classes) for name, part in parts.items()}
+    return images, classes, _description(folder, parts.values())
 
 
 def _parts_to_judge(folder: Path) -> dict[str, Path]:
     names = {path.name for path in _folders(folder)}
-    if not names or not names <= {"train", "val", "validation", "test"}:
+    if not names or not names <= _PARTS:
         parts = _parts(folder)
         return {"all": folder} if parts == {"train": folder} else parts
     if {"val", "validation"} <= names:
@@ -107,7 +116,8 @@ def _parts_to_judge(folder: Path) -> dict[str, Path]:
 def _parts(folder: Path) -> dict[str, Path]:
     """The folder of each part that there is; `train` alone where the classes lie side by side."""
     names = {path.name for path in _folders(folder)}
-    beside = names & {"val", "validation", "test"}
+    _check_names_of_parts(folder, names)
+    beside = names & _PARTS - {"train"}
     if {"val", "validation"} <= names and "train" in names:
         raise DataFailure(f"{folder} has both a folder val and a folder validation: keep one of them")
     if names and names == beside:
@@ -118,6 +128,38 @@ def _parts(folder: Path) -> dict[str, Path]:
     if "train" not in names or not (beside or len(names) == 1):
         return {"train": folder}
     return {"validation" if name == "val" else name: folder / name for name in sorted(beside | {"train"})}
+
+
+def _check_names_of_parts(folder: Path, names: Set[str]) -> None:
+    """Meets parts that go by other names: they would be classes, or be left out.
+
+    Raises:
+        DataFailure: names the folders, and says what to call them.
+    """
+    meant = {name: part for name in sorted(names) if (part := _part_meant(name)) is not None}
+    others = [f"{name} to {part}" for name, part in meant.items() if name not in _PARTS]
+    # One name alone may be that of a class, as `train` is; beside `train`, or without any other, it is not.
+    if others and (len(meant) == len(names) or ("train" in meant.values() and len(meant) > 1)):
+        raise DataFailure(
+            f"{folder} has {', '.join(meant)}, but its parts are known as train, val and test only: "
+            f"rename {', '.join(others)}, or move what is no part elsewhere"
+        )
+
+
+def _part_meant(name: str) -> str | None:
+    """The part that a folder of this name usually is; None for any other."""
+    return _USUAL_NAMES.get(name.lower().removesuffix("set").rstrip("_- "))
+
+
+def _description(folder: Path, parts: Collection[_Part]) -> str:
+    """Where the images lie, and what of it is none of them."""
+    read = {part.folder for part in parts}
+    beside = [] if read == {folder} else [path.name for path in _folders(folder) if path not in read]
+    others = sum(part.others for part in parts)
+    left_out = [f"{others:,} files that are no images left out"] if others else []
+    named = ", ".join(beside[:NAMED]) + (", ..." if len(beside) > NAMED else "")
+    left_out += [f"folders that are no part left out: {named}"] if beside else []
+    return f"{folder}" + (f" ({'; '.join(left_out)})" if left_out else "")
 
 
 def _read_part(folder: Path) -> _Part:

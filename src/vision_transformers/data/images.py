@@ -1,8 +1,11 @@
 """The images of a data set, in memory or as files, before they are varied and batched."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
@@ -13,8 +16,8 @@ class ImagesInMemory:
 
     pixels: UInt8[Tensor, "images channels height width"]
     labels: Int[Tensor, " images"]
-    origin: str
-    """What messages call them, such as `mnist train`."""
+    origin: str | tuple[str, ...]
+    """What messages call them, such as `mnist train`; one for each image, where they come from several."""
     places: Int[Tensor, " images"] | None = None
     """Where each stands in its origin; in order, if not given."""
 
@@ -24,11 +27,15 @@ class ImagesInMemory:
     def select(self, indices: Int[Tensor, " selected"]) -> "ImagesInMemory":
         """The images at these places, in this order."""
         places = indices if self.places is None else self.places[indices]
-        return ImagesInMemory(self.pixels[indices], self.labels[indices], self.origin, places)
+        origin = self.origin
+        if not isinstance(origin, str):
+            origin = tuple(origin[index] for index in indices.tolist())
+        return ImagesInMemory(self.pixels[indices], self.labels[indices], origin, places)
 
     def name(self, index: int) -> str:
         """What a message calls one image."""
-        return f"{self.origin}[{index if self.places is None else int(self.places[index])}]"
+        origin = self.origin if isinstance(self.origin, str) else self.origin[index]
+        return f"{origin}[{index if self.places is None else int(self.places[index])}]"
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,18 @@ class ImageFiles:
 
 
 Images = ImagesInMemory | ImageFiles
+
+
+def joined(parts: Sequence[ImagesInMemory]) -> ImagesInMemory:
+    """One data set of several, in which every image keeps its name."""
+    origins = [(part.origin,) * len(part) if isinstance(part.origin, str) else part.origin for part in parts]
+    places = [torch.arange(len(part)) if part.places is None else part.places for part in parts]
+    return ImagesInMemory(
+        torch.cat([part.pixels for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        tuple(chain.from_iterable(origins)),
+        torch.cat(places),
+    )
 
 
 @dataclass(frozen=True)

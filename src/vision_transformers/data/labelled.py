@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from vision_transformers.data.folder import read_labelled_folder
-from vision_transformers.data.images import DataSets, ImageFiles, Images, ImagesInMemory
+from vision_transformers.data.images import DataSets, ImageFiles, Images, ImagesInMemory, joined
 from vision_transformers.data.loading import load_data
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataName, DataSource
@@ -78,11 +78,12 @@ def load_labelled(
     if not folder.is_dir():
         known = ", ".join(name for name in get_args(DataName) if name != "folder")
         raise UsageFailure(f"there is no folder {data}, and no data set of that name: known are {known}")
+    name = folder.resolve().name
     own = _of_run(folder, preprocessing, of_run, listing)
     if own is not None:
-        return Labelled(folder.name, _parts(own), own.classes, own.description, True)
-    parts, classes = read_labelled_folder(folder)
-    return Labelled(folder.resolve().name, dict(parts), classes, str(folder), False)
+        return Labelled(name, _parts(own), own.classes, own.description, True)
+    parts, classes, description = read_labelled_folder(folder)
+    return Labelled(name, dict(parts), classes, description, False)
 
 
 def in_order_of(labelled: Labelled, images: Images, classes: Sequence[str]) -> Images:
@@ -126,10 +127,7 @@ def _together(parts: list[Images]) -> Images:
         return ImageFiles(
             tuple(path for part in files for path in part.paths), torch.cat([part.labels for part in files])
         )
-    held = [part for part in parts if isinstance(part, ImagesInMemory)]
-    return ImagesInMemory(
-        torch.cat([part.pixels for part in held]), torch.cat([part.labels for part in held]), "all"
-    )
+    return joined([part for part in parts if isinstance(part, ImagesInMemory)])
 
 
 def _some(names: Sequence[str]) -> str:

@@ -38,13 +38,23 @@ def find_pictures(
         them, since reading it says so.
 
     Raises:
-        DataFailure: a folder or a glob has no pictures; known before the first path is asked for.
+        DataFailure: a folder or a glob has no pictures, known before the first path is asked for; or there
+            is none at all, known at the end of standard input.
     """
     for argument in arguments:
         if argument != STANDARD_INPUT:
             _check_that_there_are_some(argument)
     lines = (_listed(standard_input, separator) if each == STANDARD_INPUT else [each] for each in arguments)
-    return (path for name in chain.from_iterable(lines) for path in _pictures(name))
+    return _at_least_one(path for name in chain.from_iterable(lines) for path in _pictures(name))
+
+
+def _at_least_one(paths: Iterator[Path]) -> Iterator[Path]:
+    there_are_some = False
+    for path in paths:
+        there_are_some = True
+        yield path
+    if not there_are_some:
+        raise DataFailure("standard input named no pictures: check what writes the list")
 
 
 def _check_that_there_are_some(argument: str) -> None:
@@ -56,11 +66,11 @@ def _check_that_there_are_some(argument: str) -> None:
 
 def _pictures(name: str) -> Iterator[Path]:
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # a name that no file can have is left for its reader to say
         yield from _below(path)
     elif not os.path.lexists(path) and glob.has_magic(name):
         for found in sorted(Path(match) for match in glob.iglob(name, recursive=True)):
-            if is_picture(found) and found.is_file():
+            if is_picture(found) and (os.path.isfile(found) or not os.path.exists(found)):
                 yield found
     else:
         yield path

@@ -35,7 +35,12 @@ def hold_out(
                 f"none of the {len(places)} images left of the class {name!r} can be held out: add some, "
                 "remove the class, or set --data.validation-fraction 0 and --data.test-fraction 0"
             )
-        count = min(max(round(fraction * len(places)), 1), len(places) - 1)
+        count = number_held_out(len(places), fraction)
         order = torch.randperm(len(places), generator=generator(seed, "hold out", label))
         held_out[places[order[:count]]] = True
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
+
+
+def number_held_out(images: int, fraction: float) -> int:
+    """How many of a class's images `hold_out` takes: none of one alone, which it refuses."""
+    return min(max(round(fraction * images), 1), images - 1)

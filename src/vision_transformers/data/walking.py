@@ -1,6 +1,8 @@
 """The files below a folder, in one order everywhere."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,8 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif"
 def walk_files(folder: Path) -> Iterator[Path]:
     """All files below a folder as they come, sorted by the parts of their paths; hidden ones are left out.
 
-    Links are followed, but no folder is entered twice. Only the names of the folders on the way are held.
+    Links are followed, but no folder is entered twice; a link that leads nowhere is among them, since reading
+    it says so. Only the names of the folders on the way are held.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -38,7 +41,18 @@ def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
         path = folder / name
         if is_hidden(name):
             continue
-        if path.is_dir():
-            yield from _walk(path, entered)
-        elif path.is_file():
+        mode = _mode(path)
+        if mode is None or stat.S_ISREG(mode):
             yield path
+        elif stat.S_ISDIR(mode):
+            yield from _walk(path, entered)
+
+
+def _mode(path: Path) -> int | None:
+    """What a path leads to; None if nowhere."""
+    try:
+        return os.stat(path).st_mode
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
+        return None

@@ -64,7 +64,8 @@ def faithfulness(
         maps: how important each patch is said to be.
         classes: the class of each image whose probability is followed.
         removal: leave tokens out, or paint over pixels.
-        steps: places on each curve, after the first, as far as there are patches.
+        steps: places on each curve, after the first, as far as there are patches; two for one that would lie
+            in the middle of a patch.
         orders: random orders to stand beside.
         seed: of those.
         temperature: what logits are divided by before the softmax.
@@ -108,5 +109,10 @@ def faithfulness(
 
 
 def _counts(patches: int, steps: int) -> list[int]:
-    """Numbers of patches, from none to all, in equal strides that divide them as well as can be."""
-    return sorted({round(patches * step / steps) for step in range(steps + 1)})
+    """Numbers of patches, from none to all, in equal strides that divide them as well as can be.
+
+    With each stands what it leaves of all patches, so that a curve which is turned round, as deletion is, has
+    its values at the same places.
+    """
+    counts = {round(patches * step / steps) for step in range(steps + 1)}
+    return sorted(counts | {patches - count for count in counts})

@@ -43,7 +43,8 @@ METHODS: dict[str, Method] = {
     "relevance": Method(relevance, "how much attention to each patch, in all layers, speaks for the class"),
     "integrated-gradients": Method(
         integrated_gradients,
-        "how much each patch's pixels add to the class (red) or take from it (blue) on the way from grey",
+        "how much each patch's pixels add to the class (red) or take from it (blue) on the way from the "
+        "picture's mean colour",
     ),
     "occlusion": Method(
         occlusion, "how much the class loses when the model does not get this patch", is_slow=True

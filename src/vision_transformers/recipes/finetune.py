@@ -80,10 +80,9 @@ def finetune_on(
     frozen: Literal["body", "nothing"] = "body" if learns == "head" else "nothing"
     few_or_many = "fewer than" if per_class < FEW else "at least"
     by_number = f"{per_class:,} pictures a class, {few_or_many} {FEW}"
+    steps = "at least 8 steps an epoch" if images >= 8 * batch_size else "as many steps an epoch as can be"
     choices = [
-        Choice(
-            "batch-size", f"{batch_size}", f"{images:,} pictures to learn from: at least 8 steps an epoch"
-        ),
+        Choice("batch-size", f"{batch_size}", f"{images:,} pictures to learn from: {steps}"),
         Choice("epochs", f"{epochs}", f"about {STEPS} steps, in 5 to 100 epochs"),
         Choice("frozen", frozen, f"{LEARNING[learns]}, as other options say" if asked else by_number),
         Choice("optimizer.learning-rate", f"{RATES[learns]:g}", f"usual where {LEARNING[learns]}"),

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from vision_transformers.files import write_file
 from vision_transformers.report.metrics import Row
 from vision_transformers.report.page import fill_template, inline_drawing
-from vision_transformers.report.style import LIGHT, Palette, render
+from vision_transformers.report.style import LIGHT, Palette, on_one_line, render
 
 MEASURED = ("validation_accuracy", "test_accuracy", "validation_loss", "test_loss")
 FINISHED = "finished"
+_LONGEST_NAME = 100
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
@@ -115,12 +117,13 @@ def comparison_figure(runs: Sequence[ComparedRun], palette: Palette) -> Figure:
     figure = Figure(figsize=(11, 4.8), dpi=150, layout="constrained")
     panels = figure.subplots(1, 2)
     for axes, measurement in zip(panels, ("loss", "accuracy"), strict=True):
-        for place, run in enumerate(runs):
-            _draw_run(axes, run, place, measurement, palette)
+        lines = [_draw_run(axes, run, place, measurement, palette) for place, run in enumerate(runs)]
         axes.set_title(measurement.capitalize())
         axes.set_xlabel("epoch")
     panels[1].yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    # Named here: of lines that are called `_...` themselves, matplotlib shows none.
+    names = [f"{on_one_line(run.name, _LONGEST_NAME)} ({_part_of(run)})" for run in runs]
+    figure.legend(lines, names, loc="outside lower left", ncols=2)
     return figure
 
 
@@ -156,15 +159,18 @@ def _group(runs: Sequence[ComparedRun]) -> Group | None:
     return None
 
 
-def _draw_run(axes: Axes, run: ComparedRun, place: int, measurement: str, palette: Palette) -> None:
+def _draw_run(axes: Axes, run: ComparedRun, place: int, measurement: str, palette: Palette) -> Line2D:
     color = palette.series[place % len(palette.series)]
     dashes = _DASHES[place // len(palette.series) % len(_DASHES)]
-    part = "validation" if run.last("validation_loss") is not None else "train"
-    axes.plot(
-        *_series(run, f"{part}_{measurement}"), color=color, linestyle=dashes, label=f"{run.name} ({part})"
-    )
+    (line,) = axes.plot(*_series(run, f"{_part_of(run)}_{measurement}"), color=color, linestyle=dashes)
     epochs, values = _series(run, f"test_{measurement}")
     axes.plot(epochs[-1:], values[-1:], "D", color=color, markersize=7)
+    return line
+
+
+def _part_of(run: ComparedRun) -> str:
+    """Of which images the curves are."""
+    return "validation" if run.last("validation_loss") is not None else "train"
 
 
 def _series(run: ComparedRun, key: str) -> tuple[np.ndarray, np.ndarray]:

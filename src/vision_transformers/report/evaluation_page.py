@@ -24,6 +24,11 @@ from vision_transformers.report.tensorboard import TensorBoard
 
 _SCALARS = ("accuracy", "loss", "macro_f1", "expected_calibration_error")
 _FEW_CONFUSED = 10
+_PICTURES = (
+    *("reliability.png", "confusion.png", "confusion-normalised.png", "curves.png"),
+    *("mistakes.png", "uncertain.png", "label-errors.png"),
+)
+"""All that there may be."""
 
 Drawing = Callable[[Palette], Figure]
 
@@ -52,6 +57,9 @@ def write_evaluation(
     for name, specimens in _named(galleries).items():
         if specimens:
             pictures[f"{name}.png"] = encode_png(specimen_sheet(specimens))
+    for name in _PICTURES:
+        if name not in pictures:  # an earlier report's would be taken for this one's
+            (folder / name).unlink(missing_ok=True)
     for name, content in pictures.items():
         write_file(folder / name, content)
     write_file(folder / "index.html", _page(metrics, galleries, drawings, origin))

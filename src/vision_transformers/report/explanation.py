@@ -15,7 +15,7 @@ from vision_transformers.report.style import LIGHT, Palette, on_one_line, render
 LONGEST_SIDE = 800
 """Of a picture in a report, in pixels."""
 
-_LONGEST_TITLE, _LONGEST_LABEL = 120, 30
+_LONGEST_NAME, _LONGEST_LABEL = 80, 30
 """Letters."""
 
 
@@ -121,14 +121,10 @@ def explanation_npz(explanation: Explanation) -> bytes:
 def _sheet(explanation: Explanation, palette: Palette) -> Figure:
     method = explanation.methods[explanation.method]
     figure = Figure(figsize=(12.5, 4.9), layout="constrained", dpi=110)
-    figure.suptitle(
-        on_one_line(
-            f"{explanation.name}: {explanation.guesses[0][0]} {explanation.guesses[0][1]:.1%}", _LONGEST_TITLE
-        ),
-        x=0.01,
-        ha="left",
-        weight="bold",
-    )
+    guess, probability = explanation.guesses[0]
+    name = on_one_line(explanation.name, _LONGEST_NAME)
+    title = f"{name}: {on_one_line(guess, _LONGEST_LABEL)} {probability:.1%}"
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
     left.imshow(explanation.picture)
     left.set_title("the picture")

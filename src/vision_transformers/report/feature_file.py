@@ -2,13 +2,15 @@
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from jaxtyping import Float32
 
-from vision_transformers.files import TEMPORARY, fill_file
+from vision_transformers.files import TEMPORARY, explained, fill_file
 
 
 class FeatureFile:
@@ -28,26 +30,40 @@ class FeatureFile:
         self.longest = 1
 
     def __enter__(self) -> "FeatureFile":
-        self.scratch = tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}features-", dir=self.path.parent)
-        self.rows = open(Path(self.scratch.name) / "rows", "wb")
-        self.names = open(Path(self.scratch.name) / "names", "wb")
+        with self._explaining():
+            self.scratch = tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}features-", dir=self.path.parent)
+            self.rows = open(Path(self.scratch.name) / "rows", "wb")
+            self.names = open(Path(self.scratch.name) / "names", "wb")
         return self
 
     def write(self, path: str, features: Float32[np.ndarray, " dimension"]) -> None:
-        """Adds a row."""
-        self.rows.write(features.tobytes())
-        self.names.write(f"{json.dumps(path)}\n".encode())
+        """Adds a row.
+
+        Raises:
+            Failure: it cannot be written.
+        """
+        with self._explaining():
+            self.rows.write(features.tobytes())
+            self.names.write(f"{json.dumps(path)}\n".encode())
         self.count += 1
         self.longest = max(self.longest, len(path))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.rows.close()
-        self.names.close()
-        with self.scratch:
+        with self.scratch, self._explaining():
+            self.rows.close()
+            self.names.close()
             if kind is None:
                 fill_file(self.path, self._assemble)
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Names this file in the system's errors: it need not be the only one that is written."""
+        try:
+            yield
+        except OSError as error:
+            raise explained(error, self.path) from error
 
     def _assemble(self, temporary: Path) -> None:
         folder = Path(self.scratch.name)

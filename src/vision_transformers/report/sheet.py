@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from vision_transformers.files import write_file
+from vision_transformers.report.style import drawable, font_file
 
 MOST_IMAGES = 64
 _SMALL = 112
@@ -48,7 +48,9 @@ def image_sheet(
         left, top = _GAP + column * across, _GAP + row * down
         sheet.paste(_image(tile), (left, top))
         middle = (left + width / 2, top + height + _CAPTION_HEIGHT / 2)
-        draw.text(middle, _fitted(caption, width), fill=_INK, font=_font(), anchor="mm")
+        text = drawable(caption)
+        font = _font(font_file(text))
+        draw.text(middle, _fitted(text, width, font), fill=_INK, font=font, anchor="mm")
     return np.asarray(sheet)
 
 
@@ -72,16 +74,14 @@ def _image(pixels: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
-def _fitted(caption: str, width: int) -> str:
-    if _font().getlength(caption) <= width:
+def _fitted(caption: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+    if font.getlength(caption) <= width:
         return caption
-    while caption and _font().getlength(caption + "…") > width:
+    while caption and font.getlength(caption + "…") > width:
         caption = caption[:-1]
     return caption + "…"
 
 
 @cache
-def _font() -> ImageFont.FreeTypeFont:
-    """The font of the curves, which has the letters of most European languages."""
-    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+def _font(file: str) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, _FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)

@@ -1,11 +1,13 @@
 """How drawings look: one style, on light and on dark paper, with equal bytes for equal drawings."""
 
+import functools
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib.style
+from matplotlib import font_manager
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -45,6 +47,18 @@ DARK = Palette(
     ("#56B4E9", "#E69F00", "#2fc79a", "#e39ac4", "#F0E442", "#7fa8ff", "#ff8a5c"),
 )
 
+_FAMILY = "DejaVu Sans"
+"""It comes with matplotlib, so that drawings are the same everywhere."""
+_FURTHER_FAMILIES = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans JP"),
+    *("Noto Sans KR", "Source Han Sans SC", "Source Han Sans", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("Droid Sans Fallback", "IPAexGothic", "IPAGothic", "NanumGothic", "PingFang SC", "Hiragino Sans"),
+    *("Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "MS Gothic", "Malgun Gothic", "SimHei"),
+    *("Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai"),
+    *("Arial Unicode MS", "FreeSans", "Unifont"),
+)
+"""For the letters that it lacks, where they are installed."""
+
 
 def render(draw: Callable[[Palette], Figure], palette: Palette, kind: Literal["png", "svg"]) -> bytes:
     """A figure as the bytes of a file: equal whatever the person's own matplotlib settings are.
@@ -64,7 +78,7 @@ def render(draw: Callable[[Palette], Figure], palette: Palette, kind: Literal["p
 
 def _style(palette: Palette) -> dict[str, Any]:
     return {
-        "font.family": "DejaVu Sans",
+        "font.family": _families(),
         "font.size": 10,
         "figure.facecolor": palette.paper,
         "axes.facecolor": palette.paper,
@@ -93,8 +107,54 @@ def _style(palette: Palette) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _families() -> list[str]:
+    """The fonts that are asked for a letter, in this order."""
+    installed = font_manager.get_font_names()
+    return [_FAMILY, *(name for name in _FURTHER_FAMILIES if name in installed)]
+
+
+@functools.cache
+def _letters_by_font(weight: Literal["normal", "bold"]) -> dict[str, frozenset[int]]:
+    """What each font can draw, by its file."""
+    asked = [font_manager.FontProperties(family=family, weight=weight) for family in _families()]
+    files = [font_manager.findfont(properties) for properties in asked]
+    return {str(file): frozenset(font_manager.get_font(file).get_charmap()) for file in files}
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    """What can be drawn in both weights; of all else, matplotlib would draw boxes, and warn."""
+    regular, bold = _letters_by_font("normal"), _letters_by_font("bold")
+    return frozenset().union(*regular.values()) & frozenset().union(*bold.values())
+
+
+def is_drawable(text: str) -> bool:
+    """Whether the fonts here have all letters of a name."""
+    return text.isascii() or all(ord(letter) in _letters() for letter in text)
+
+
+def drawable(text: str) -> str:
+    """Text on one line, in which letters that no font has are their numbers, such as `\\u732b`."""
+    return "".join(_drawn(letter) for letter in text)
+
+
+def font_file(text: str) -> str:
+    """The first font that has all letters of a text; that of all drawings, if there is none."""
+    fonts = _letters_by_font("normal")
+    return next(
+        (file for file, letters in fonts.items() if letters.issuperset(map(ord, text))), next(iter(fonts))
+    )
+
+
 def on_one_line(text: str, longest: int) -> str:
     """A name as a drawing can have it: printable, no longer than that many letters; `$` is no formula."""
-    plain = text.encode(errors="backslashreplace").decode()
-    line = "".join(letter if letter.isprintable() else "·" for letter in plain)
+    line = drawable(text)
     return (line if len(line) <= longest else line[: longest - 1] + "…").replace("$", r"\$")
+
+
+def _drawn(letter: str) -> str:
+    is_odd_byte = "\ud800" <= letter <= "\udfff"
+    if not letter.isprintable() and not is_odd_byte:
+        return "·"
+    return letter if is_drawable(letter) else letter.encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,25 @@
+"""Runs side by side are named in their drawing, whatever their folders are called."""
+
+import pytest
+
+from vision_transformers.report.comparison import ComparedRun, comparison_figure
+from vision_transformers.report.style import LIGHT, render
+
+ROWS = [
+    {"step": 1, "epoch": 1, "train_loss": 2.0, "train_accuracy": 0.25},
+    {"step": 2, "epoch": 2, "train_loss": 1.0, "train_accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5},
+]
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_name_of_a_run_stands_in_the_legend() -> None:
+    names = ("plain", "_underscore", "a$b$c", "$\\frac", "two\nlines", "not\udcffutf8", "猫")
+    runs = [ComparedRun(name, {}, ROWS, None, "finished") for name in names]
+    figure = comparison_figure(runs, LIGHT)
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert [text.removesuffix(" (train)") for text in shown[:3]] == ["plain", "_underscore", r"a\$b\$c"]
+    assert len(set(shown)) == len(names)
+    colours = [line.get_color() for line in legend.get_lines()]
+    assert colours == [line.get_color() for line in figure.axes[0].get_lines()[::2]]
+    assert render(lambda palette: comparison_figure(runs, palette), LIGHT, "png")
