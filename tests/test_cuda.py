@@ -109,6 +109,13 @@ def test_commands_work_there(vit: Vit, learned: Path, arguments: str) -> None:
     assert finished.code == 0, finished.errors
 
 
+def test_low_rank_matrices_are_learned_there_and_merged(vit: Vit, learned: Path) -> None:
+    options = "--init run --low-rank.rank 2 --steps 2 --device cuda --compile off --run-folder low-rank"
+    finished = vit.run(learned, ["train", "digits", *options.split(" ")])
+    assert finished.code == 0, finished.errors
+    assert (learned / "low-rank" / "low-rank" / "low-rank.safetensors").exists()
+
+
 def test_what_was_trained_there_is_the_same_model_on_a_cpu(learned: Path) -> None:
     assert read_metrics(learned / "run" / "metrics.jsonl")[-1]["test_accuracy"] > 0.9
     pictures = [Image.fromarray(shade) for shade in shades(8)[:, 0].numpy()]

@@ -1,11 +1,15 @@
 """A machine is known by what tells it apart; a device by every name that PyTorch has for it."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from vision_transformers.errors import UsageFailure
 from vision_transformers.runtime import device
+from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.training import environment as module
 from vision_transformers.training.record import Environment
 
@@ -35,7 +39,49 @@ def test_freed_memory_is_kept_on_cpus(name: str, kept: bool, monkeypatch: pytest
     called: list[bool] = []
     monkeypatch.setattr(module, "keep_freed_memory", lambda: called.append(True))
     threads = torch.get_num_threads()
-    module.apply_environment(
-        Environment("2", "0", "12", name, "a processor", threads, "float32", False, "images"), False
-    )
-    assert bool(called) is kept
+    environment = Environment("2", "0", "12", name, "a processor", threads, "float32", False, "images")
+    with module.applied_environment(environment, deterministic=False):
+        assert bool(called) is kept
+
+
+def test_a_process_may_use_fewer_processors_than_there_are() -> None:
+    """As under `taskset`, or in a container."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert device.usable_processors() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert device.usable_processors() == len(before)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked_for", "says"),
+    [
+        ("g++", None, None),
+        ("ccache", "ccache g++", None),
+        ("clang++", "clang++", None),
+        ("clang++", None, r"'g\+\+' is not on the PATH: set CXX=clang\+\+, which is there"),
+        ("g++", "icpx -O2", "'icpx' is not on the PATH: install it, or set CXX"),
+        (None, None, r"'g\+\+' is not on the PATH"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere PyTorch has another compiler")
+def test_a_compiler_is_there_where_pytorch_finds_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there: str | None,
+    asked_for: str | None,
+    says: str | None,
+) -> None:
+    if there is not None:
+        (tmp_path / there).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    if asked_for is not None:
+        monkeypatch.setenv("CXX", asked_for)
+    if says is None:
+        assert resolve_compile("on", CPU)
+    else:
+        with pytest.raises(UsageFailure, match=says):
+            resolve_compile("on", CPU)

@@ -1,5 +1,9 @@
 """`vit train` does what its options say, and says where things are."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from vision_transformers.errors import UsageFailure
 from vision_transformers.recipes.table import RECIPES, find_recipe
 from vision_transformers.training.train import train
 
+VIT = str(Path(sys.executable).parent / "vit")
 TINY = [
     *("--model.model-dimension", "16", "--model.number-of-layers", "1", "--steps", "2", "--threads", "1"),
     *("--device", "cpu", "--checkpoint-seconds", "0", "--data.workers", "0"),
@@ -67,6 +72,73 @@ def test_it_says_what_it_found_what_came_out_and_where_it_is(
     assert f"curves         runs/{run.name}/plots/curves.png" in lines
 
 
+def a_pipe_that_nobody_reads() -> int:
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
+def a_full_disk() -> int:
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def a_terminal_that_was_closed() -> int:
+    ours, theirs = os.openpty()
+    os.close(ours)
+    return theirs
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (a_pipe_that_nobody_reads, "Broken pipe"),
+        (a_full_disk, "No space left on device"),
+        (a_terminal_that_was_closed, "Input/output error"),
+    ],
+)
+def test_a_run_goes_on_where_nothing_can_be_printed(
+    tmp_path: Path, output: Callable[[], int], reason: str
+) -> None:
+    """As with `vit train | head -1`, or a log on a full disk."""
+    descriptor = output()
+    command = [VIT, "train", "digits", *TINY, "--run-folder", "run"]
+    finished = subprocess.run(
+        command, cwd=tmp_path, stdout=descriptor, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(descriptor)
+    assert finished.stderr == f"vit: nothing more of this run is printed, but it goes on: {reason}\n"
+    assert finished.returncode == 0
+    assert (tmp_path / "run" / "model").exists()
+
+
+def test_a_run_may_have_the_name_of_any_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is fine-tuned is fine-tuned, whatever its run is called."""
+    monkeypatch.chdir(tmp_path)
+    make_images(tmp_path / "images", count=20)
+    birds = ["train", "finetune", "--name", "birds", "--data.path", "images"]
+    assert main(birds) == 2
+    assert "say which weights to begin with" in capsys.readouterr().err
+    assert main(["train", "digits", "--name", "finetune", *TINY, "--run-folder", "digits"]) == 0
+    assert main(["train", "finetune", "--init", "digits"]) == 2
+    assert "data.path is missing" in capsys.readouterr().err
+    assert main([*birds, "--init", "digits", "--epochs", "1", "--threads", "1", "--data.workers", "0"]) == 0
+    assert "chosen         --frozen body" in capsys.readouterr().out
+    assert next((tmp_path / "runs").iterdir()).name.startswith("birds-")
+
+
+def test_what_would_do_nothing_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "digits", *TINY, "--allow-different-machine"]) == 2
+    assert "--allow-different-machine is for --resume" in capsys.readouterr().err
+    assert main(["train", "digits", *TINY, "--init-format", "timm"]) == 2
+    assert "init_format is 'timm', of no weights: give --init" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_fine_tuning_follows_what_a_person_says_of_it(tmp_path: Path) -> None:
     make_images(tmp_path / "images", count=20)  # so few that the head would learn alone
     command = ["finetune", "--data.path", str(tmp_path / "images"), "--init", "source"]
@@ -74,8 +146,12 @@ def test_fine_tuning_follows_what_a_person_says_of_it(tmp_path: Path) -> None:
     assert parse([*command, "--probe.fraction", "0.3"]).recipe.frozen == "nothing"
     alone = parse(command).recipe
     smaller = parse([*command, "--batch-size", "2"]).recipe
-    assert (alone.batch_size, alone.epochs, smaller.epochs) == (4, 47, 23)
+    assert (alone.batch_size, alone.epochs, smaller.epochs) == (4, 48, 24)
+    assert parse([*command, "--batch_size=4", "--batch_size", "2"]).recipe == smaller
     assert parse([*command, "--data.test-fraction", "0.5"]).recipe.epochs == 37
+    assert parse([*command, "--low-rank.rank", "0"]).recipe == alone
+    matrices = parse([*command, "--low_rank.rank", "8", "--frozen", "nothing"]).recipe
+    assert (matrices.frozen, matrices.optimizer.learning_rate) == ("nothing", 1e-3)
     both = parse([*command, "--probe.fraction", "0.3", "--frozen", "body"]).recipe
     with pytest.raises(UsageFailure, match=r"probe lets the head learn first"):
         train(both, tmp_path / "run")

@@ -8,11 +8,12 @@ import torch
 from tests.training.recipes import tiny
 
 from vision_transformers.errors import UsageFailure
+from vision_transformers.model.config import LowRankConfig
 from vision_transformers.model.vit import ViT
 from vision_transformers.recipes.table import RECIPES
 from vision_transformers.training.advice import learning_rate_warnings
 from vision_transformers.training.optimizer import Optimizers
-from vision_transformers.training.recipe import Optimizer
+from vision_transformers.training.recipe import Optimizer, Probe
 from vision_transformers.training.state import initial_state
 from vision_transformers.training.train import train
 from vision_transformers.weights.conversion import read_native
@@ -87,6 +88,19 @@ def test_a_learning_rate_far_from_usual_is_warned_of(rate: float, init: str | No
     warnings = learning_rate_warnings(recipe)
     assert bool(warnings) == warned
     assert all("--optimizer.learning-rate" in warning and "usual" in warning for warning in warnings)
+
+
+def test_the_probes_learning_rate_is_warned_of_too() -> None:
+    (warning,) = learning_rate_warnings(tiny(probe=Probe(0.3, learning_rate=5.0)))
+    assert warning.startswith("--probe.learning-rate is 5: for a head alone, ")
+    assert learning_rate_warnings(tiny(probe=Probe(0.0, learning_rate=5.0))) == []
+
+
+def test_a_rate_at_which_nothing_learns_is_not_warned_of() -> None:
+    muon = Optimizer("muon", muon_learning_rate=9.0)
+    assert len(learning_rate_warnings(tiny(optimizer=muon))) == 1
+    for changes in ({"frozen": "body"}, {"frozen_layers": 2}, {"init": "x", "low_rank": LowRankConfig(2)}):
+        assert learning_rate_warnings(tiny(optimizer=muon, **changes)) == []
 
 
 def test_no_recipe_warns_of_itself() -> None:

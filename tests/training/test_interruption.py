@@ -4,12 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.commands import Finished, Vit
+from tests.training.recipes import tiny
 from tests.training.runs import FROM_FOLDER, IN_MEMORY, last_step, make_images, result
 
+from vision_transformers.training.interruption import Interrupted, Interruption
+from vision_transformers.training.loop import CheckpointClock
+from vision_transformers.training.train import train
+
+VIT = str(Path(sys.executable).parent / "vit")
 STEPS = ["--steps", "30"]
 NEVER_SAVES = ["--checkpoint-steps", "0"]
 
@@ -53,9 +60,9 @@ def test_loader_workers_do_not_flood_the_terminal(vit: Vit, tmp_path: Path) -> N
 
 TWICE = """
 import os, signal, sys
-from vision_transformers.training.interruption import Interruption
-number = int(sys.argv[1])
-with Interruption() as interruption:
+from vision_transformers.training import interruption as module
+number, module.ONE_WISH = int(sys.argv[1]), float(sys.argv[2])
+with module.Interruption() as interruption:
     os.kill(os.getpid(), number)
     assert interruption.signal == number
     print("noted", flush=True)
@@ -64,18 +71,55 @@ with Interruption() as interruption:
 """
 
 
+def twice(number: int, seconds: float) -> subprocess.CompletedProcess[str]:
+    """A process that gets a signal twice, where signals within so many seconds are one."""
+    command = [sys.executable, "-c", TWICE, str(int(number)), str(seconds)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_the_process_at_once(number: int) -> None:
-    process = subprocess.run(
-        [sys.executable, "-c", TWICE, str(int(number))], capture_output=True, text=True, check=False
-    )
+def test_a_later_signal_ends_the_process_at_once(number: int) -> None:
+    process = twice(number, seconds=0.0)
     assert (process.returncode, process.stdout, process.stderr) == (-number, "noted\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_same_wish_told_twice_is_one(number: int) -> None:
+    """GNU `timeout` signals a process, and then the process group that it is in."""
+    process = twice(number, seconds=3600.0)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "noted\nstill here\n", "")
+
+
+def test_a_signal_that_comes_while_a_checkpoint_is_decided_on_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def are_due(_: CheckpointClock, step: int) -> bool:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    monkeypatch.setattr(CheckpointClock, "are_due", are_due)
+    with pytest.raises(Interrupted, match="stopped after step 4\nThe run is saved"):
+        train(tiny(steps=30), tmp_path / "run")
+    assert last_step(tmp_path / "run") == 4
+
+
+def test_ctrl_c_that_ends_the_reader_of_the_output_too_saves_the_run(tmp_path: Path) -> None:
+    """As with `vit train 2>&1 | tee log`, where there is nobody left to write to."""
+    read, write = os.pipe()
+    os.close(read)
+    begin = [VIT, *IN_MEMORY, "--steps", "1000", *NEVER_SAVES, "--run-folder", "run"]
+    process = subprocess.Popen(begin, cwd=tmp_path, stdout=write, stderr=write)
+    os.close(write)
+    while rows(tmp_path / "run") == 0 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert last_step(tmp_path / "run") > 0
 
 
 def test_handlers_are_put_back() -> None:
     """A program that trains as a library keeps its own answer to Ctrl-C."""
-    from vision_transformers.training.interruption import Interruption
-
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Interruption():
         assert signal.getsignal(signal.SIGINT) != before[0]

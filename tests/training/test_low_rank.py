@@ -1,5 +1,6 @@
 """Runs that learn low-rank matrices, begin with the head alone, or learn at another size than the source."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,16 @@ def test_first_the_head_alone_then_all(source: Path, tmp_path: Path) -> None:
     assert result(tmp_path / "run") == result(tmp_path / "whole")
     after = read_native(tmp_path / "run" / "model").weights
     assert not any(torch.equal(after[name], value) for name, value in probed.items())
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_all_learn_after_the_head_where_the_model_is_compiled(vit: Vit, source: Path, tmp_path: Path) -> None:
+    """PyTorch 2.10 goes on with the gradients that it compiled first."""
+    options = "--steps 2 --probe.fraction 0.5 --compile on --threads 1 --device cpu --run-folder run"
+    finished = vit.run(tmp_path, ["train", "digits", "--init", str(source), *options.split(" ")])
+    assert finished.code == 0, finished.errors
+    before, after = (read_native(folder / "model").weights for folder in (source, tmp_path / "run"))
+    assert not any(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_the_schedule_begins_anew_after_the_probe(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.commands import Vit
 from tests.training.recipes import everything, tiny
 from tests.training.runs import FROM_FOLDER, last_step, make_images, result
 
 from vision_transformers.cli.main import main
 from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.training.observer import Silent
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.run_folder import RunFolder, changed_fields, newest_run
 from vision_transformers.training.train import resume, train
@@ -139,14 +141,33 @@ def test_versions_that_earlier_runs_recorded_elsewhere_are_compared(
     assert "numpy: 1.0 before" in capsys.readouterr().err
 
 
+class NotesThreads(Silent):
+    """Remembers with how many a run computes."""
+
+    found = 0
+
+    def begins(self, *_: object) -> None:
+        self.found = torch.get_num_threads()
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_the_recorded_number_of_threads_is_taken(run: Path, finished: Path) -> None:
     """Sums over threads are rounded by their number, so a resumed run keeps it on any machine."""
-    import torch
-
+    threads = NotesThreads()
     torch.set_num_threads(2)
-    resume(run, everything(steps=4, threads=None))
-    assert torch.get_num_threads() == 1
+    resume(run, everything(steps=4, threads=None), observer=threads)
+    assert threads.found == 1
     assert result(run) == result(finished)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    """The next one, which asks for nothing, has PyTorch's own number of threads again."""
+    torch.set_num_threads(2)
+    train(tiny(threads=1, deterministic=True), tmp_path / "first")
+    assert not torch.are_deterministic_algorithms_enabled()
+    train(tiny(threads=None), tmp_path / "second")
+    assert RunFolder(tmp_path / "second").record().environments[0].threads == 2
 
 
 def test_another_image_in_the_folder_is_refused(vit: Vit, tmp_path: Path) -> None:
@@ -203,6 +224,31 @@ def test_auto_begins_goes_on_or_does_nothing(
     assert list((tmp_path / "runs").iterdir()) == [run]
     assert main([*TINY.split(), "--seed", "1"]) == 0
     assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_another_precision_is_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A finished run in bfloat16 is no answer to who asks for float32."""
+    monkeypatch.chdir(tmp_path)
+    rough = [*TINY.split(), "--precision", "bfloat16"]
+    assert main(rough) == 0
+    (run,) = Path("runs").iterdir()
+    assert main([*TINY.split(), "--precision", "float32"]) == 0
+    assert "is finished already" not in capsys.readouterr().out
+    other = next(path for path in Path("runs").iterdir() if path != run)
+    assert [RunFolder(path).record().environments[0].precision for path in (run, other)] == [
+        "bfloat16",
+        "float32",
+    ]
+    assert main(rough) == 0
+    assert f"{run} is finished already" in capsys.readouterr().out
+    assert main(["train", "--resume", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run), "--precision", "float32"]) == 2
+    output, errors = capsys.readouterr()
+    assert f"{run} is finished, in bfloat16, and precision 'float32' differs" in errors
+    assert "is finished already" not in output
 
 
 def test_auto_with_a_run_folder_begins_there_and_goes_on_there(
@@ -313,6 +359,29 @@ def test_the_recorded_recipe_is_complete(finished: Path) -> None:
     assert set(record["recipe"]) == set(Recipe.__dataclass_fields__)
     assert record["environments"][0]["threads"] == 1
     assert record["environments"][0]["precision"] == "float32"
+
+
+def test_a_run_goes_on_from_any_working_folder_and_knows_where_its_images_have_moved(
+    vit: Vit, tmp_path: Path
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    make_images(home / "images")
+    begin = [*FROM_FOLDER, "--steps", "6"]
+    for name in ("whole", "run", "moved"):
+        assert vit.run(home, [*begin, "--run-folder", name], die_at=0 if name == "whole" else 100).code in (
+            0,
+            -9,
+        )
+    assert vit.run(elsewhere, ["train", "--resume", "../home/run"]).code == 0
+    os.rename(home / "images", home / "photographs")
+    run = str(home / "moved")
+    assert vit.run(home, ["train", "--resume", run, "--data.path", "photographs"], die_at=40).code == -9
+    finished = vit.run(elsewhere, ["train", "--resume", run])
+    assert finished.code == 0, finished.errors
+    assert result(home / "run") == result(home / "moved") == result(home / "whole")
+    descriptions = [(home / name / "model" / "config.json").read_bytes() for name in ("whole", "run")]
+    assert descriptions[0] == descriptions[1]
 
 
 def test_auto_does_not_take_another_folders_run_for_this_one(vit: Vit, tmp_path: Path) -> None:

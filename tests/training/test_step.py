@@ -1,22 +1,27 @@
 """One step changes the parameters by the gradient of the whole batch, or, if it is not finite, not at all."""
 
 import math
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tests.training.recipes import everything, run_of, tiny
 from torch import Tensor
 
+from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.batches import Batch, training_batches
 from vision_transformers.errors import Failure
 from vision_transformers.evaluation.metrics import ClassificationSums
+from vision_transformers.model.vit import ViT
+from vision_transformers.training.advice import memory_advice
 from vision_transformers.training.gradients import gradients_of
 from vision_transformers.training.objective import Objective
 from vision_transformers.training.optimizer import Optimizers
-from vision_transformers.training.recipe import Optimizer, Recipe
+from vision_transformers.training.recipe import Optimizer, Probe, Recipe
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.training.step import training_step
@@ -124,6 +129,22 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path, value: float,
     assert "step was not taken" in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({}, "--optimizer.learning-rate, or"),
+        ({"optimizer": Optimizer("muon")}, "--optimizer.learning-rate or --optimizer.muon-learning-rate, or"),
+        ({"optimizer": Optimizer("muon"), "probe": Probe(0.5)}, "--probe.learning-rate, or"),
+    ],
+)
+def test_a_loss_that_is_not_finite_names_the_rates_in_force(
+    tmp_path: Path, changes: dict[str, Any], options: str
+) -> None:
+    run, state = prepared(tiny(**changes), tmp_path)
+    with pytest.raises(Failure, match=f"Try a lower {options} a longer"):
+        step(run, state, batches(run)[0], BreaksInPart(1, math.nan))
+
+
 def test_a_run_that_diverges_stops_with_one_message(tmp_path: Path) -> None:
     recipe = tiny(steps=200, optimizer=Optimizer(learning_rate=99.0, clip=0.0), batch_size=16)
     recipe = replace(recipe, schedule=replace(recipe.schedule, shape="constant", warmup=0.0))
@@ -155,3 +176,52 @@ def test_a_batch_that_does_not_fit_is_answered_with_one_to_try(
     message = r"not enough for 64 images at once: .*--accumulation 4.*--batch-size 64"
     with pytest.raises(Failure, match=message):
         train(everything(accumulation=2, steps=3), tmp_path / "run")
+
+
+MIXED = Augmentation(mixup=0.8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "proposed"),
+    [
+        ({"batch_size": 6}, {"accumulation": 2, "batch_size": 3}),
+        ({"batch_size": 6, "accumulation": 2}, {"accumulation": 3, "batch_size": 2}),
+        ({"batch_size": 9, "accumulation": 3}, {"accumulation": 9, "batch_size": 3}),
+        ({"batch_size": 9, "accumulation": 3, "augmentation": MIXED}, {}),
+        ({"batch_size": 12, "accumulation": 3, "augmentation": MIXED}, {"accumulation": 4, "batch_size": 6}),
+        ({"batch_size": 3, "augmentation": MIXED}, {"batch_size": 1}),
+        ({"batch_size": 5_000}, {"accumulation": 5, "batch_size": 647}),  # there are 1,295 images
+        ({"batch_size": 4, "accumulation": 4}, {}),
+        ({"batch_size": 1}, {}),
+    ],
+)
+def test_what_is_proposed_is_what_the_recipe_takes_and_needs_less(
+    tmp_path: Path, changes: dict[str, Any], proposed: dict[str, int]
+) -> None:
+    run = run_of(tiny(**changes), tmp_path)
+    advice = memory_advice(run)
+    found = re.findall(r"--(accumulation|batch-size) (\d+)", advice)
+    assert {name.replace("-", "_"): int(number) for name, number in found} == proposed
+    assert ("a smaller model or smaller pictures" in advice) == (not proposed)
+    for name, number in proposed.items():
+        other = run_of(replace(run.recipe, **{name: number}), tmp_path)
+        assert (
+            other.order.batch_size // other.recipe.accumulation
+            < run.order.batch_size // run.recipe.accumulation
+        )
+
+
+def test_nothing_computes_more_images_at_once_than_a_part_of_a_batch_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation, test, temperature and the explained images need the memory, too."""
+    sizes = []
+    forward = ViT.forward
+
+    def counted(model: ViT, images: Tensor, *arguments: Any, **options: Any) -> Any:
+        sizes.append(len(images))
+        return forward(model, images, *arguments, **options)
+
+    monkeypatch.setattr(ViT, "forward", counted)
+    train(tiny(batch_size=64, accumulation=8, test="validation"), tmp_path / "run")
+    assert set(sizes) == {8}

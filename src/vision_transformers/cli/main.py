@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from importlib.metadata import version
+from typing import TextIO
 
 from vision_transformers.config import nearest
 from vision_transformers.errors import Failure, UsageFailure
@@ -34,24 +35,37 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except Failure as failure:
-        print(f"vit: {failure}", file=sys.stderr)
+        _complain(f"{failure}")
         return failure.exit_code
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
         remedy = "If memory is short, try fewer workers: --data.workers of vit train, --workers of others"
-        print(f"vit: {error}\n{remedy}", file=sys.stderr)
+        _complain(f"{error}\n{remedy}")
         return 1
     except KeyboardInterrupt:
-        print("vit: interrupted; what a run had saved is unharmed", file=sys.stderr)
+        _complain("interrupted; what a run had saved is unharmed")
         return 130
     except BrokenPipeError:
-        # Whoever read the output has gone, as with `vit ... | head`; Python would complain again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has gone, as with `vit ... | head`.
+        silence(sys.stdout)
         return 1
     except OSError as error:
-        print(f"vit: {error}", file=sys.stderr)
+        _complain(f"{error}")
         return 1
+
+
+def _complain(message: str) -> None:
+    """Says what is wrong, unless nobody reads it: then the exit code alone says so."""
+    try:
+        print(f"vit: {message}", file=sys.stderr)
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Throws away what is written from here on, and what Python would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -1,5 +1,7 @@
 """How a run looks on a terminal: a live line; elsewhere, a plain line every few seconds."""
 
+import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +11,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from vision_transformers.cli.main import silence
 from vision_transformers.report.metrics import Row
 from vision_transformers.training.observer import WAITING_WORTH_SAYING, Observer, StepReport
 
 SECONDS_BETWEEN_LINES = 5.0
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -59,6 +64,12 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _give_up(error: OSError) -> None:
+    """An output that fails is reported once and does not end the run."""
+    silence(sys.stdout)
+    logger.warning("nothing more of this run is printed, but it goes on: %s", error.strerror or error)
+
+
 class PlainLines:
     """For logs: one line every few seconds of training, and likewise of validations."""
 
@@ -67,13 +78,13 @@ class PlainLines:
 
     def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
         """Says what was found and where it goes."""
-        print(_begins(folder, description, step, total_steps), flush=True)
+        self._print(_begins(folder, description, step, total_steps))
 
     def stepped(self, report: StepReport) -> None:
         """A line, if the last is some seconds old."""
         if time.monotonic() - self.last_step >= SECONDS_BETWEEN_LINES:
             self.last_step = time.monotonic()
-            print(_progress(report), flush=True)
+            self._print(_progress(report))
 
     def measured(self, row: Row) -> None:
         """A line, if the last of its kind is some seconds old, or if this one has a test."""
@@ -81,7 +92,13 @@ class PlainLines:
         is_due = time.monotonic() - self.last_validation >= SECONDS_BETWEEN_LINES or "test_loss" in row
         if line is not None and is_due:
             self.last_validation = time.monotonic()
-            print(line, flush=True)
+            self._print(line)
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            _give_up(error)
 
 
 class LiveLine:
@@ -106,4 +123,7 @@ class LiveLine:
 
     def _print(self, text: str) -> None:
         """As it is: brackets in a path are not markup."""
-        self.live.console.print(text, highlight=False, markup=False)
+        try:
+            self.live.console.print(text, highlight=False, markup=False)
+        except OSError as error:  # the terminal has been closed
+            _give_up(error)

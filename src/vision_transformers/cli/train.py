@@ -4,6 +4,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -36,15 +37,49 @@ class TrainOptions:
     """Go on where another machine, version or data set cannot promise the same bytes."""
 
 
+@dataclass(frozen=True)
+class CommandLine:
+    """What was typed, as far as it decides on the recipe whose fields all options then change."""
+
+    recipe: str | None
+    """The one that is named first."""
+    options: list[str]
+
+    @classmethod
+    def of(cls, arguments: list[str]) -> "CommandLine":
+        """Divides arguments into the recipe and the options."""
+        if arguments and not arguments[0].startswith("-"):
+            return cls(arguments[0], arguments[1:])
+        return cls(None, arguments)
+
+    def value(self, option: str) -> str | None:
+        """What was given to an option, the last time; None where it was not."""
+        found = None
+        for argument, following in zip_longest(self.options, self.options[1:]):
+            name, has_value, value = argument.partition("=")
+            if name.replace("_", "-") == f"--{option}":  # tyro takes both
+                found = value if has_value else following
+        return found
+
+    def number(self, option: str, default: Number) -> Number:
+        """What was given, if it is such a number; if not, that is said where all options are read."""
+        try:
+            return type(default)(self.value(option) or default)
+        except ValueError:
+            return default
+
+
 def main(arguments: list[str]) -> int:
     """Trains as the arguments say; returns the exit code."""
-    options = parse(arguments)
-    folder = _folder_to_resume(options)
-    if folder is not None and folder.is_finished:
-        print(f"{folder.path} is finished already.")
+    options, typed = parse(arguments), CommandLine.of(arguments)
+    folder = _folder_to_resume(options, typed)
+    was_finished = folder is not None and folder.is_finished
     if folder is None:
-        _print_choices(options, arguments)
-    _print_result(_train(options, folder))
+        _print_choices(typed)
+    result = _train(options, folder)
+    if was_finished:
+        print(f"{result.folder} is finished already.")
+    _print_result(result)
     return 0
 
 
@@ -56,85 +91,71 @@ def parse(arguments: list[str]) -> TrainOptions:
     """
     description = f"Train a Vision Transformer. Recipes: {', '.join(RECIPES)}; digits if none is named."
     try:
-        recipe, rest = _recipe_before_options(arguments)
-        default = TrainOptions(recipe)
+        typed = CommandLine.of(arguments)
+        default = TrainOptions(_recipe_before_options(typed))
         return tyro.cli(
-            TrainOptions, prog="vit train [RECIPE]", description=description, args=rest, default=default
+            TrainOptions,
+            prog="vit train [RECIPE]",
+            description=description,
+            args=typed.options,
+            default=default,
         )
     except ValueError as error:
         raise UsageFailure(str(error)) from error
 
 
-def _recipe_before_options(arguments: list[str]) -> tuple[Recipe, list[str]]:
+def _recipe_before_options(typed: CommandLine) -> Recipe:
     """The recipe that options change: the one named first, that of the run to resume, or digits."""
-    named = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    rest = arguments if named is None else arguments[1:]
-    resumed = _value_of("--resume", rest)
+    resumed = typed.value("resume")
     if resumed is not None and resumed != "auto":
-        if named is not None:
+        if typed.recipe is not None:
             raise UsageFailure("give a recipe or --resume RUN, not both: a run knows its recipe")
-        return RunFolder(Path(resumed)).record().recipe, rest
-    path = _value_of("--data.path", rest)
-    if named == "finetune" and path is not None and _value_of("--init", rest) is not None:
-        return _finetune_on(path, rest)[0], rest
-    return find_recipe(named or "digits"), rest
+        return RunFolder(Path(resumed)).record().recipe
+    if typed.recipe == "finetune" and None not in (typed.value("data.path"), typed.value("init")):
+        return _finetune_on(typed)[0]
+    return find_recipe(typed.recipe or "digits")
 
 
-def _finetune_on(path: str, arguments: list[str]) -> tuple[Recipe, tuple[Choice, ...]]:
+def _finetune_on(typed: CommandLine) -> tuple[Recipe, tuple[Choice, ...]]:
     """The recipe that fits the pictures which lie there, and to what a person said of it."""
     from vision_transformers.data.folder import count_training_images
 
-    given = DataSource(name="folder", path=path)
+    given = DataSource(name="folder", path=typed.value("data.path"))
     source = replace(
         given,
-        validation_fraction=_number_of("--data.validation-fraction", arguments, given.validation_fraction),
-        test_fraction=_number_of("--data.test-fraction", arguments, given.test_fraction),
+        validation_fraction=typed.number("data.validation-fraction", given.validation_fraction),
+        test_fraction=typed.number("data.test-fraction", given.test_fraction),
     )
     images, classes = count_training_images(source)
-    batch_size = _number_of("--batch-size", arguments, 0) or None
-    return finetune_on(max(images, 1), classes, _learns(arguments), batch_size)
+    return finetune_on(max(images, 1), classes, _learns(typed), typed.number("batch-size", 0) or None)
 
 
-def _learns(arguments: list[str]) -> Learns | None:
+def _learns(typed: CommandLine) -> Learns | None:
     """What learns, as far as a person has said so."""
-    if _value_of("--frozen", arguments) is not None or _value_of("--frozen-layers", arguments) is not None:
-        return "head" if _value_of("--frozen", arguments) == "body" else "all"
-    if _value_of("--low-rank.rank", arguments) is not None:
+    if typed.number("low-rank.rank", 0) > 0:
         return "matrices"
-    return "all" if _number_of("--probe.fraction", arguments, 0.0) > 0 else None
+    if typed.value("frozen") is not None or typed.value("frozen-layers") is not None:
+        return "head" if typed.value("frozen") == "body" else "all"
+    return "all" if typed.number("probe.fraction", 0.0) > 0 else None
 
 
-def _print_choices(options: TrainOptions, arguments: list[str]) -> None:
+def _print_choices(typed: CommandLine) -> None:
     """What the number of pictures decided, and a person did not."""
-    path = options.recipe.data.path
-    if options.recipe.name == "finetune" and path is not None:
-        for choice in _finetune_on(path, arguments)[1]:
+    if typed.recipe == "finetune" and typed.value("data.path") is not None:
+        for choice in _finetune_on(typed)[1]:
             said_by = (choice.option, "steps") if choice.option == "epochs" else (choice.option,)
-            if all(_value_of(f"--{option}", arguments) is None for option in said_by):
+            if all(typed.value(option) is None for option in said_by):
                 print(f"chosen         --{choice.option} {choice.value}: {choice.reason}")
 
 
-def _number_of(option: str, arguments: list[str], default: Number) -> Number:
-    """What a person gave, if it is such a number; if not, that is said where all options are read."""
-    try:
-        return type(default)(_value_of(option, arguments) or default)
-    except ValueError:
-        return default
-
-
-def _value_of(option: str, arguments: list[str]) -> str | None:
-    for place, argument in enumerate(arguments):
-        if argument == option and place + 1 < len(arguments):
-            return arguments[place + 1]
-        if argument.startswith(f"{option}="):
-            return argument.partition("=")[2]
-    return None
-
-
-def _folder_to_resume(options: TrainOptions) -> RunFolder | None:
-    if options.recipe.name == "finetune" and options.recipe.init is None:
+def _folder_to_resume(options: TrainOptions, typed: CommandLine) -> RunFolder | None:
+    if typed.recipe == "finetune" and options.recipe.init is None:
         raise UsageFailure("say which weights to begin with: --init SOURCE, and --init-format if not native")
     if options.resume is None:
+        if options.allow_different_machine:
+            raise UsageFailure(
+                "--allow-different-machine is for --resume: leave it out, a new run begins here"
+            )
         return None
     if options.resume != "auto":
         if options.run_folder is not None:

@@ -152,14 +152,14 @@ def _part_meant(name: str) -> str | None:
 
 
 def _description(folder: Path, parts: Collection[_Part]) -> str:
-    """Where the images lie, and what of it is none of them."""
+    """Where the images lie, for any working folder, and what of it is none of them."""
     read = {part.folder for part in parts}
     beside = [] if read == {folder} else [path.name for path in _folders(folder) if path not in read]
     others = sum(part.others for part in parts)
     left_out = [f"{others:,} files that are no images left out"] if others else []
     named = ", ".join(beside[:NAMED]) + (", ..." if len(beside) > NAMED else "")
     left_out += [f"folders that are no part left out: {named}"] if beside else []
-    return f"{folder}" + (f" ({'; '.join(left_out)})" if left_out else "")
+    return f"{folder.resolve()}" + (f" ({'; '.join(left_out)})" if left_out else "")
 
 
 def _read_part(folder: Path) -> _Part:

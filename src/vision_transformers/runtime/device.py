@@ -1,5 +1,6 @@
 """On what a run computes."""
 
+import os
 import platform
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def resolve_device(asked: str) -> torch.device:
         reason = str(error).strip().splitlines()[0]
         raise UsageFailure(f"device {asked!r} cannot be used here: {reason}. Try --device auto") from error
     return device
+
+
+def usable_processors() -> int:
+    """How many of the machine's processors this process may use: under `taskset`, not all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def synchronize(device: torch.device) -> None:

@@ -1,22 +1,71 @@
-"""What a person should hear before a run starts, though it may be meant."""
+"""What a person should hear of a recipe: of rates that are unusual, though they may be meant; of memory."""
+
+from dataclasses import dataclass
 
 from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.run import Run
 
 FROM_SCRATCH = (1e-5, 1e-2)
 FROM_WEIGHTS = (1e-6, 3e-3)
 MUON = (1e-3, 0.1)
-"""Usual peak learning rates, from and to: of AdamW by how the run begins, and of Muon."""
+"""Usual peak learning rates, from and to: of AdamW by how what learns begins, and of Muon."""
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """A peak learning rate, and what is usual where it is used."""
+
+    option: str
+    """As `vit train` calls it."""
+    value: float
+    usual: tuple[float, float]
+    learning: str
+    """What learns at it."""
+
+
+def learning_rates(recipe: Recipe, probing: bool) -> list[LearningRate]:
+    """The rates at which something learns, in the beginning in which the head learns alone or after it."""
+    if probing:
+        return [LearningRate("probe.learning-rate", recipe.probe.learning_rate, FROM_SCRATCH, "a head alone")]
+    usual = FROM_SCRATCH if recipe.init is None else FROM_WEIGHTS
+    begins = "a run from scratch" if recipe.init is None else "a run from trained weights"
+    rates = [LearningRate("optimizer.learning-rate", recipe.optimizer.learning_rate, usual, begins)]
+    frozen = recipe.frozen == "body" or recipe.frozen_layers == recipe.model.number_of_layers
+    if recipe.optimizer.name == "muon" and not (frozen or recipe.low_rank.rank):
+        muon_rate = recipe.optimizer.muon_learning_rate
+        rates.append(LearningRate("optimizer.muon-learning-rate", muon_rate, MUON, begins))
+    return rates
 
 
 def learning_rate_warnings(recipe: Recipe) -> list[str]:
     """A sentence for each learning rate that is far from what is usual for its optimizer."""
-    usual = FROM_SCRATCH if recipe.init is None else FROM_WEIGHTS
-    rates = [("optimizer.learning-rate", recipe.optimizer.learning_rate, usual)]
-    if recipe.optimizer.name == "muon":
-        rates.append(("optimizer.muon-learning-rate", recipe.optimizer.muon_learning_rate, MUON))
-    begins = "from scratch" if recipe.init is None else "from trained weights"
+    beginning = learning_rates(recipe, probing=True) if recipe.probe.fraction else []
     return [
-        f"--{option} is {rate:g}: for a run {begins}, {least:g} to {most:g} is usual"
-        for option, rate, (least, most) in rates
-        if not least <= rate <= most
+        f"--{rate.option} is {rate.value:g}: for {rate.learning}, {least:g} to {most:g} is usual"
+        for rate in [*beginning, *learning_rates(recipe, probing=False)]
+        for least, most in [rate.usual]
+        if not least <= rate.value <= most
     ]
+
+
+def memory_advice(run: Run) -> str:
+    """What a run can do with less memory: the same batch in more parts, or a smaller batch.
+
+    Only what its recipe takes is proposed.
+    """
+    size, parts = run.order.batch_size, run.recipe.accumulation
+    at_once = size // parts
+    mixes = max(run.recipe.augmentation.mixup, run.recipe.augmentation.cutmix) > 0
+    proposals = []
+    for more in range(parts + 1, size // 2 + 1 if mixes else size + 1):
+        if size % more == 0 and run.recipe.batch_size % more == 0:
+            proposals.append(f"--accumulation {more}, which computes the same batch in parts")
+            break
+    fewer = at_once // 2
+    if fewer > (1 if mixes and parts > 1 else 0):
+        proposals.append(f"--batch-size {fewer * parts}")
+    images = "one image" if at_once == 1 else f"{at_once} images"
+    return (
+        f"the memory of {run.environment.processor} is not enough for {images} at once: "
+        f"start a new run with {', or '.join(proposals) or 'a smaller model or smaller pictures'}"
+    )

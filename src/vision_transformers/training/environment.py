@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -67,8 +69,15 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
     return found
 
 
-def apply_environment(environment: Environment, deterministic: bool) -> None:
-    """Sets threads, memory and determinism for this process."""
+@contextmanager
+def applied_environment(environment: Environment, deterministic: bool) -> Iterator[None]:
+    """Sets threads, memory and determinism for this process; threads and determinism are put back.
+
+    Who trains twice in one process gets the same as in two.
+    """
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    before = torch.are_deterministic_algorithms_enabled()
+    warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(environment.threads)
     if torch.device(environment.device).type == "cpu":
         keep_freed_memory()
@@ -76,3 +85,9 @@ def apply_environment(environment: Environment, deterministic: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(deterministic)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = benchmark
+        torch.use_deterministic_algorithms(before, warn_only=warns_only)

@@ -30,9 +30,12 @@ def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
     count = min(SHOWN, len(images))
     chosen = images.select(torch.linspace(0, len(images) - 1, count).long())
     batch: Batch = next(iter(evaluation_batches(chosen, run.recipe.preprocessing, count, run.device, 0)))
-    with torch.no_grad(), evaluating(model):
-        guesses = model(batch.images).argmax(dim=1)
-    maps = METHODS[DEFAULT].explain(model, batch.images, guesses).cpu().numpy()
+    guesses, maps = [], []
+    for part in batch.images.split(run.evaluation_batch_size(chosen)):
+        with torch.no_grad(), evaluating(model):
+            guessed = model(part).argmax(dim=1)
+        guesses += guessed.tolist()
+        maps += [*METHODS[DEFAULT].explain(model, part, guessed).cpu().numpy()]
     pixels = denormalise(batch.images, run.recipe.preprocessing).permute(0, 2, 3, 1).cpu().numpy()
     colored = np.repeat(pixels, 3 // pixels.shape[3], axis=3)
     shown = [
@@ -41,7 +44,7 @@ def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
     classes = run.data.classes
     captions = [
         classes[guess] if guess == label else f"{classes[guess]} ({classes[label]})"
-        for guess, label in zip(guesses.tolist(), batch.labels.tolist(), strict=True)
+        for guess, label in zip(guesses, batch.labels.tolist(), strict=True)
     ]
     sheet = image_sheet(np.stack(shown), captions)
     run.folder.plots.mkdir(exist_ok=True)

@@ -3,9 +3,13 @@
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 
 from vision_transformers.errors import Failure
+
+ONE_WISH = 1.0
+"""Seconds after a signal in which another is taken for the same: GNU `timeout` may send two at once."""
 
 
 class Interrupted(Failure):
@@ -17,7 +21,7 @@ class Interrupted(Failure):
 
 
 class Interruption:
-    """While entered, the first SIGINT or SIGTERM is noted, and the second ends the process at once.
+    """While entered, the first SIGINT or SIGTERM is noted, and a later one ends the process at once.
 
     The handler only notes: to write a checkpoint inside a handler could interrupt writing one. Outside the
     main thread, where Python allows no handlers, nothing is noted.
@@ -27,6 +31,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._noted_at = 0.0
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Interruption":
@@ -41,7 +46,9 @@ class Interruption:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - Python passes it
-        if self.signal is not None:
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            self._noted_at = time.monotonic()
+        elif time.monotonic() - self._noted_at >= ONE_WISH:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self.signal = signal.Signals(number)

@@ -16,7 +16,7 @@ from vision_transformers.training.checkpoint import save_checkpoint
 from vision_transformers.training.explanations import draw_explanations
 from vision_transformers.training.first_batch import draw_first_batch
 from vision_transformers.training.freezing import freeze
-from vision_transformers.training.gradients import gradients_of
+from vision_transformers.training.gradients import Gradients, gradients_of
 from vision_transformers.training.interruption import Interrupted, Interruption
 from vision_transformers.training.journal import Journal
 from vision_transformers.training.run import Run
@@ -36,9 +36,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
         Failure: a loss is not finite, a disk is full, ...
     """
     checkpoints = CheckpointClock(run)
-    model = compiled(state.model, run.environment.compile)
-    model.train()
-    gradients = gradients_of(run, model, run.objective())
+    gradients = _begin_learning(run, state)
     with Interruption() as interruption:
         try:
             if state.step == 0:
@@ -46,25 +44,39 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
             if state.sums.images and run.is_logged_at(state.step):
                 # An image of this step's evaluation could not be decoded: the state was saved before its row.
                 _log(run, state, journal)
-            freeze(state.model, run.recipe, probing=state.step < run.probe_steps)
             waiting = Waiting()
             for batch in waiting.for_each(_batches(run, state)):
-                if state.step == run.probe_steps:
-                    freeze(state.model, run.recipe)
+                if state.step == run.probe_steps > 0:
+                    gradients = _begin_learning(run, state)
                 sums = training_step(run, state, gradients, batch)
                 state.sums += sums
                 journal.stepped(state, sums, waiting.share)
                 _log(run, state, journal)
-                if interruption.signal or checkpoints.are_due(state.step):
+                # Read once: a signal that comes while this is decided waits for the next step.
+                received = interruption.signal
+                if received or checkpoints.are_due(state.step):
                     save(run, state, journal)
                     checkpoints.saved()
-                if interruption.signal:
-                    raise Interrupted(_go_on(run, f"stopped after step {state.step}"), interruption.signal)
+                if received:
+                    raise Interrupted(_go_on(run, f"stopped after step {state.step}"), received)
             if warning := waiting_warning(run.recipe, run.training_images, waiting.share):
                 logger.warning("%s", warning)
         except DataFailure as failure:
             save(run, state, journal)
             raise DataFailure(_after_repair(run, failure)) from failure
+
+
+def _begin_learning(run: Run, state: TrainingState) -> Gradients:
+    """Freezes what does not learn from this step on, and computes the gradients of the rest.
+
+    While the head learns alone, nothing is compiled: PyTorch 2.10 and 2.11 would use what was compiled then
+    for the rest, too, which gets no gradients there (pytorch/pytorch issue 139476).
+    """
+    probing = state.step < run.probe_steps
+    freeze(state.model, run.recipe, probing)
+    model = compiled(state.model, run.environment.compile and not probing)
+    model.train()
+    return gradients_of(run, model, run.objective())
 
 
 def _log(run: Run, state: TrainingState, journal: Journal) -> None:
@@ -146,7 +158,11 @@ def _evaluations(run: Run, state: TrainingState) -> Row:
 
 def _evaluate(run: Run, model: torch.nn.Module, images: Images) -> ClassificationSums:
     batches = evaluation_batches(
-        images, run.recipe.preprocessing, run.order.batch_size, run.device, run.recipe.data.workers
+        images,
+        run.recipe.preprocessing,
+        run.evaluation_batch_size(images),
+        run.device,
+        run.recipe.data.workers,
     )
     return evaluate(model, batches, run.environment.precision)
 

@@ -69,6 +69,15 @@ class Run:
             )
         return Order(self.recipe.seed, number_of_images, batch_size)
 
+    def evaluation_batch_size(self, images: Images) -> int:
+        """Images that are evaluated at once: no more than a step computes at once, for both need memory.
+
+        Without accumulation, fewer images fill up a batch: so earlier runs have it, which resume to the byte.
+        """
+        if self.recipe.accumulation == 1:
+            return self.order.batch_size
+        return min(self.order.batch_size // self.recipe.accumulation, len(images))
+
     @property
     def total_steps(self) -> int:
         """Optimizer steps from the beginning to the end."""

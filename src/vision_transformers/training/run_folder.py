@@ -1,7 +1,7 @@
 """The folder of a run: made, found again, locked, and read back.
 
 recipe.json         everything that was asked for, and what it came to on the machine
-metrics.jsonl       the truth: one row a step
+metrics.jsonl       the truth: a row after each `log_steps` steps and with each validation
 timing.jsonl        what the clock says
 metrics.csv         metrics.jsonl for spreadsheets
 plots/              curves and sheets
@@ -162,26 +162,34 @@ def newest_run(recipe: Recipe) -> RunFolder | None:
     One whose recipe cannot be read, as from another release, is named and passed over.
     """
     same = []
+    recipe = with_absolute_places(recipe)
     for path in RUNS.glob("*/recipe.json"):
         folder = RunFolder(path.parent)
         try:
-            recorded = folder.record().recipe
+            record = folder.record()
         except Failure as failure:
             logger.warning("the run %s is passed over: %s", folder.path, failure)
             continue
-        if not changed_fields(recorded, recipe) and _place(recorded) == _place(recipe):
+        # On images that lie elsewhere it is another run, unless a person says that they have moved.
+        is_same = not (changed_fields(record.recipe, recipe) or has_other_precision(record, recipe))
+        if is_same and with_absolute_places(record.recipe).data.path == recipe.data.path:
             same.append(folder)
     return max(same, key=lambda folder: (folder.path / "recipe.json").stat().st_mtime_ns, default=None)
 
 
-def _place(recipe: Recipe) -> Path | None:
-    """Where a recipe's own pictures lie: a folder that has moved is the same run only if a person says so."""
-    return None if recipe.data.path is None else Path(recipe.data.path).expanduser().resolve()
+def with_absolute_places(recipe: Recipe) -> Recipe:
+    """The recipe with its images' places as every working folder knows them."""
+    data = replace(recipe.data, path=_absolute(recipe.data.path), root=_absolute(recipe.data.root))
+    return replace(recipe, data=data)
+
+
+def _absolute(place: str | None) -> str | None:
+    return None if place is None else str(Path(place).expanduser().resolve())
 
 
 def _same_place(recorded: str, asked: str | None) -> bool:
     """Whether what is asked for is what was recorded, which has no relative paths."""
-    return asked is not None and recorded in (asked, str(Path(asked).expanduser().resolve()))
+    return asked is not None and recorded in (asked, _absolute(asked))
 
 
 def settled_as(recorded: Recipe, asked: Recipe) -> Recipe:
@@ -202,3 +210,8 @@ def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
     harmless = CANNOT_CHANGE_THE_RESULT | RESOLVED_BY_THE_MACHINE
     found = differences(recorded, settled_as(recorded, asked))
     return [name for name, _, _ in found if name not in harmless]
+
+
+def has_other_precision(record: Record, asked: Recipe) -> bool:
+    """Whether a precision is asked for that the run neither asked for nor came to; `auto` asks for none."""
+    return asked.precision not in ("auto", record.recipe.precision, record.environments[-1].precision)

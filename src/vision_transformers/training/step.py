@@ -5,6 +5,7 @@ import math
 from vision_transformers.data.batches import Batch
 from vision_transformers.errors import Failure
 from vision_transformers.evaluation.metrics import ClassificationSums
+from vision_transformers.training.advice import learning_rates
 from vision_transformers.training.gradients import Gradients
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
@@ -38,11 +39,12 @@ def training_step(run: Run, state: TrainingState, gradients: Gradients, batch: B
 
 
 def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: float, batch: Batch) -> str:
+    options = " or ".join(f"--{rate.option}" for rate in learning_rates(run.recipe, step < run.probe_steps))
     names = ", ".join(run.data.train.name(index) for index in batch.indices.tolist())
     return (
         f"step {step}: the loss is {loss / len(batch.labels):g} and the norm of the gradient "
         f"{gradient_norm:g}, at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
         "The optimizer's step was not taken. "
-        "Try a lower --optimizer.learning-rate, or a longer --schedule.warmup. "
+        f"Try a lower {options}, or a longer --schedule.warmup. "
         f"The batch has {len(batch.labels)} images: {names}"
     )

@@ -17,10 +17,10 @@ from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
 from vision_transformers.runtime.memory import advising_on_memory
-from vision_transformers.training.advice import learning_rate_warnings
+from vision_transformers.training.advice import learning_rate_warnings, memory_advice
 from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint, save_checkpoint
 from vision_transformers.training.environment import (
-    apply_environment,
+    applied_environment,
     record_versions,
     resolve_environment,
     settle_environment,
@@ -30,9 +30,16 @@ from vision_transformers.training.journal import Journal
 from vision_transformers.training.loop import train_to_the_end
 from vision_transformers.training.observer import Observer, Silent
 from vision_transformers.training.recipe import Recipe
-from vision_transformers.training.record import FORMAT_VERSION, Record
+from vision_transformers.training.record import FORMAT_VERSION, Environment, Record
 from vision_transformers.training.run import Run
-from vision_transformers.training.run_folder import RunFolder, changed_fields, new_run_folder, settled_as
+from vision_transformers.training.run_folder import (
+    RunFolder,
+    changed_fields,
+    has_other_precision,
+    new_run_folder,
+    settled_as,
+    with_absolute_places,
+)
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.weights.low_rank_folder import write_low_rank
 from vision_transformers.weights.model_folder import write_model
@@ -63,11 +70,16 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     if folder.is_begun:
         raise UsageFailure(f"{folder.path} holds a run already. To go on with it: {folder.resume_command}")
     folder.refuse_other_files()
-    # Not where recipes are checked: runs were begun with both, and are to be read and resumed.
+    # Not where recipes are checked: runs were begun with such, and are to be read and resumed.
     if recipe.frozen == "body" and recipe.probe.fraction:
         raise UsageFailure("probe lets the head learn first, then all: leave it out, or frozen 'body'")
+    if recipe.init is None and recipe.init_format != "native":
+        raise UsageFailure(
+            f"init_format is {recipe.init_format!r}, of no weights: give --init, or leave it out"
+        )
     recipe = settle_recipe(recipe)
-    data = load_data(recipe.data, recipe.preprocessing)
+    data = load_data(recipe.data, recipe.preprocessing)  # whose errors name its place as it was typed
+    recipe = with_absolute_places(recipe)
     run = Run(recipe, resolve_environment(recipe, data.fingerprint), data, folder)
     _check(run)
     for warning in learning_rate_warnings(recipe):
@@ -99,13 +111,18 @@ def resume(
     """
     folder = RunFolder(Path(run_folder))
     record = folder.record()
-    recipe = settled_as(record.recipe, recipe or record.recipe)
+    recipe = with_absolute_places(settled_as(record.recipe, recipe or record.recipe))
     if changed := changed_fields(record.recipe, recipe):
         raise UsageFailure(
             f"{folder.path} was begun with another recipe: {', '.join(changed)} differs. "
             "Leave that option out to go on, or start a new run"
         )
     if folder.is_finished:
+        if has_other_precision(record, recipe):
+            raise UsageFailure(
+                f"{folder.path} is finished, in {record.environments[-1].precision}, and precision "
+                f"{recipe.precision!r} differs: start a new run for it"
+            )
         return Result(folder.path, read_metrics(folder.metrics)[-1])
     data = load_data(recipe.data, recipe.preprocessing)
     if data.listing != record.images:
@@ -113,15 +130,22 @@ def resume(
             f"there are other images than when {folder.path} was begun, so that the held-out ones are others "
             "too: put back what was there, or start a new run"
         )
-    before = record.environments[-1]
     found = resolve_environment(recipe, data.fingerprint)
-    environment = settle_environment(before, found, allow_different_machine)
+    environment = settle_environment(record.environments[-1], found, allow_different_machine)
     run = Run(recipe, environment, data, folder)
     _check(run)
     with folder.lock():
-        if environment != before:
-            folder.write(replace(record, environments=(*record.environments, environment)))
+        if (gone_on := _gone_on(record, recipe, environment)) != record:
+            folder.write(gone_on)
         return _go(run, observer or Silent())
+
+
+def _gone_on(record: Record, recipe: Recipe, environment: Environment) -> Record:
+    """The record with the places where the run goes on, and where its images lie now."""
+    data = replace(record.recipe.data, path=recipe.data.path, root=recipe.data.root)
+    passed = record.environments
+    environments = passed if environment == passed[-1] else (*passed, environment)
+    return replace(record, recipe=replace(record.recipe, data=data), environments=environments)
 
 
 def _check(run: Run) -> None:
@@ -143,12 +167,14 @@ def _check(run: Run) -> None:
 
 def _go(run: Run, observer: Observer) -> Result:
     """From wherever the run is to its end."""
-    with advising_on_memory(lambda: _out_of_memory(run)):
+    with (
+        applied_environment(run.environment, run.recipe.deterministic),
+        advising_on_memory(lambda: memory_advice(run)),
+    ):
         return _train_and_finish(run, observer)
 
 
 def _train_and_finish(run: Run, observer: Observer) -> Result:
-    apply_environment(run.environment, run.recipe.deterministic)
     state = initial_state(run.recipe, run.model_config, run.device)
     metrics_bytes = load_checkpoint(run.folder.checkpoints, state)
     if run.recipe.init is not None and not has_checkpoints(run.folder.checkpoints):
@@ -187,16 +213,10 @@ def _temperature(run: Run, kept: nn.Module) -> float | None:
     if images is None:
         return None
     batches = evaluation_batches(
-        images, run.recipe.preprocessing, run.order.batch_size, run.device, run.recipe.data.workers
+        images,
+        run.recipe.preprocessing,
+        run.evaluation_batch_size(images),
+        run.device,
+        run.recipe.data.workers,
     )
     return fit_temperature(*outputs(kept, batches))
-
-
-def _out_of_memory(run: Run) -> str:
-    size, parts = run.order.batch_size, run.recipe.accumulation
-    more = next((number for number in range(parts + 1, size + 1) if size % number == 0), None)
-    in_parts = "" if more is None else f"--accumulation {more}, which computes the same batch in parts, or "
-    return (
-        f"the memory of {run.environment.processor} is not enough for {size // parts} images at once: "
-        f"start a new run with {in_parts}--batch-size {max(size // 2, 1)}"
-    )

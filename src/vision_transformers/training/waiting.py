@@ -1,11 +1,11 @@
 """How long a run waits for its data, and what to change where that is long."""
 
-import os
 import time
 from collections.abc import Iterator
 
 from vision_transformers.data.batches import Batch
 from vision_transformers.data.images import ImageFiles, Images
+from vision_transformers.runtime.device import usable_processors
 from vision_transformers.training.observer import WAITING_WORTH_SAYING
 from vision_transformers.training.recipe import Recipe
 
@@ -49,11 +49,11 @@ def waiting_warning(recipe: Recipe, images: Images, share: float, cores: int | N
         recipe: the run's.
         images: its training images.
         share: part of the time that it waited.
-        cores: of this machine; counted if not given.
+        cores: that this process may use; counted if not given.
     """
     if share < WAITING_WORTH_SAYING:
         return None
-    cores = cores or os.cpu_count() or 1
+    cores = cores or usable_processors()
     augmentation, workers = recipe.augmentation, recipe.data.workers
     single = [
         f"--augmentation.{name.replace('_', '-')} 0"

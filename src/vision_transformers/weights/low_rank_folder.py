@@ -4,6 +4,7 @@ low-rank.safetensors   the matrices, and the head
 low-rank.json          format version, rank and parts, which weights they belong to, a model's description
 """
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -101,7 +102,9 @@ def merge_low_rank(source: PortableModel, folder: Path, report: Report) -> Porta
 
 
 def _verify(dressed: nn.Module, description: ModelDescription, folder: Path) -> None:
-    difference = compare(PortableModel(merged_weights(dressed), description), dressed.eval())
+    # A run's model may be on a GPU, and the images to compare with are on the CPU.
+    merged = {name: value.cpu() for name, value in merged_weights(dressed).items()}
+    difference = compare(PortableModel(merged, description), copy.deepcopy(dressed).cpu().eval())
     if not difference.is_small:
         raise Failure(
             f"{folder}: merged weights compute something else, by {difference.largest:g} where outputs reach "
