@@ -77,10 +77,11 @@ def test_arrays_are_those_of_the_library(vit: Vit, model: Path, tmp_path: Path) 
 @pytest.mark.parametrize("format", ["png", "html"])
 def test_any_name_of_a_file_is_allowed(vit: Vit, model: Path, tmp_path: Path, format: str) -> None:
     (picture,) = save_photographs(tmp_path, 1, ".png")
-    names = [b"$x_$.png", b"of no text \xff.png", b"a#b?.png"]
+    names = [b"$x_$.png", b"of no text \xff.png", b"a#b?.png", b"two\nlines.png"]
     for name in names:
         os.link(picture, os.path.join(os.fsencode(tmp_path), name))
-    explain(vit, tmp_path, model, str(tmp_path), "--format", format, "--output", "out")
+    printed = explain(vit, tmp_path, model, str(tmp_path), "--format", format, "--output", "out")
+    assert "two\\nlines.png: " in printed
     written = list((tmp_path / "out").iterdir())
     assert len(written) == len(names) + 1 + (format == "html")
     if format == "html":

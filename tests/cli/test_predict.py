@@ -204,6 +204,7 @@ def test_an_interrupted_one_leaves_nothing_behind(model: Path, tmp_path: Path) -
         (["pictures", "--top-k", "0"], 2, "--top-k is 0"),
         (["pictures", "--format", "parquet"], 2, "--output"),
         (["pictures", "--output", "no/where.csv"], 2, "there is no folder no"),
+        (["pictures", "--output", "table.xlsx"], 2, "--output ends with .xlsx: choose .csv"),
         (["pictures", "--output", "empty"], 2, "empty is a folder"),
         (["pictures", "--features", "f.csv"], 2, ".npz"),
         (["empty"], 3, "has no pictures"),

@@ -199,7 +199,7 @@ def test_a_bad_file_is_one_message_with_its_name_cause_and_remedy(tmp_path: Path
         decode(path, channels=3, background=255)
     assert str(path) in str(failure.value)
     assert cause in str(failure.value)
-    assert str(failure.value).endswith(". Save it again as JPEG or PNG")
+    assert str(failure.value).endswith(". Save it as JPEG or PNG, or remove it")
     assert ".." not in str(failure.value)
 
 

@@ -157,7 +157,7 @@ def test_images_are_found_deep_in_a_class_and_in_sorted_order(tmp_path: Path) ->
     assert sorted(names(data.train)[:-1]) == expected
     assert isinstance(data.train, ImageFiles)
     assert list(data.train.paths) == sorted(data.train.paths)
-    assert "(1 files that are no images left out)" in data.description
+    assert "(files that are no images left out: 1)" in data.description
 
 
 def test_names_that_are_not_unicode_are_read_and_remembered(tmp_path: Path) -> None:

@@ -263,6 +263,22 @@ def test_what_is_given_or_told_by_shapes_is_not_assumed(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("size", "fraction"), [(24, 0.875), (32, 0.875), (40, 0.95), (64, 0.9)])
+def test_a_cropped_picture_is_the_same_for_timm(size: int, fraction: float, tmp_path: Path) -> None:
+    """Also where the size before the crop is no whole number: timm rounds it down, ours to the nearest."""
+    model = portable(max_image_shape=(size, size))
+    cropped = replace(
+        model.description.preprocessing, size=(size, size), crop="center", crop_fraction=fraction
+    )
+    model = replace(model, description=replace(model.description, preprocessing=cropped))
+    export_model(tmp_path, model, TIMM, Report())
+    theirs = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs))
+    picture = Image.fromarray(noise(1, 90, 77))
+    pixels = ((transform(picture) * 0.2 + 0.4) * 255).round().int()
+    assert (to_pixels(resize(picture, cropped)).int() - pixels).abs().max() <= 2
+
+
 @pytest.mark.parametrize("crop_pct", [0.8, 1.0])
 def test_a_squashed_picture_is_timms_or_the_report_says_so(crop_pct: float, tmp_path: Path) -> None:
     """timm squashes to the size divided by crop_pct, and cuts the middle out."""

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +11,7 @@ import tyro
 
 from vision_transformers.cli.checks import check_least
 from vision_transformers.config import to_json
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.training.record import Record
 from vision_transformers.training.run_folder import RunFolder
 
@@ -123,12 +124,12 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
 
     subject = _subject(options)
     folder = _output(options, subject)
+    _check_writable(folder)
     classifier = subject.classifier
     judgement = judge(classifier, subject.images, options.batch_size, options.workers)
     metrics = _metrics(options, subject, judgement)
     pictures = galleries(subject.images, judgement, classifier.classes, classifier.preprocessing)
     curves = read_metrics(subject.run.metrics) if subject.run is not None else []
-    folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, metrics, pictures, curves, _origin(classifier, subject.record))
     return metrics, folder
 
@@ -199,6 +200,20 @@ def _run_of(model: Path) -> RunFolder | None:
         if RunFolder(path).is_begun:
             return RunFolder(path)
     return None
+
+
+def _check_writable(folder: Path) -> None:
+    """Makes the folder before anything is computed, which would be lost.
+
+    Raises:
+        Failure: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Failure(f"cannot write into {folder}: {error.strerror}. Choose another --output") from error
 
 
 def _output(options: EvaluateOptions, subject: Subject) -> Path:

@@ -85,6 +85,8 @@ def _check(options: ExplainOptions) -> None:
 
 
 def _explain_pictures(options: ExplainOptions) -> int:
+    from vision_transformers.report.predictions import printable
+
     classifier = _classifier(options)
     failures = 0
     entries = []
@@ -98,7 +100,8 @@ def _explain_pictures(options: ExplainOptions) -> int:
         file = _write(options, explanation, number)
         if options.format == "html":
             entries.append((file.name, explanation))
-        print(f"{path}: {explanation.label} {explanation.probability:.1%}  {file}")
+        guess = f"{explanation.label} {explanation.probability:.1%}"
+        print(f"{printable(str(path))}: {guess}  {printable(str(file))}")
     if entries:
         from vision_transformers.report.explanation_page import index_page
 

@@ -97,6 +97,10 @@ def _check(options: PredictOptions) -> None:
         raise UsageFailure(f"--features is {options.features}: its ending should be .npz")
     if options.format == "parquet" and options.output is None:
         raise UsageFailure("parquet is no text: give a file with --output")
+    ending = options.output.suffix if options.output is not None else ""
+    if options.format is None and ending not in (*ENDINGS, ".txt", ""):
+        known = ", ".join(ENDINGS)
+        raise UsageFailure(f"--output ends with {ending}: choose {known} or .txt, or say --format")
     for path in (options.output, options.features):
         if path is not None and not path.parent.is_dir():
             raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")

@@ -188,7 +188,7 @@ def _explained(error: Exception, name: str) -> DataFailure:
             return DataFailure(f"{name} may not be read: give this user the permission to read it")
         case _:
             cause = str(error).rstrip(".") or type(error).__name__
-            return DataFailure(f"{name} cannot be decoded: {cause}. Save it again as JPEG or PNG")
+            return DataFailure(f"{name} cannot be decoded: {cause}. Save it as JPEG or PNG, or remove it")
 
 
 @functools.cache

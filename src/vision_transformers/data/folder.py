@@ -156,7 +156,7 @@ def _description(folder: Path, parts: Collection[_Part]) -> str:
     read = {part.folder for part in parts}
     beside = [] if read == {folder} else [path.name for path in _folders(folder) if path not in read]
     others = sum(part.others for part in parts)
-    left_out = [f"{others:,} files that are no images left out"] if others else []
+    left_out = [f"files that are no images left out: {others:,}"] if others else []
     named = ", ".join(beside[:NAMED]) + (", ..." if len(beside) > NAMED else "")
     left_out += [f"folders that are no part left out: {named}"] if beside else []
     return f"{folder.resolve()}" + (f" ({'; '.join(left_out)})" if left_out else "")

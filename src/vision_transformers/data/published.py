@@ -29,7 +29,10 @@ def download(kind: Published, files: Sequence[str], folders: Sequence[Path]) -> 
     """
     folder = first_writable(folders)
     places = " or ".join(map(str, folders))
-    by_hand = f"put these files into {places}, or name their folder with --data.root: {', '.join(files)}"
+    by_hand = (
+        f"put these files into {places}, or name their folder (--data.root of vit train, --data-root of "
+        f"vit evaluate): {', '.join(files)}"
+    )
     if folder is None:
         raise DataFailure(
             f"{kind.__name__} is missing, and {places} cannot be written to download it: {by_hand}"

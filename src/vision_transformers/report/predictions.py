@@ -115,13 +115,13 @@ class _Table(_Lines):
 
     def write(self, row: PredictionRow) -> None:
         """A line: the label with its probability, the picture, and in brackets what else it may be."""
-        path = _printable(row.path)
+        path = printable(row.path)
         if row.error is not None:
-            self.line(f"{'-':<{self.width}}  {'-':>11}  {path}  ({_printable(row.error)})\n")
+            self.line(f"{'-':<{self.width}}  {'-':>11}  {path}  ({printable(row.error)})\n")
             return
         first, *others = row.top or (PredictedClass("", -1, float("nan")),)
-        more = ", ".join(f"{_printable(one.label)} {one.probability:.1%}" for one in others)
-        label, probability = _printable(first.label), f"{first.probability:.2%}"
+        more = ", ".join(f"{printable(one.label)} {one.probability:.1%}" for one in others)
+        label, probability = printable(first.label), f"{first.probability:.2%}"
         self.line(f"{label:<{self.width}}  {probability:>11}  {path}{f'  ({more})' if more else ''}\n")
 
 
@@ -223,7 +223,7 @@ def _valid(value: Any) -> Any:
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text on one line: what would move the cursor is escaped."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()

@@ -61,7 +61,10 @@ def find_model_folder(path: Path) -> Path:
         )
     if not path.exists():
         raise UsageFailure(f"there is no model {path}: give the folder of a run or of a model")
-    raise UsageFailure(f"{path} is neither a run nor a model folder: it has no config.json")
+    raise UsageFailure(
+        f"{path} is neither a run nor a model folder: it has no config.json. "
+        "Weights of other projects are read by `vit convert`, and by --init with --init-format"
+    )
 
 
 def write_model(folder: Path, weights: dict[str, Tensor], description: ModelDescription) -> None:

@@ -77,8 +77,10 @@ def _crop_pct(preprocessing: Preprocessing) -> float:
     if preprocessing.crop == "squash":  # which timm crops, too
         return 1.0
     size, fraction = preprocessing.size[0], preprocessing.crop_fraction
-    exact = math.floor(size / fraction) == round(size / fraction)
-    return fraction if exact else math.nextafter(fraction, 0.0)
+    before_crop = round(size / fraction)
+    if math.floor(size / fraction) == before_crop:
+        return fraction
+    return math.nextafter(size / before_crop, 0.0)  # timm rounds the size before the crop down
 
 
 def _architecture_name(model: ViTConfig) -> str:
