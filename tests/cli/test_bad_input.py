@@ -105,6 +105,7 @@ def test_a_folder_that_cannot_be_trained_on(
     [
         ("digitz", "no recipe is called 'digitz': did you mean 'digits'?"),
         ("folder", "data.path is missing: say where the pictures lie with --data.path PATH"),
+        ("folder pets", "a folder of pictures is --data.path pets, and one recipe is trained at a time"),
         ("digits --model.model-dimensoin 4", "--model.model-dimension"),
         ("digits --sede 4", "--seed"),
         ("digits --epochs three", "invalid literal for int() with base 10: 'three'"),

@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     for speed in _speeds(options, model, str(device)):
         rows.append(asdict(speed))
         print(_line(speed), flush=True)
-    print("ceiling: the model's own matrix products, timed alone; it wanders where the machine is busy")
+    print("ceiling: the model's own matrix products, timed alone; on a busy machine, both wander")
     if options.output is not None:
         content = {"model": options.model, "machine": describe_device(device), "versions": _versions()}
         options.output.write_text(json.dumps({**content, "rows": rows}, indent=1) + "\n", encoding="utf-8")

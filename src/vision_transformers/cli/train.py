@@ -92,6 +92,12 @@ def parse(arguments: list[str]) -> TrainOptions:
     description = f"Train a Vision Transformer. Recipes: {', '.join(RECIPES)}; digits if none is named."
     try:
         typed = CommandLine.of(arguments)
+        if typed.options and not typed.options[0].startswith("-"):
+            word = typed.options[0]
+            raise UsageFailure(
+                f"{word} stands where only options can: a folder of pictures is --data.path {word}, "
+                "and one recipe is trained at a time"
+            )
         default = TrainOptions(_recipe_before_options(typed))
         return tyro.cli(
             TrainOptions,
