@@ -145,11 +145,9 @@ def _given(options: ConvertOptions) -> Any:
 
     names = ("preset", "number_of_heads", "normalization_epsilon", "activation", "pool", "max_image_shape")
     given = Given(**{name: getattr(options, name) for name in names})
-    return (
-        given
-        if options.classes is None
-        else replace(given, classes=_read_classes(options.classes, "--classes"))
-    )
+    if options.classes is None:
+        return given
+    return replace(given, classes=_read_classes(options.classes, "--classes"))
 
 
 def _read_classes(file: Path, option: str) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
 
     subject = _subject(options)
     folder = _output(options, subject)
-    _check_writable(folder)
+    _make_folder(folder)
     classifier = subject.classifier
     judgement = judge(classifier, subject.images, options.batch_size, options.workers)
     metrics = _metrics(options, subject, judgement)
@@ -202,7 +202,7 @@ def _run_of(model: Path) -> RunFolder | None:
     return None
 
 
-def _check_writable(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Makes the folder before anything is computed, which would be lost.
 
     Raises:

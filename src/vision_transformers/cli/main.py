@@ -3,11 +3,10 @@
 import importlib
 import io
 import logging
-import os
 import sys
 from importlib.metadata import version
-from typing import TextIO
 
+from vision_transformers.cli.streams import silence
 from vision_transformers.config import nearest
 from vision_transformers.errors import Failure, UsageFailure
 
@@ -61,11 +60,6 @@ def _complain(message: str) -> None:
         print(f"vit: {message}", file=sys.stderr)
     except OSError:
         silence(sys.stderr)
-
-
-def silence(stream: TextIO) -> None:
-    """Throws away what is written from here on, and what Python would try once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:

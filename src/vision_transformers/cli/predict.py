@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
-ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "table"}
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,8 @@ def _check(options: PredictOptions) -> None:
     if options.format == "parquet" and options.output is None:
         raise UsageFailure("parquet is no text: give a file with --output")
     ending = options.output.suffix if options.output is not None else ""
-    if options.format is None and ending not in (*ENDINGS, ".txt", ""):
-        known = ", ".join(ENDINGS)
-        raise UsageFailure(f"--output ends with {ending}: choose {known} or .txt, or say --format")
+    if options.format is None and ending not in ("", *ENDINGS):
+        raise UsageFailure(f"--output ends with {ending}: choose {', '.join(ENDINGS)}, or say --format")
     for path in (options.output, options.features):
         if path is not None and not path.parent.is_dir():
             raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from vision_transformers.cli.main import silence
+from vision_transformers.cli.streams import silence
 from vision_transformers.report.metrics import Row
 from vision_transformers.training.observer import WAITING_WORTH_SAYING, Observer, StepReport
 

@@ -5,12 +5,13 @@ curves lie apart from those of random orders, which stand beside it always.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vision_transformers.explain.removal import Removal, judge_of
+from vision_transformers.explain.removal import Judge, Removal, judge_of
 from vision_transformers.explain.tokens import evaluating
 from vision_transformers.model.vit import ViT
 
@@ -81,18 +82,9 @@ def faithfulness(
     counts = _counts(ranking.shape[1], steps)
     generator = torch.Generator().manual_seed(seed)
     with evaluating(model):
-        judge = judge_of(model, images, removal)
-
-        def curve(ranking: Int[Tensor, "batch patches"]) -> Float[Tensor, "batch steps"]:
-            """Probabilities of what the first patches of a ranking show, from none to all."""
-            values = []
-            for count in counts:
-                # A mean over no patch is no number: of tokens that are left out, one stays.
-                kept = max(count, 1) if removal == "drop" else count
-                probabilities = (judge(ranking[:, :kept]) / temperature).softmax(dim=1)
-                values.append(probabilities.gather(1, classes[:, None])[:, 0])
-            return torch.stack(values, dim=1)
-
+        # A mean over no patch is no number: of tokens that are left out, one stays.
+        kept = [max(count, 1) for count in counts] if removal == "drop" else counts
+        curve = partial(_insertion, judge_of(model, images, removal), classes, temperature, kept)
         # What is left when the first of an order have gone is the beginning of the reversed order.
         if beside is None:
             shuffled = [torch.rand(ranking.shape, generator=generator).argsort(dim=1) for _ in range(orders)]
@@ -106,6 +98,21 @@ def faithfulness(
             random_deletion=random.flip(2),
             random_insertion=random,
         )
+
+
+def _insertion(
+    judge: Judge,
+    classes: Int[Tensor, " batch"],
+    temperature: float,
+    counts: list[int],
+    ranking: Int[Tensor, "batch patches"],
+) -> Float[Tensor, "batch counts"]:
+    """Probabilities of what so many patches, the first of a ranking, show."""
+    values = []
+    for count in counts:
+        probabilities = (judge(ranking[:, :count]) / temperature).softmax(dim=1)
+        values.append(probabilities.gather(1, classes[:, None])[:, 0])
+    return torch.stack(values, dim=1)
 
 
 def _counts(patches: int, steps: int) -> list[int]:

@@ -154,7 +154,7 @@ def on_one_line(text: str, longest: int) -> str:
 
 
 def _drawn(letter: str) -> str:
-    is_odd_byte = "\ud800" <= letter <= "\udfff"
-    if not letter.isprintable() and not is_odd_byte:
+    is_surrogate = "\ud800" <= letter <= "\udfff"  # a byte of a name that is no text
+    if not letter.isprintable() and not is_surrogate:
         return "·"
     return letter if is_drawable(letter) else letter.encode("ascii", "backslashreplace").decode()

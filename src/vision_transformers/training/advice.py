@@ -22,6 +22,12 @@ class LearningRate:
     learning: str
     """What learns at it."""
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether it lies within what is usual."""
+        least, most = self.usual
+        return least <= self.value <= most
+
 
 def learning_rates(recipe: Recipe, probing: bool) -> list[LearningRate]:
     """The rates at which something learns, in the beginning in which the head learns alone or after it."""
@@ -41,10 +47,10 @@ def learning_rate_warnings(recipe: Recipe) -> list[str]:
     """A sentence for each learning rate that is far from what is usual for its optimizer."""
     beginning = learning_rates(recipe, probing=True) if recipe.probe.fraction else []
     return [
-        f"--{rate.option} is {rate.value:g}: for {rate.learning}, {least:g} to {most:g} is usual"
+        f"--{rate.option} is {rate.value:g}: "
+        f"for {rate.learning}, {rate.usual[0]:g} to {rate.usual[1]:g} is usual"
         for rate in [*beginning, *learning_rates(recipe, probing=False)]
-        for least, most in [rate.usual]
-        if not least <= rate.value <= most
+        if not rate.is_usual
     ]
 
 
@@ -56,11 +62,12 @@ def memory_advice(run: Run) -> str:
     size, parts = run.order.batch_size, run.recipe.accumulation
     at_once = size // parts
     mixes = max(run.recipe.augmentation.mixup, run.recipe.augmentation.cutmix) > 0
+    most_parts = size // 2 if mixes else size
+    divide = (more for more in range(parts + 1, most_parts + 1) if size % more == 0)
+    more_parts = next((more for more in divide if run.recipe.batch_size % more == 0), None)
     proposals = []
-    for more in range(parts + 1, size // 2 + 1 if mixes else size + 1):
-        if size % more == 0 and run.recipe.batch_size % more == 0:
-            proposals.append(f"--accumulation {more}, which computes the same batch in parts")
-            break
+    if more_parts is not None:
+        proposals.append(f"--accumulation {more_parts}, which computes the same batch in parts")
     fewer = at_once // 2
     if fewer > (1 if mixes and parts > 1 else 0):
         proposals.append(f"--batch-size {fewer * parts}")

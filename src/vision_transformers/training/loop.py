@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from vision_transformers.data.batches import Batch, evaluation_batches, training_batches
+from vision_transformers.data.batches import Batch, training_batches
 from vision_transformers.data.images import Images
 from vision_transformers.errors import DataFailure
 from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
@@ -157,14 +157,7 @@ def _evaluations(run: Run, state: TrainingState) -> Row:
 
 
 def _evaluate(run: Run, model: torch.nn.Module, images: Images) -> ClassificationSums:
-    batches = evaluation_batches(
-        images,
-        run.recipe.preprocessing,
-        run.evaluation_batch_size(images),
-        run.device,
-        run.recipe.data.workers,
-    )
-    return evaluate(model, batches, run.environment.precision)
+    return evaluate(model, run.evaluation_batches(images), run.environment.precision)
 
 
 def _after_repair(run: Run, failure: DataFailure) -> str:

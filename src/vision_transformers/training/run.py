@@ -1,11 +1,12 @@
 """Everything about a run that its steps do not change."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 
-from vision_transformers.data.batches import on_device
+from vision_transformers.data.batches import Batch, evaluation_batches, on_device
 from vision_transformers.data.images import DataSets, Images
 from vision_transformers.data.order import Order
 from vision_transformers.errors import DataFailure, UsageFailure
@@ -77,6 +78,11 @@ class Run:
         if self.recipe.accumulation == 1:
             return self.order.batch_size
         return min(self.order.batch_size // self.recipe.accumulation, len(images))
+
+    def evaluation_batches(self, images: Images) -> Iterator[Batch]:
+        """The images in order, as many at once as `evaluation_batch_size` says."""
+        size, recipe = self.evaluation_batch_size(images), self.recipe
+        return evaluation_batches(images, recipe.preprocessing, size, self.device, recipe.data.workers)
 
     @property
     def total_steps(self) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch import nn
 
-from vision_transformers.data.batches import evaluation_batches
 from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.evaluation.calibration import fit_temperature
@@ -212,11 +211,4 @@ def _temperature(run: Run, kept: nn.Module) -> float | None:
     images = run.data.validation
     if images is None:
         return None
-    batches = evaluation_batches(
-        images,
-        run.recipe.preprocessing,
-        run.evaluation_batch_size(images),
-        run.device,
-        run.recipe.data.workers,
-    )
-    return fit_temperature(*outputs(kept, batches))
+    return fit_temperature(*outputs(kept, run.evaluation_batches(images)))

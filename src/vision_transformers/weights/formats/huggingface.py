@@ -11,13 +11,16 @@ from torch import Tensor
 
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.format import Format
-from vision_transformers.weights.formats import huggingface_folder
-from vision_transformers.weights.formats.huggingface_folder import PREFIXES, Family, family
+from vision_transformers.weights.formats import huggingface_reading, huggingface_writing
+from vision_transformers.weights.formats.huggingface_reading import ACTIVATIONS, Family
+from vision_transformers.weights.formats.huggingface_writing import family
 from vision_transformers.weights.formats.parts import patches, refuse, stripped
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 from vision_transformers.weights.transformations import joined
 
 _OURS = "transformer.layers.{layer}"
+_PREFIXES = ("vit", "deit", "dinov2_with_registers", "dinov2", "model")
+"""Of the encoder's names in a model that has a head."""
 _OF_RELEASE_5 = (
     # ViT, DeiT, ViTMAE, and then DINOv2, in the memory of release 5: pattern, name in files.
     (r"layers\.(\d+)\.mlp\.fc1\.(\w+)", r"encoder.layer.\1.intermediate.dense.\2"),
@@ -78,7 +81,7 @@ def check(config: ViTConfig) -> None:
         f"huggingface ({kind})",
         config,
         pool=("class-mean",) if dinov2 and config.number_of_classes else ("class",),
-        activation=tuple(huggingface_folder.ACTIVATIONS) if kind in ("vit", "deit") else ("gelu", "swiglu"),
+        activation=tuple(ACTIVATIONS) if kind in ("vit", "deit") else ("gelu", "swiglu"),
         prefix_positions=_PREFIX_POSITIONS.get(kind, (config.prefix_positions,)),
         number_of_register_tokens=(0,)
         if kind in ("vit", "deit", "dinov2")
@@ -88,7 +91,7 @@ def check(config: ViTConfig) -> None:
     )
     if kind != "dinov3_vit":
         refuse("huggingface", config, query_bias=(config.value_bias,), key_bias=(config.value_bias,))
-    huggingface_folder.check_hidden_dimension(config)
+    huggingface_writing.check_hidden_dimension(config)
 
 
 def _check_distillation_and_scales(config: ViTConfig, kind: Family) -> None:
@@ -106,7 +109,7 @@ def _check_distillation_and_scales(config: ViTConfig, kind: Family) -> None:
 
 
 def _name(name: str) -> str:
-    for prefix in PREFIXES:
+    for prefix in _PREFIXES:
         if name.startswith(f"{prefix}."):
             name = name.removeprefix(f"{prefix}.")
             break
@@ -215,11 +218,11 @@ HUGGINGFACE = Format(
     given=("number_of_heads", "normalization_epsilon", "activation", "pool", "max_image_shape", "classes"),
     recognises=_recognises,
     canonical=canonical,
-    describe=huggingface_folder.describe,
+    describe=huggingface_reading.describe,
     rules=rules,
     aside=(r"embeddings\.mask_token", r"pooler\..*", r"decoder\..*"),
     check=check,
-    write=huggingface_folder.write,
-    reference=huggingface_folder.reference,
-    silent=huggingface_folder.SILENT,
+    write=huggingface_writing.write,
+    reference=huggingface_writing.reference,
+    silent=huggingface_reading.SILENT,
 )
