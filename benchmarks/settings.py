@@ -10,6 +10,7 @@ from benchmarks.opponents import OPPONENTS, Attention
 from torch import nn
 
 from vision_transformers.evaluation.speed import Numbers, Work
+from vision_transformers.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,13 @@ class Setting:
     compile: bool = False
     parts: int = 1
     """Into how many equal parts a training batch is cut; gradients add up to the whole batch's."""
+    recorded: bool = False
+    """On a GPU, whether a training step is recorded and replayed, as a CUDA graph."""
 
     def __str__(self) -> str:
         words = [self.numbers, f"{self.attention} attention", "compiled" if self.compile else "eager"]
-        return ", ".join(words + [f"{self.parts} parts"] * (self.parts > 1))
+        words += [f"{self.parts} parts"] * (self.parts > 1)
+        return ", ".join(words + ["recorded"] * self.recorded)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Case:
         return f"{self.architecture.name} {self.work}, batch {self.batch}{only}"
 
 
-def step_of(opponent: str, case: Case, setting: Setting, device: torch.device) -> Callable[[], None]:
+def step_of(opponent: str, case: Case, setting: Setting, device: torch.device) -> Callable[[], object]:
     """One batch through a new model: a training step with AdamW, or inference."""
     torch.manual_seed(0)
     dtype = torch.bfloat16 if setting.numbers == "bfloat16-weights" else torch.float32
@@ -68,9 +72,9 @@ def _inference(
 
 def _training(
     model: nn.Module, forward: Callable[..., torch.Tensor], images: torch.Tensor, setting: Setting
-) -> Callable[[], None]:
+) -> Callable[[], object]:
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True, capturable=setting.recorded)
 
     def train() -> None:
         for part, of_part in zip(images.chunk(setting.parts), labels.chunk(setting.parts), strict=True):
@@ -80,7 +84,10 @@ def _training(
         optimizer.step()
         optimizer.zero_grad()
 
-    return train
+    if not setting.recorded:
+        return train
+    recording = Recording(images.device)
+    return lambda: recording(train)
 
 
 def _autocast(setting: Setting, images: torch.Tensor) -> torch.autocast:

@@ -1,7 +1,5 @@
 """The ceiling of a model's speed: its own matrix products at their own shapes, timed alone."""
 
-import statistics
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vision_transformers.runtime.device import synchronize
+from vision_transformers.evaluation.fused_attention import FusedAttention
+from vision_transformers.evaluation.stopwatch import median_seconds
 
 
 @dataclass(frozen=True)
@@ -43,38 +42,35 @@ class Product:
         *batch, rows, inner = self.left.shape
         return 2 * rows * inner * self.right.shape[-1] * (batch[0] if batch else 1)
 
-    def seconds(self, least_seconds: float = 0.02) -> float:
-        """The median over as many runs as fit, 5 at least."""
+    def seconds(self) -> float:
+        """The median over several runs."""
         multiply = torch.bmm if len(self.left.shape) == 3 else torch.mm
         left, right = self.left.random(), self.right.random()
         out = multiply(left, right)
-        found: list[float] = []
-        while len(found) < 5 or sum(found) < least_seconds:
-            synchronize(left.device)
-            began = time.perf_counter()
-            multiply(left, right, out=out)
-            synchronize(left.device)
-            found.append(time.perf_counter() - began)
-        return statistics.median(found)
+        return median_seconds(lambda: multiply(left, right, out=out), left.device)
 
 
-def matrix_products(run: Callable[[], Any]) -> Counter[Product]:
+Products = Counter[Product | FusedAttention]
+
+
+def matrix_products(run: Callable[[], Any]) -> Products:
     """Every matrix product that `run` computes, forward and backward, and how often.
 
-    Fused attention counts as the products that it stands for. `torch.inference_mode` hides layers' products:
-    use `torch.no_grad`.
+    On CPUs fused attention counts as the products that it stands for; on GPUs, where products by themselves
+    would write all weights into memory and take longer, as the fastest fused attention that there is.
+    `torch.inference_mode` hides layers' products: use `torch.no_grad`.
     """
     with _Recorder() as recorder:
         run()
     return recorder.products
 
 
-def seconds_of(products: Counter[Product]) -> float:
+def seconds_of(products: Products) -> float:
     """How long all products take by themselves, one after another."""
     return sum((count * product.seconds() for product, count in products.items()), 0.0)
 
 
-def operations_of(products: Counter[Product]) -> int:
+def operations_of(products: Products) -> int:
     """Multiplications and additions of all."""
     return sum(count * product.operations for product, count in products.items())
 
@@ -84,7 +80,7 @@ class _Recorder(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.products: Counter[Product] = Counter()
+        self.products: Products = Counter()
 
     def __torch_dispatch__(
         self,
@@ -109,9 +105,9 @@ class _Recorder(TorchDispatchMode):
             self._note_attention(arguments[0], arguments[1], arguments[2])
         elif name.startswith("_scaled_dot_product"):
             self._note_attention_backward(arguments[1], arguments[2], arguments[3])
-        elif name == "short_attention":
+        elif name in ("short_attention", "biased_attention"):
             self._note_attention(*_heads(arguments[0]))
-        elif name == "short_attention_backward":
+        elif name in ("short_attention_backward", "biased_attention_backward"):
             self._note_attention_backward(*_heads(arguments[1]))
         elif name == "narrow_feed_forward":
             tokens, input_weight, _, output_weight = arguments[:4]
@@ -125,6 +121,9 @@ class _Recorder(TorchDispatchMode):
         self.products[Product(_operand(left), _operand(right))] += 1
 
     def _note_attention(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
+        if fused := FusedAttention.of(queries, keys, is_backward=False):
+            self.products[fused] += 1
+            return
         queries, keys, values = (tensor.detach().flatten(0, 1) for tensor in (queries, keys, values))
         weights = queries.new_empty(*queries.shape[:2], keys.shape[1])
         self._note(queries, keys.transpose(1, 2))
@@ -132,6 +131,9 @@ class _Recorder(TorchDispatchMode):
 
     def _note_attention_backward(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
         """Of values, weights, queries and keys; what a kernel computes anew is its own choice."""
+        if fused := FusedAttention.of(queries, keys, is_backward=True):
+            self.products[fused] += 1
+            return
         self._note_attention(queries, keys, values)
         self._note_attention(queries, keys, values)
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model import initialization
+from vision_transformers.model import biased_attention, initialization
 from vision_transformers.model.gathering import gather
 from vision_transformers.model.plain import is_plain
 from vision_transformers.model.rotary import Rotation, rotate
@@ -91,6 +91,9 @@ class MultiHeadAttention(nn.Module):
         may_be_fused = not (need_weights or dropout or self._changes_queries(rotation))
         if may_be_fused and wanted is not None and is_plain(self.query_key_value):
             return self.projection(self._gather(sequence, wanted)), None
+        if may_be_fused and biased_attention.is_served(sequence, self.query_key_value, self.number_of_heads):
+            attended = biased_attention.attend(sequence, self.query_key_value, self.number_of_heads)
+            return self.projection(attended), None  # the same, in the registers of a GPU
         query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
         if may_be_fused and is_served(query_key_value):
             attended, _ = short_attention(query_key_value)  # the same, in the cache of a CPU

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model import initialization
+from vision_transformers.model import biased_gelu, initialization
 from vision_transformers.model.narrow_feed_forward import is_served, transform
 
 
@@ -48,8 +48,14 @@ class FeedForward(nn.Module):
         """Each token by itself."""
         if is_served(sequence, self.input_layer, self.activation, self.output_layer, self.dropout):
             return transform(sequence, self.input_layer, self.output_layer)  # the same, in the cache of a CPU
-        hidden = self.dropout(self.activation(self.input_layer(sequence)))
-        return self.dropout(self.output_layer(hidden))
+        return self.dropout(self.output_layer(self.dropout(self._hidden(sequence))))
+
+    def _hidden(
+        self, sequence: Float[Tensor, "... model_dimension"]
+    ) -> Float[Tensor, "... hidden_dimension"]:
+        if biased_gelu.is_served(sequence, self.input_layer, self.activation):
+            return biased_gelu.activate(sequence, self.input_layer)  # the same, in one kernel of a GPU
+        return self.activation(self.input_layer(sequence))
 
 
 class SwiGLU(nn.Module):

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model.native_operators import (
+    are_multiplied_in_bfloat16,
     function_of,
     is_bfloat16_available,
     is_computed_here,
@@ -53,7 +54,7 @@ def is_served(
         activation.approximate == "none"
         and len(weights) == 4  # both layers have a bias
         and _sizes_fit(sequence, weights[0], weights[2])
-        and _are_bfloat16([sequence, *weights])
+        and are_multiplied_in_bfloat16([sequence, *weights], "cpu")
         and _are_learned_together(sequence, weights)
         and is_available()
     )
@@ -74,14 +75,6 @@ def _sizes_fit(sequence: Tensor, input_weight: Tensor, output_weight: Tensor) ->
     belong_together = output_weight.shape == (dimension, hidden) and sequence.shape[-1] == dimension
     few_weights = min(MOST_WEIGHTS, MOST_WEIGHTS_OF_A_TOKEN * (sequence.numel() // dimension))
     return are_lanes and belong_together and hidden * dimension <= few_weights
-
-
-def _are_bfloat16(tensors: list[Tensor]) -> bool:
-    """Whether a linear layer would compute in it; autocast leaves float64 alone."""
-    if torch.is_autocast_enabled("cpu"):
-        is_wide = any(tensor.dtype == torch.float64 for tensor in tensors)
-        return torch.get_autocast_dtype("cpu") == torch.bfloat16 and not is_wide
-    return all(tensor.dtype == torch.bfloat16 for tensor in tensors)
 
 
 def _are_learned_together(sequence: Tensor, weights: list[nn.Parameter]) -> bool:

@@ -1,6 +1,12 @@
-"""When an operator whose C lies beside this file may compute on a CPU what PyTorch would compute."""
+"""When an operator of this package may compute what PyTorch would compute.
+
+On CPUs by C that lies beside the Python, on GPUs by Triton.
+"""
 
 import functools
+import os
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
-from vision_transformers.native import has_instructions, load_native
+from vision_transformers.native import SWITCH, has_instructions, load_native
+
+MEASURED_CAPABILITY = (9, 0)
+"""The GPUs that the Triton kernels were measured on, and are used on: H100 and H200."""
 
 
-def is_computed_here(*tensors: Tensor) -> bool:
-    """Whether what is done with these tensors is done now, on a CPU, by PyTorch's usual rules.
+def is_computed_here(*tensors: Tensor, device: str = "cpu") -> bool:
+    """Whether what is done with these tensors is done now, on this kind of device, by PyTorch's usual rules.
 
     Not where a model is exported or traced: what comes of it runs without this package, on other machines.
     Nor where a function is transformed (`torch.func`) or differentiated forward, or with tensors of a kind
-    of their own: C has no rules for that.
+    of their own: operators of this package have no rules for that.
     """
-    are_usual = all(tensor.device.type == "cpu" and _is_usual(tensor) for tensor in tensors)
+    are_usual = all(tensor.device.type == device and _is_usual(tensor) for tensor in tensors)
     return are_usual and not _is_captured()
 
 
@@ -34,10 +43,29 @@ def _is_usual(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, nn.Parameter) and unpack_dual(tensor).tangent is None
 
 
+def are_multiplied_in_bfloat16(tensors: Iterable[Tensor], device: str) -> bool:
+    """Whether a linear layer of these would compute in it; autocast leaves float64 alone."""
+    if torch.is_autocast_enabled(device):
+        is_wide = any(tensor.dtype == torch.float64 for tensor in tensors)
+        return torch.get_autocast_dtype(device) == torch.bfloat16 and not is_wide
+    return all(tensor.dtype == torch.bfloat16 for tensor in tensors)
+
+
 @functools.cache
 def is_bfloat16_available(source: Path) -> bool:
     """Whether this machine has the instructions for it, and a compiler for this C file."""
     return has_instructions("avx512_bf16") and load_native(source) is not None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def is_triton_available(device: torch.device) -> bool:
+    """Whether the Triton kernels are used on this GPU."""
+    is_wanted = os.environ.get(SWITCH) != "off" and torch.version.cuda is not None
+    return (
+        is_wanted
+        and find_spec("triton") is not None
+        and torch.cuda.get_device_capability(device) == MEASURED_CAPABILITY
+    )
 
 
 def function_of(source: Path, name: str) -> Any:

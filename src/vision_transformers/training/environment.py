@@ -2,20 +2,22 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Literal
 
 import torch
 
 from vision_transformers.config import differences
 from vision_transformers.errors import Failure
 from vision_transformers.model import narrow_feed_forward, short_attention
+from vision_transformers.model.native_operators import is_triton_available
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
-from vision_transformers.runtime.precision import resolve_precision
+from vision_transformers.runtime.precision import ResolvedPrecision, resolve_precision
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import Environment, Versions
 
@@ -28,7 +30,6 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
     """
     device = resolve_device(recipe.device)
     precision = resolve_precision(recipe.precision, device)
-    may_be_native = device.type == "cpu" and precision == "bfloat16"
     return Environment(
         torch=version("torch"),
         torchvision=version("torchvision"),
@@ -39,11 +40,21 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
         precision=precision,
         compile=resolve_compile(recipe.compile, device),
         data=data_fingerprint,
-        attention="native" if may_be_native and short_attention.is_available() else "pytorch",
-        feed_forward="native" if may_be_native and narrow_feed_forward.is_available() else "pytorch",
+        attention=_computed_by(device, precision, short_attention.is_available),
+        feed_forward=_computed_by(device, precision, narrow_feed_forward.is_available),
         numpy=version("numpy"),
         vision_transformers=version("vision_transformers"),
     )
+
+
+def _computed_by(
+    device: torch.device, precision: ResolvedPrecision, is_native: Callable[[], bool]
+) -> Literal["pytorch", "native", "triton"]:
+    if device.type == "cpu" and precision == "bfloat16" and is_native():
+        return "native"
+    if device.type == "cuda" and precision == "bfloat16" and is_triton_available(device):
+        return "triton"
+    return "pytorch"
 
 
 def record_versions() -> Versions:

@@ -1,0 +1,75 @@
+"""Attention on a GPU whose weights never reach its memory, as a part of a model's ceiling."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vision_transformers.evaluation.stopwatch import median_seconds
+from vision_transformers.model.biased_attention import MOST_TOKENS, WIDTHS, biased_attention
+from vision_transformers.model.native_operators import is_triton_available
+
+BACKENDS = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
+
+
+@dataclass(frozen=True)
+class FusedAttention:
+    """Self-attention, forward or backward; queries, keys and values lie as one linear layer gives them."""
+
+    images: int
+    heads: int
+    tokens: int
+    width: int
+    dtype: torch.dtype
+    device: torch.device
+    is_backward: bool
+
+    @classmethod
+    def of(cls, queries: Tensor, keys: Tensor, *, is_backward: bool) -> "FusedAttention | None":
+        """For tensors of (images, heads, tokens, width); None on CPUs, and where keys are of other tokens."""
+        if queries.device.type != "cuda" or queries.shape != keys.shape:
+            return None
+        images, heads, tokens, width = queries.shape
+        return cls(images, heads, tokens, width, queries.dtype, queries.device, is_backward)
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions: of two products, or of the four that give their gradients."""
+        of_one = 2 * self.images * self.heads * self.tokens**2 * self.width
+        return of_one * (4 if self.is_backward else 2)
+
+    def seconds(self) -> float:
+        """By the fastest that PyTorch and this package have."""
+        shape = (self.images, self.tokens, 3, self.heads, self.width)
+        product = torch.randn(shape, dtype=self.dtype, device=self.device, requires_grad=True)
+        found = [self._seconds_of(lambda: _by_pytorch(product), product, backend) for backend in BACKENDS]
+        fits = self.tokens <= MOST_TOKENS and self.width in WIDTHS and self.dtype == torch.bfloat16
+        if fits and is_triton_available(self.device):
+            bias = product.new_zeros(3 * self.heads * self.width)
+            found.append(self._seconds_of(lambda: biased_attention(product, bias)[0], product))
+        return min(seconds for seconds in found if seconds is not None)
+
+    def _seconds_of(
+        self, attend: Callable[[], Tensor], product: Tensor, backend: SDPBackend = SDPBackend.MATH
+    ) -> float | None:
+        """None where this backend does not take these sizes."""
+        with sdpa_kernel(backend):
+            try:
+                attended = attend()
+            except RuntimeError:
+                return None
+            if not self.is_backward:
+                with torch.no_grad():
+                    return median_seconds(attend, self.device)
+            gradient = torch.randn_like(attended)
+            return median_seconds(
+                lambda: torch.autograd.grad(attended, product, gradient, retain_graph=True), self.device
+            )
+
+
+def _by_pytorch(product: Tensor) -> Tensor:
+    queries, keys, values = (part.transpose(1, 2) for part in product.unbind(2))
+    return F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)

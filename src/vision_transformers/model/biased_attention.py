@@ -1,0 +1,176 @@
+"""Attention of short sequences in bfloat16 on GPUs, with the biases of queries and values inside.
+
+`biased_attention_kernels.py` computes; here it becomes an operator of PyTorch, differentiable and for
+`torch.compile`. What PyTorch has is made for long sequences: it computes in tiles of 64 or 128 tokens and
+gives three gradients, which are then put together and added up over all tokens for the biases' gradient.
+Signatures of operators are in plain types, from which PyTorch reads their schemas.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vision_transformers.model.native_operators import (
+    are_multiplied_in_bfloat16,
+    is_computed_here,
+    is_triton_available,
+)
+from vision_transformers.model.plain import is_plain
+
+MOST_TOKENS = 256
+WIDTHS = (16, 32, 64)
+"""Of a head."""
+
+
+def is_served(
+    sequence: Float[Tensor, "batch tokens model_dimension"], query_key_value: nn.Linear, number_of_heads: int
+) -> bool:
+    """Whether `attend` takes this, and is faster than what PyTorch has: where it `is_computed_here`."""
+    if not (sequence.is_cuda and is_plain(query_key_value)):
+        return False
+    tensors = [sequence, *query_key_value.parameters()]
+    if not is_computed_here(*tensors, device="cuda"):  # where it is not, sizes may not be asked for
+        return False
+    width = query_key_value.out_features // (3 * number_of_heads)
+    fits = width in WIDTHS and 1 <= sequence.shape[1] <= MOST_TOKENS and len(sequence) > 0
+    return fits and are_multiplied_in_bfloat16(tensors, "cuda") and is_triton_available(sequence.device)
+
+
+def attend(
+    sequence: Float[Tensor, "batch tokens model_dimension"], query_key_value: nn.Linear, number_of_heads: int
+) -> Float[Tensor, "batch tokens attention_dimension"]:
+    """Equations 5 to 7, of what `is_served` says: the values that every token gathers, of all heads."""
+    product = F.linear(sequence, query_key_value.weight)
+    bias = query_key_value.bias
+    bias = product.new_zeros(product.shape[-1]) if bias is None else bias
+    attended, _ = biased_attention(product.unflatten(2, (3, number_of_heads, -1)), bias)
+    return attended.flatten(2)
+
+
+@torch.library.custom_op("vision_transformers::biased_attention", mutates_args=(), device_types="cuda")
+def biased_attention(product: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Equation 7, softmax(q k^T / sqrt(D_h)) v, in bfloat16, where q, k and v are `product` plus `bias`.
+
+    Args:
+        product: (batch, tokens, 3, heads, head_dimension), as one linear layer without its bias gives them.
+        bias: (3 x heads x head_dimension,), of any floating type.
+
+    Returns:
+        The weighted values, (batch, tokens, heads, head_dimension), and what backward needs of each row of
+        scores, (batch, heads, tokens): the logarithm, in base 2, of the sum of their exponentials.
+
+    Raises:
+        ValueError: another type, layout or size than `is_served` asks for.
+    """
+    _check(product, bias)
+    attended, statistics = _new_outputs(product, bias)
+    from vision_transformers.model import biased_attention_kernels as kernels
+
+    tiles = kernels.FORWARD[kernels.columns_for(product.shape[1]), product.shape[-1]]
+    with torch.cuda.device(product.device):
+        kernels.attend(product, bias.contiguous(), attended, statistics, tiles)
+    return attended, statistics
+
+
+@torch.library.custom_op(
+    "vision_transformers::biased_attention_backward", mutates_args=(), device_types="cuda"
+)
+def biased_attention_backward(
+    gradient: Tensor, product: Tensor, bias: Tensor, statistics: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients with respect to `product` and `bias`; of the keys' bias it is zero.
+
+    Raises:
+        ValueError: as there, or shapes that are not those of its outputs.
+    """
+    _check(product, bias)
+    batch, tokens, _, heads, width = product.shape
+    if gradient.shape != (batch, tokens, heads, width) or gradient.dtype != torch.bfloat16:
+        raise ValueError(f"gradient is {gradient.dtype} of {tuple(gradient.shape)}, unlike what was attended")
+    if statistics.shape != (batch, heads, tokens) or statistics.dtype != torch.float32:
+        raise ValueError(f"statistics are {statistics.dtype} of {tuple(statistics.shape)}, not as given")
+    from vision_transformers.model import biased_attention_kernels as kernels
+
+    gradient = gradient if _heads_are_contiguous(gradient) else gradient.contiguous()
+    found, of_bias = _new_gradients(gradient, product, bias, statistics)
+    tiles = kernels.BACKWARD[kernels.columns_for(tokens), width]
+    with torch.cuda.device(product.device):
+        parts = kernels.attend_backward(
+            gradient, product, bias.contiguous(), statistics.contiguous(), found, tiles
+        )
+    of_queries, of_values = parts.sum(0).flatten(1)
+    of_bias.copy_(torch.cat([of_queries, torch.zeros_like(of_queries), of_values]))
+    return found, of_bias
+
+
+@biased_attention.register_fake
+def _new_outputs(product: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    batch, tokens, _, heads, width = product.shape
+    attended = product.new_empty(batch, tokens, heads, width)
+    return attended, product.new_empty(batch, heads, tokens, dtype=torch.float32)
+
+
+@biased_attention_backward.register_fake
+def _new_gradients(
+    gradient: Tensor,  # noqa: ARG001
+    product: Tensor,
+    bias: Tensor,
+    statistics: Tensor,  # noqa: ARG001
+) -> tuple[Tensor, Tensor]:
+    return product.new_empty(product.shape), bias.new_empty(bias.shape)
+
+
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # else zeros are made for it, to be thrown away
+
+
+def _backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, Tensor | None]:
+    if gradient is None:  # nothing that was computed from it has one
+        return None, None
+    product, bias, statistics = ctx.saved_tensors
+    if torch.is_grad_enabled():  # by create_graph: for a gradient of this gradient
+        return _differentiable_backward(gradient, product, bias, ctx.needs_input_grad)
+    found: tuple[Tensor, Tensor] = biased_attention_backward(gradient, product, bias, statistics)
+    return found
+
+
+def _differentiable_backward(
+    gradient: Tensor, product: Tensor, bias: Tensor, are_wanted: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The same, of operators whose gradients have gradients."""
+    inputs = (product.view_as(product), bias.view_as(bias))  # hooks on what was given are not run by this
+    together = inputs[0] + inputs[1].unflatten(0, product.shape[2:]).to(product.dtype)
+    queries, keys, values = (part.transpose(1, 2) for part in together.unbind(2))
+    with sdpa_kernel(SDPBackend.MATH):
+        attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+    wanted = [tensor for tensor, is_wanted in zip(inputs, are_wanted, strict=True) if is_wanted]
+    found = iter(torch.autograd.grad(attended, wanted, gradient, create_graph=True))
+    of_product, of_bias = (next(found) if is_wanted else None for is_wanted in are_wanted)
+    return of_product, of_bias
+
+
+biased_attention.register_autograd(_backward, setup_context=_keep_for_backward)
+
+
+def _check(product: Tensor, bias: Tensor) -> None:
+    """Before their memory is given to kernels."""
+    width = product.shape[-1]
+    if product.dtype != torch.bfloat16 or not _heads_are_contiguous(product) or width not in WIDTHS:
+        raise ValueError(
+            f"biased_attention takes bfloat16, with contiguous heads of a width in {WIDTHS}, "
+            f"not {product.dtype} of {tuple(product.shape)} with strides of {product.stride()}"
+        )
+    if not 1 <= product.shape[1] <= MOST_TOKENS or product.shape[2] != 3:
+        raise ValueError(f"expected (batch, 1 to {MOST_TOKENS}, 3, heads, width), not {tuple(product.shape)}")
+    if bias.shape != (3 * product.shape[3] * width,) or bias.device != product.device:
+        raise ValueError(f"bias is {tuple(bias.shape)} on {bias.device}, for {tuple(product.shape)}")
+
+
+def _heads_are_contiguous(tensor: Tensor) -> bool:
+    return tensor.stride(-1) == 1 and tensor.stride(-2) == tensor.shape[-1]

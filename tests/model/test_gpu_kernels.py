@@ -1,0 +1,135 @@
+"""Kernels for GPUs compute Equation 7 and GELU; in Triton's interpreter where there is no such GPU."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vision_transformers.model import biased_attention, biased_gelu
+from vision_transformers.model.encoder import Encoder
+from vision_transformers.model.native_operators import is_triton_available
+
+PROGRAM = Path(__file__).parent.parent / "programs" / "gpu_kernels_on_cpu.py"
+CUDA = torch.device("cuda")
+needs_gpu = pytest.mark.skipif(
+    not torch.cuda.is_available() or not is_triton_available(CUDA),
+    reason="there is no GPU of the kind that the kernels are for",
+)
+
+
+def test_in_the_interpreter_they_are_right_up_to_rounding() -> None:
+    if find_spec("triton") is None:
+        pytest.skip("Triton comes with PyTorch for Linux alone")
+    ran = subprocess.run([sys.executable, str(PROGRAM)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert float(ran.stdout) < 1
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape, device=CUDA).bfloat16()
+
+
+def relative_error(found: Tensor, truth: Tensor) -> float:
+    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
+
+
+def written_out(product: Tensor, bias: Tensor) -> Tensor:
+    together = product + bias.unflatten(0, product.shape[2:])
+    queries, keys, values = (part.transpose(1, 2) for part in together.unbind(2))
+    return F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+
+
+@needs_gpu
+@pytest.mark.parametrize("width", biased_attention.WIDTHS)
+@pytest.mark.parametrize("tokens", [1, 2, 16, 17, 50, 64, 65, 128, 129, 197, 256])
+def test_attention_and_its_gradients_are_those_of_equation_7(tokens: int, width: int) -> None:
+    torch.manual_seed(0)
+    product, bias = random(3, tokens, 3, 4, width), random(3 * 4 * width)
+    gradient = random(3, 4, tokens, width).transpose(1, 2)  # laid out otherwise
+    exactly = [given.double().requires_grad_() for given in (product, bias)]
+    given = [given.requires_grad_() for given in (product, bias)]
+    truth = written_out(exactly[0], exactly[1])
+    found = biased_attention.biased_attention(given[0], given[1])[0]
+    assert relative_error(found, truth) < 0.005
+    true_gradients = torch.autograd.grad(truth, exactly, gradient.double())
+    gradients = torch.autograd.grad(found, given, gradient)
+    assert gradients[0].isfinite().all()
+    if tokens > 1:  # else scores have no gradient
+        assert relative_error(gradients[0], true_gradients[0]) < 0.006
+        assert relative_error(gradients[1], true_gradients[1]) < 0.01
+    of_keys = gradients[1].chunk(3)[1]
+    assert not of_keys.any()
+
+
+@needs_gpu
+@pytest.mark.parametrize("shape", [(1, 1, 16), (3, 7, 24), (5, 197, 1536), (4096, 50, 64), (40, 200, 4096)])
+def test_gelu_and_its_gradients_are_those_of_float64(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    product, bias, gradient = 3 * random(*shape), random(shape[-1]), random(*shape)
+    exactly = [given.double().requires_grad_() for given in (product, bias)]
+    given = [given.requires_grad_() for given in (product, bias)]
+    truth = F.gelu(exactly[0] + exactly[1])
+    found = biased_gelu.biased_gelu(given[0], given[1])
+    true_gradients = torch.autograd.grad(truth, exactly, gradient.double())
+    gradients = torch.autograd.grad(found, given, gradient)
+    assert relative_error(found, truth) < 0.003
+    assert relative_error(gradients[0], true_gradients[0]) < 0.003
+    assert relative_error(gradients[1], true_gradients[1]) < 0.01
+
+
+@needs_gpu
+def test_operators_keep_pytorchs_rules() -> None:
+    """`torch.compile` relies on them."""
+    product, bias = random(2, 50, 3, 4, 16).requires_grad_(), random(192).requires_grad_()
+    of_gelu = random(2, 50, 64).requires_grad_(), random(64).requires_grad_()
+    for operator, given in (
+        (biased_attention.biased_attention, (product, bias)),
+        (biased_gelu.biased_gelu, of_gelu),
+    ):
+        torch.library.opcheck(
+            operator, given, test_utils=("test_schema", "test_autograd_registration", "test_faketensor")
+        )
+
+
+@needs_gpu
+def test_a_gradient_of_a_gradient_is_to_be_had() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(64, 96, 4).to(CUDA).bfloat16()
+    sequence = random(2, 17, 64).requires_grad_()
+    (gradient,) = torch.autograd.grad(encoder(sequence)[0].sum(), sequence, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.float().square().sum(), sequence)
+    assert second.isfinite().all()
+    assert second.any()
+
+
+@needs_gpu
+@pytest.mark.parametrize("in_autocast", [False, True])
+def test_a_block_is_the_same_with_and_without_them(
+    in_autocast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its output, and the gradients of all its weights."""
+    torch.manual_seed(0)
+    encoder = Encoder(128, 256, 4).to(CUDA)
+    sequence = torch.randn(8, 50, 128, device=CUDA)
+    for bias in (encoder.attention.query_key_value.bias, encoder.feed_forward.input_layer.bias):
+        torch.nn.init.normal_(bias)
+    if not in_autocast:
+        encoder, sequence = encoder.bfloat16(), sequence.bfloat16()
+    found = [results(encoder, sequence, in_autocast)]
+    for module in (biased_attention, biased_gelu):
+        monkeypatch.setattr(module, "is_served", lambda *_: False)
+    found.append(results(encoder, sequence, in_autocast))
+    for ours, theirs in zip(*found, strict=True):
+        size = max(theirs.float().norm(), 1e-2 * theirs.numel() ** 0.5)  # the keys' bias has no gradient
+        assert (ours.float() - theirs.float()).norm() < 0.02 * size
+
+
+def results(encoder: Encoder, sequence: Tensor, in_autocast: bool) -> list[Tensor]:
+    with torch.autocast("cuda", torch.bfloat16, enabled=in_autocast):
+        output = encoder(sequence)[0]
+    return [output, *torch.autograd.grad(output.float().square().mean(), list(encoder.parameters()))]

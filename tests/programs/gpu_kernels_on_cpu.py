@@ -1,0 +1,78 @@
+"""Runs the Triton kernels in Triton's interpreter, on a CPU, in float16, which it knows, unlike bfloat16.
+
+Prints the largest of all relative errors, each divided by what is allowed for it.
+"""
+
+import os
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vision_transformers.model import biased_attention_kernels, biased_gelu_kernels
+from vision_transformers.model.biased_attention_kernels import BACKWARD, FORWARD, columns_for
+
+ALLOWED = 1e-3
+SHAPES = [(2, 50, 3, 16), (1, 64, 2, 32), (1, 65, 2, 64), (1, 197, 2, 64), (2, 5, 2, 16), (1, 1, 1, 32)]
+"""Images, tokens, heads and width of a head."""
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    errors = [error for shape in SHAPES for error in attention_errors(*shape)]
+    errors += [error for shape in ((70, 96), (9, 520), (3, 7)) for error in gelu_errors(*shape)]
+    print(max(errors) / ALLOWED)
+
+
+def attention_errors(images: int, tokens: int, heads: int, width: int) -> list[float]:
+    product = torch.randn(images, tokens, 3, heads, width).half()
+    bias = torch.randn(3 * heads * width)
+    gradient = torch.randn(images, tokens, heads, width).half()
+    attended = torch.full(gradient.shape, torch.nan).half()
+    statistics = torch.full((images, heads, tokens), torch.nan)
+    found = torch.full(product.shape, torch.nan).half()
+    kind = (columns_for(tokens), width)
+    biased_attention_kernels.attend(product, bias, attended, statistics, FORWARD[kind])
+    of_biases = biased_attention_kernels.attend_backward(
+        gradient, product, bias, statistics, found, BACKWARD[kind]
+    )
+    inputs = [product.double().requires_grad_(), bias.double().requires_grad_()]
+    queries, keys, values = (
+        part.transpose(1, 2) for part in (inputs[0] + inputs[1].view(3, heads, width)).unbind(2)
+    )
+    expected = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+    of_product, of_bias = torch.autograd.grad(expected, inputs, gradient.double())
+    found_bias = of_biases.sum(0).flatten(1)
+    parts = of_bias.chunk(3)
+    of_queries = [error(found_bias[0], parts[0])] if tokens > 1 else []  # else it is zero
+    return [
+        error(attended, expected),
+        error(found, of_product),
+        *of_queries,
+        error(found_bias[1], parts[2]),
+        float(parts[1].abs().max()),  # which is why the kernels leave it out
+    ]
+
+
+def gelu_errors(tokens: int, hidden: int) -> list[float]:
+    product, gradient = torch.randn(2, tokens, hidden).mul(2).half()
+    bias = torch.randn(hidden)
+    result, found = torch.full((2, tokens, hidden), torch.nan).half()
+    biased_gelu_kernels.gelu(product, bias, result)
+    of_bias = biased_gelu_kernels.gelu_backward(gradient, product, bias, found)
+    inputs = [product.double().requires_grad_(), bias.double().requires_grad_()]
+    expected = F.gelu(inputs[0] + inputs[1])
+    gradients = torch.autograd.grad(expected, inputs, gradient.double())
+    return [error(result, expected), error(found, gradients[0]), error(of_bias.sum(0), gradients[1])]
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    """Relative, and infinite where a number was not written."""
+    difference = (found.double() - expected.detach()).norm() / expected.detach().norm()
+    return float(difference) if difference.isfinite() else float("inf")
+
+
+if __name__ == "__main__":
+    main()
