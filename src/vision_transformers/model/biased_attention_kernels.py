@@ -28,27 +28,23 @@ class Tiles:
 
 
 FORWARD = {
-    (64, 16): Tiles(64, 4, 1),
-    (64, 32): Tiles(64, 4, 1),
-    (64, 64): Tiles(64, 4, 1),
-    (128, 16): Tiles(64, 4, 1),
-    (128, 32): Tiles(64, 4, 1),
-    (128, 64): Tiles(64, 4, 1),
-    (256, 16): Tiles(64, 4, 2),
-    (256, 32): Tiles(64, 4, 2),
-    (256, 64): Tiles(64, 4, 2),
+    **{(16, width): Tiles(16, 1, 1) for width in (16, 32, 64)},
+    **{(32, width): Tiles(32, 1, 1) for width in (16, 32, 64)},
+    **{(64, width): Tiles(64, 4, 1) for width in (16, 32, 64)},
+    **{(128, width): Tiles(64, 4, 1) for width in (16, 32, 64)},
+    **{(256, width): Tiles(64, 4, 2) for width in (16, 32, 64)},
 }
 """By the greatest number of tokens, a power of two, and the width of a head."""
 BACKWARD = {
+    **{(16, width): Tiles(16, 1, 1) for width in (16, 32, 64)},
+    **{(32, width): Tiles(16, 1, 2) for width in (16, 32, 64)},
     (64, 16): Tiles(16, 1, 2),
     (64, 32): Tiles(32, 2, 2),
     (64, 64): Tiles(32, 4, 1),
     (128, 16): Tiles(16, 2, 2),
     (128, 32): Tiles(32, 4, 1),
     (128, 64): Tiles(32, 8, 2),
-    (256, 16): Tiles(32, 8, 2),
-    (256, 32): Tiles(32, 8, 2),
-    (256, 64): Tiles(32, 8, 2),
+    **{(256, width): Tiles(32, 8, 2) for width in (16, 32, 64)},
 }
 
 
@@ -119,8 +115,8 @@ def attend_backward(
 
 
 def columns_for(tokens: int) -> int:
-    """The columns that scores have in a multiprocessor: 64, 128 or 256."""
-    return int(max(64, triton.next_power_of_2(tokens)))
+    """The columns that scores have in a multiprocessor: a power of two from 16 to 256."""
+    return int(max(16, triton.next_power_of_2(tokens)))
 
 
 @triton.jit
@@ -149,9 +145,9 @@ def _attend(
     statistics += (image * heads + head) * tokens
 
     is_token = columns < tokens
-    places = columns[:, None] * token_stride + width[None, :]
-    keys = tl.load(product + part_stride + places, mask=is_token[:, None], other=0.0)
-    values = tl.load(product + 2 * part_stride + places, mask=is_token[:, None], other=0.0)
+    key_places = columns[:, None] * token_stride + width[None, :]
+    keys = tl.load(product + part_stride + key_places, mask=is_token[:, None], other=0.0)
+    values = tl.load(product + 2 * part_stride + key_places, mask=is_token[:, None], other=0.0)
     query_bias = tl.load(bias).to(tl.float32)
     value_bias = tl.load(bias + 2 * heads * WIDTH).to(tl.float32)
     of_bias = tl.sum(keys.to(tl.float32) * query_bias[None, :], 1) * scale
@@ -205,9 +201,9 @@ def _attend_backward(
     of_biases += image * 2 * heads * WIDTH + head * WIDTH + width
 
     is_token = columns < tokens
-    places = columns[:, None] * token_stride + width[None, :]
-    keys = tl.load(product + part_stride + places, mask=is_token[:, None], other=0.0)
-    values = tl.load(product + 2 * part_stride + places, mask=is_token[:, None], other=0.0)
+    key_places = columns[:, None] * token_stride + width[None, :]
+    keys = tl.load(product + part_stride + key_places, mask=is_token[:, None], other=0.0)
+    values = tl.load(product + 2 * part_stride + key_places, mask=is_token[:, None], other=0.0)
     query_bias = tl.load(bias + head * WIDTH + width).to(tl.float32)
     of_bias = tl.sum(keys.to(tl.float32) * query_bias[None, :], 1) * scale_of_exponents
     of_bias = tl.where(is_token, of_bias, float("-inf"))
@@ -236,8 +232,8 @@ def _attend_backward(
         tl.store(found + places, of_queries.to(keys.dtype), mask=is_row[:, None])
 
     of_keys = (of_keys + sums[:, None] * query_bias[None, :]) * scale
-    places = columns[:, None] * found_stride + width[None, :]
-    tl.store(found + heads * WIDTH + places, of_keys.to(keys.dtype), mask=is_token[:, None])
-    tl.store(found + 2 * heads * WIDTH + places, of_values.to(keys.dtype), mask=is_token[:, None])
+    key_places = columns[:, None] * found_stride + width[None, :]
+    tl.store(found + heads * WIDTH + key_places, of_keys.to(keys.dtype), mask=is_token[:, None])
+    tl.store(found + 2 * heads * WIDTH + key_places, of_values.to(keys.dtype), mask=is_token[:, None])
     tl.store(of_biases, tl.sum(sums[:, None] * keys.to(tl.float32), 0) * scale)
     tl.store(of_biases + heads * WIDTH, tl.sum(of_values, 0))
