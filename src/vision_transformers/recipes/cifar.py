@@ -33,7 +33,7 @@ def cifar10() -> Recipe:
             number_of_heads=6,
             hidden_dimension=768,
             class_token=False,
-            positions="sine-cosine",
+            positions="rotary",
             pool="attention",
             stochastic_depth=0.1,
         ),
@@ -67,11 +67,20 @@ def cifar10() -> Recipe:
 
 
 def cifar10_minute() -> Recipe:
-    """The recipe `cifar10`, for as many epochs as a minute of one H200 should have room for; not measured.
+    """The recipe `cifar10` for a minute of one H200: a few epochs, for which it varies the pictures less.
 
     vit train cifar10-minute
     """
-    return replace(cifar10(), name="cifar10-minute", epochs=24, evaluate_epochs=12)
+    recipe = cifar10()
+    return replace(
+        recipe,
+        name="cifar10-minute",
+        augmentation=Augmentation(shift=4, flip=True),
+        optimizer=replace(recipe.optimizer, learning_rate=4e-3, muon_learning_rate=0.015),
+        epochs=26,
+        evaluate_epochs=13,
+        batch_size=256,
+    )
 
 
 def cifar10_fast() -> Recipe:
