@@ -44,32 +44,33 @@ class FusedAttention:
     def seconds(self) -> float:
         """By the fastest that PyTorch and this package have."""
         shape = (self.images, self.tokens, 3, self.heads, self.width)
-        product = torch.randn(shape, dtype=self.dtype, device=self.device, requires_grad=True)
-        found = [self._seconds_of(lambda: _by_pytorch(product), product, backend) for backend in BACKENDS]
+        product = torch.randn(shape, dtype=self.dtype, device=self.device)
+        parts = [part.transpose(1, 2).requires_grad_() for part in product.unbind(2)]
+        found = [self._seconds_of(F.scaled_dot_product_attention, parts, backend) for backend in BACKENDS]
         fits = self.tokens <= MOST_TOKENS and self.width in WIDTHS and self.dtype == torch.bfloat16
         if fits and is_triton_available(self.device):
-            bias = product.new_zeros(3 * self.heads * self.width)
-            found.append(self._seconds_of(lambda: biased_attention(product, bias)[0], product))
+            given = [product.requires_grad_(), product.new_zeros(3 * self.heads * self.width)]
+            found.append(self._seconds_of(_by_this_package, given))
         return min(seconds for seconds in found if seconds is not None)
 
     def _seconds_of(
-        self, attend: Callable[[], Tensor], product: Tensor, backend: SDPBackend = SDPBackend.MATH
+        self, attend: Callable[..., Tensor], given: list[Tensor], backend: SDPBackend = SDPBackend.MATH
     ) -> float | None:
         """None where this backend does not take these sizes."""
         with sdpa_kernel(backend):
             try:
-                attended = attend()
+                attended = attend(*given)
             except RuntimeError:
                 return None
             if not self.is_backward:
                 with torch.no_grad():
-                    return median_seconds(attend, self.device)
+                    return median_seconds(lambda: attend(*given), self.device)
+            learned = [tensor for tensor in given if tensor.requires_grad]
             gradient = torch.randn_like(attended)
             return median_seconds(
-                lambda: torch.autograd.grad(attended, product, gradient, retain_graph=True), self.device
+                lambda: torch.autograd.grad(attended, learned, gradient, retain_graph=True), self.device
             )
 
 
-def _by_pytorch(product: Tensor) -> Tensor:
-    queries, keys, values = (part.transpose(1, 2) for part in product.unbind(2))
-    return F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+def _by_this_package(product: Tensor, bias: Tensor) -> Tensor:
+    return biased_attention(product, bias)[0]
