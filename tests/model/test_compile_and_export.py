@@ -33,6 +33,11 @@ def test_what_is_computed_in_c_compiles_without_a_graph_break():
     run("compile_native_operators.py")
 
 
+def test_operators_of_this_package_are_used_where_a_model_is_compiled_and_not_where_it_is_exported():
+    """Else it would be slow, or not run elsewhere."""
+    run("compiled_or_exported.py")
+
+
 def test_the_model_exports_for_any_batch():
     """Else it could not be served outside Python, or only for one batch size."""
     run("export_model.py")

@@ -32,7 +32,8 @@ def is_computed_here(*tensors: Tensor, device: str = "cpu") -> bool:
 
 
 def _is_captured() -> bool:
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    # Not `is_exporting()`: where a model is compiled, PyTorch 2.10 and 2.11 take that for True.
+    return torch.compiler._is_exporting_flag or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def _is_usual(tensor: Tensor) -> bool:
