@@ -61,7 +61,7 @@ def written_out(product: Tensor, bias: Tensor) -> Tensor:
 
 @needs_gpu
 @pytest.mark.parametrize("width", biased_attention.WIDTHS)
-@pytest.mark.parametrize("tokens", [1, 2, 16, 17, 33, 50, 64, 65, 128, 129, 197, 256])
+@pytest.mark.parametrize("tokens", [1, 2, 16, 17, 33, 50, 64, 65, 128])
 def test_attention_and_its_gradients_are_those_of_equation_7(tokens: int, width: int) -> None:
     torch.manual_seed(0)
     product, bias = random(3, tokens, 3, 4, width), random(3 * 4 * width)

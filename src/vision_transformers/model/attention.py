@@ -89,11 +89,8 @@ class MultiHeadAttention(nn.Module):
         """
         dropout = self.dropout if self.training else 0.0
         may_be_fused = not (need_weights or dropout or self._changes_queries(rotation))
-        if may_be_fused and wanted is not None and is_plain(self.query_key_value):
-            return self.projection(self._gather(sequence, wanted)), None
-        if may_be_fused and biased_attention.is_served(sequence, self.query_key_value, self.number_of_heads):
-            attended = biased_attention.attend(sequence, self.query_key_value, self.number_of_heads)
-            return self.projection(attended), None  # the same, in the registers of a GPU
+        if may_be_fused and (attended := self._attend_in_fewer_steps(sequence, wanted)) is not None:
+            return self.projection(attended), None
         query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
         if may_be_fused and is_served(query_key_value):
             attended, _ = short_attention(query_key_value)  # the same, in the cache of a CPU
@@ -108,6 +105,17 @@ class MultiHeadAttention(nn.Module):
             weights = None
             attended = attend(queries, keys, values, dropout)
         return self.projection(attended.transpose(1, 2).flatten(2)), weights
+
+    def _attend_in_fewer_steps(
+        self, sequence: Float[Tensor, "batch tokens model_dimension"], wanted: int | None
+    ) -> Float[Tensor, "batch wanted attention_dimension"] | None:
+        """The same, without keys and values, or all of it in a GPU's registers; None where neither goes."""
+        if wanted is not None and is_plain(self.query_key_value):
+            return self._gather(sequence, wanted)
+        if biased_attention.is_served(sequence, self.query_key_value, self.number_of_heads):
+            attended = biased_attention.attend(sequence, self.query_key_value, self.number_of_heads)
+            return attended[:, :wanted]
+        return None
 
     def _gather(
         self, sequence: Float[Tensor, "batch tokens model_dimension"], wanted: int

@@ -21,7 +21,8 @@ from vision_transformers.model.native_operators import (
 )
 from vision_transformers.model.plain import is_plain
 
-MOST_TOKENS = 256
+MOST_TOKENS = 128
+"""Up to as many as are faster so: `python -m benchmarks.gpu_kernels`."""
 WIDTHS = (16, 32, 64)
 """Of a head."""
 

@@ -48,9 +48,10 @@ class FeedForward(nn.Module):
         """Each token by itself."""
         if is_served(sequence, self.input_layer, self.activation, self.output_layer, self.dropout):
             return transform(sequence, self.input_layer, self.output_layer)  # the same, in the cache of a CPU
-        return self.dropout(self.output_layer(self.dropout(self._hidden(sequence))))
+        hidden = self.dropout(self._activated(sequence))
+        return self.dropout(self.output_layer(hidden))
 
-    def _hidden(
+    def _activated(
         self, sequence: Float[Tensor, "... model_dimension"]
     ) -> Float[Tensor, "... hidden_dimension"]:
         if biased_gelu.is_served(sequence, self.input_layer, self.activation):

@@ -1,0 +1,168 @@
+"""Kernels of this package for GPUs beside PyTorch's, each alone: attention and GELU, forward and backward.
+
+    python -m benchmarks.gpu_kernels [--rounds N]
+
+The tables behind model/biased_attention_kernels.py and model/biased_gelu.py. Attention begins with queries,
+keys and values as one linear layer gives them, and backward ends with one gradient of the three. Medians in
+milliseconds; before each call the GPU's cache is filled with something else. Of this package, every way to
+cut the work is listed, also for more tokens than it is used for.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from benchmarks.turns import number_of_rounds
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vision_transformers.errors import UsageFailure
+from vision_transformers.model.biased_gelu import biased_gelu
+from vision_transformers.runtime.device import describe_device, resolve_device
+
+SHAPES = [
+    (4096, 50, 8, 16),
+    (512, 65, 12, 16),
+    (512, 64, 6, 64),
+    (512, 65, 6, 64),
+    (256, 16, 4, 32),
+    (512, 197, 6, 64),
+]
+"""Images, tokens, heads and width of a head."""
+BACKENDS = {
+    "cuDNN": SDPBackend.CUDNN_ATTENTION,
+    "FlashAttention": SDPBackend.FLASH_ATTENTION,
+    "memory-efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
+WAYS = [
+    (16, 1, 1),
+    (16, 1, 2),
+    (16, 2, 2),
+    (16, 4, 2),
+    (16, 8, 2),
+    (32, 1, 1),
+    (32, 2, 2),
+    (32, 4, 1),
+    (32, 4, 2),
+]
+WAYS += [(32, 8, 1), (32, 8, 2), (64, 2, 1), (64, 4, 1), (64, 4, 2), (64, 8, 2), (128, 8, 2)]
+"""Queries at a time, warps, and loads under way."""
+GELU_SHAPE = (512 * 197, 1536)
+CACHE = 128 * 2**20
+"""Bytes, more than an H200's second-level cache has."""
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=number_of_rounds, default=11)
+    options = parser.parse_args()
+    try:
+        device = resolve_device("cuda")
+    except UsageFailure as failure:
+        parser.error(str(failure))
+    stopwatch = Stopwatch(device, options.rounds)
+    print(f"{describe_device(device)}, torch {torch.__version__}\n\n| what | by | forward | backward |")
+    print("|---" * 4 + "|")
+    for shape in SHAPES:
+        for by, forward, backward in attention(shape, stopwatch):
+            print(f"| attention of {shape} | {by} | {forward} | {backward} |", flush=True)
+    for by, forward, backward in gelu(stopwatch):
+        print(f"| GELU of {GELU_SHAPE} | {by} | {forward} | {backward} |", flush=True)
+
+
+class Stopwatch:
+    """Times calls on a GPU.
+
+    Args:
+        device: the GPU.
+        rounds: how many calls the median is of.
+    """
+
+    def __init__(self, device: torch.device, rounds: int) -> None:
+        self.device, self.rounds = device, rounds
+        self.other = torch.empty(CACHE, dtype=torch.uint8, device=device)
+
+    def milliseconds(self, call: Callable[[], object]) -> str:
+        """The median; or that the GPU refuses it."""
+        try:
+            call()
+        except RuntimeError as error:  # too much of a multiprocessor, or a backend that does not take this
+            return type(error).__name__
+        found = []
+        for _ in range(self.rounds):
+            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            self.other.zero_()
+            began.record()
+            call()
+            ended.record()
+            torch.cuda.synchronize(self.device)
+            found.append(began.elapsed_time(ended))
+        return f"{statistics.median(found):.3f}"
+
+
+def attention(shape: tuple[int, int, int, int], stopwatch: Stopwatch) -> Iterator[tuple[str, str, str]]:
+    """PyTorch's backends, then every way of ours: who, and how long forward and backward take."""
+    from vision_transformers.model.biased_attention_kernels import Tiles, attend, attend_backward, columns_for
+
+    images, tokens, heads, width = shape
+    product = _random(images, tokens, 3, heads, width, device=stopwatch.device)
+    gradient = _random(images, tokens, heads, width, device=stopwatch.device)
+    learned = product.flatten(2).clone().requires_grad_()
+    for by, backend in BACKENDS.items():
+        with sdpa_kernel(backend):
+            yield by, *_both(lambda: _by_pytorch(learned.view(product.shape)), learned, gradient, stopwatch)
+    bias = _random(3 * heads * width, device=stopwatch.device)
+    attended, found = torch.empty_like(gradient), torch.empty_like(product)
+    sums = torch.empty(images, heads, tokens, device=stopwatch.device)
+    for queries, warps, stages in WAYS:
+        if queries <= columns_for(tokens):
+            tiles = Tiles(queries, warps, stages)
+            forward = stopwatch.milliseconds(lambda: attend(product, bias, attended, sums, tiles))  # noqa: B023
+            backward = stopwatch.milliseconds(
+                lambda: attend_backward(gradient, product, bias, sums, found, tiles).sum(0)  # noqa: B023
+            )
+            yield str(tiles), forward, backward
+
+
+def gelu(stopwatch: Stopwatch) -> Iterator[tuple[str, str, str]]:
+    """PyTorch's, compiled with the bias before it, and ours."""
+    product = _random(*GELU_SHAPE, device=stopwatch.device).requires_grad_()
+    bias = _random(GELU_SHAPE[1], device=stopwatch.device).requires_grad_()
+    gradient = _random(*GELU_SHAPE, device=stopwatch.device)
+    compiled = torch.compile(lambda product, bias: F.gelu(product + bias))
+    for by, activate in (("PyTorch, compiled", compiled), ("this package", biased_gelu)):
+        yield by, *_both(lambda: activate(product, bias), (product, bias), gradient, stopwatch)  # noqa: B023
+
+
+def _both(
+    forward: Callable[[], Tensor],
+    learned: Tensor | tuple[Tensor, ...],
+    gradient: Tensor,
+    stopwatch: Stopwatch,
+) -> tuple[str, str]:
+    try:
+        result = forward()
+    except RuntimeError:
+        return "", ""
+    with torch.no_grad():
+        took = stopwatch.milliseconds(forward)
+    backward = stopwatch.milliseconds(
+        lambda: torch.autograd.grad(result, learned, gradient, retain_graph=True)
+    )
+    return took, backward
+
+
+def _by_pytorch(product: Tensor) -> Tensor:
+    queries, keys, values = (part.transpose(1, 2) for part in product.unbind(2))
+    return F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
+
+
+def _random(*shape: int, device: torch.device) -> Tensor:
+    return torch.randn(shape, device=device).bfloat16()
+
+
+if __name__ == "__main__":
+    main()
