@@ -27,6 +27,16 @@ def test_it_prints_a_row_for_each_way_and_writes_the_same_numbers(
         assert f"{row['images_per_second']:,.1f}" in printed
 
 
+def test_rows_that_were_measured_are_kept_when_the_next_one_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "speed.json"
+    ways = ["--batch-size", "1", str(2**50), "--numbers", "float32", "--seconds", "0", "--device", "cpu"]
+    assert main(["benchmark", "MNIST", *ways, "--output", str(file)]) != 0
+    assert "--batch-size" in capsys.readouterr().err
+    assert [row["batch_size"] for row in json.loads(file.read_text())["rows"]] == [1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -128,6 +128,21 @@ def test_a_second_data_set_or_split_leaves_the_first_evaluation_alone(vit: Vit, 
     ]
 
 
+def test_another_model_or_data_set_of_the_same_name_leaves_the_first_evaluation_alone(
+    vit: Vit, tmp_path: Path
+) -> None:
+    for folder in ("first", "second"):
+        random_classifier().save(tmp_path / folder / "model")
+        save_photographs(tmp_path / folder / "pets" / "cat", 2)
+    assert evaluate(vit, tmp_path, "first/model", "first/pets").code == 0
+    assert evaluate(vit, tmp_path, "first/model", str(tmp_path / "first/pets")).code == 0  # it again
+    for model, data in (("second/model", "first/pets"), ("first/model", "second/pets")):
+        finished = evaluate(vit, tmp_path, model, data)
+        assert finished.code == 2
+        assert f"{tmp_path}/first/pets and {tmp_path}/first/model" in finished.errors
+        assert evaluate(vit, tmp_path, model, data, "--output", "named").code == 0
+
+
 def test_a_folder_may_be_where_one_stands(vit: Vit, tmp_path: Path) -> None:
     random_classifier().save(tmp_path / "model")
     save_photographs(tmp_path / "pets" / "cat", 2)
@@ -217,5 +232,6 @@ def test_images_that_were_learned_from_are_warned_of(
         torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), name
     )
     labelled = Labelled(name, {split: images}, ("cat",), "", is_of_run=False)
-    subject = Subject(None, record, random_classifier(), labelled, split, tmp_path / name, images)
+    paths = tmp_path / "model", tmp_path / name
+    subject = Subject(paths[0], None, record, random_classifier(), labelled, split, paths[1], images)
     assert ("trained on" in (subject.warning or "")) == is_warned

@@ -136,12 +136,12 @@ def test_an_animation_gives_its_first_frame_and_says_so_once(
 ) -> None:
     frames = [Image.new("RGB", (4, 4), (value, 0, 0)) for value in (255, 128, 64)]
     frames[0].save(tmp_path / "animation.gif", save_all=True, append_images=frames[1:])
-    decoding._warn_of_frames.cache_clear()
+    decoding._files_with_frames.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             decoded = decode(tmp_path / "animation.gif", channels=3, background=255)
     assert decoded.getpixel((0, 0)) == (255, 0, 0)
-    assert caplog.text.count("only the first") == 1
+    assert caplog.text.count("animation.gif holds several frames or pages: only the first is used") == 1
 
 
 @pytest.mark.parametrize("suffix", ["gif", "tif"])

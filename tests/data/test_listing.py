@@ -59,6 +59,11 @@ def test_what_does_not_exist_is_left_for_its_reader_to_say() -> None:
     assert found("nowhere/1.jpg") == [Path("nowhere/1.jpg")]
 
 
+def test_a_missing_file_of_a_list_is_among_its_pictures_also_if_it_looks_like_a_pattern() -> None:
+    """Else a table of the list would lack a row, and nobody would know of it."""
+    assert found("-", listed=b"gone[1].jpg\nwhat*.jpg\n") == [Path("gone[1].jpg"), Path("what*.jpg")]
+
+
 def test_a_name_that_no_file_can_have_does_not_end_the_list() -> None:
     names = [b"a" * 300 + b".jpg", b"b.jpg", b"c\0d.jpg"]
     assert found("-", listed=b"\n".join(names)) == [Path(os.fsdecode(name)) for name in names]

@@ -1,6 +1,5 @@
 """`vit benchmark MODEL [OPTIONS]`: how fast a model is on this machine."""
 
-import json
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ import tyro
 from vision_transformers.cli.checks import check_least
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
+from vision_transformers.files import write_json
 
 if TYPE_CHECKING:
     from vision_transformers.evaluation.speed import Speed
@@ -51,16 +51,16 @@ def main(arguments: list[str]) -> int:
     if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
         raise UsageFailure(f"{options.output} cannot be written: name a file in a folder that exists")
     model = _model(options.model)
-    rows = []
-    print(f"{describe_device(device)}, {_versions()}")
+    content = {"model": options.model, "machine": describe_device(device), "versions": _versions()}
+    rows: list[dict[str, object]] = []
+    print(f"{content['machine']}, {content['versions']}")
     print(HEAD)
     for speed in _speeds(options, model, str(device)):
         rows.append(asdict(speed))
         print(_line(speed), flush=True)
+        if options.output is not None:  # also if what follows is too large for this machine
+            write_json(options.output, {**content, "rows": rows})
     print("ceiling: the model's own matrix products, timed alone; on a busy machine, both wander")
-    if options.output is not None:
-        content = {"model": options.model, "machine": describe_device(device), "versions": _versions()}
-        options.output.write_text(json.dumps({**content, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

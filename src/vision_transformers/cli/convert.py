@@ -90,6 +90,8 @@ def _convert(options: ConvertOptions) -> None:
     source = local_path(options.source)
     model = read_any(source, options.source_format, _given(options), reading)
     reading.check(options.allow)
+    if options.to_classes is None:
+        _check_classes(model, options.target_format == NATIVE)
     if options.verify and options.source_format != NATIVE:
         _verify(model, options.source_format, source)
     model = _adapted(model, options, reading)
@@ -100,7 +102,6 @@ def _convert(options: ConvertOptions) -> None:
         if options.verify and options.target_format != NATIVE:
             _verify(model, options.target_format, written)
 
-    _check_classes(model, options.target_format == NATIVE)
     if options.target_format == NATIVE:
         write_native(options.target, model, further)
     else:
@@ -111,6 +112,9 @@ def _convert(options: ConvertOptions) -> None:
         export_model(options.target, model, format, writing, further)
     _print("read", reading)
     _print("written", writing)
+    temperature = model.description.temperature
+    if options.target_format != NATIVE and temperature is not None:
+        print(f"calibration    {options.target_format} computes without the temperature {temperature:.4g}")
     if options.report is not None:
         write_json(options.report, {"read": reading.to_json(), "written": writing.to_json()})
 

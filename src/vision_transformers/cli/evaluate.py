@@ -12,6 +12,7 @@ import tyro
 from vision_transformers.cli.checks import check_least
 from vision_transformers.config import to_json
 from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import read_json
 from vision_transformers.training.record import Record
 from vision_transformers.training.run_folder import RunFolder
 
@@ -72,6 +73,8 @@ def _parse(arguments: list[str]) -> EvaluateOptions:
 class Subject:
     """What is judged, by which images."""
 
+    model: Path
+    """As it was named."""
     run: RunFolder | None
     record: Record | None
     classifier: "Classifier"
@@ -81,6 +84,15 @@ class Subject:
     """Where they lie, if they are no known data set."""
     images: "Images"
     """Of the split, with labels as places among the classifier's classes."""
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where images and model lie, for any working folder; of a known data set, its name.
+
+        A run holds its evaluations, and may be moved with them: it is left out.
+        """
+        data = str(self.folder.resolve()) if self.folder.is_dir() else self.labelled.name
+        return {"data": data} if self.run is not None else {"data": data, "model": str(self.model.resolve())}
 
     @property
     def warning(self) -> str | None:
@@ -149,7 +161,8 @@ def _subject(options: EvaluateOptions) -> Subject:
     _check_probes(options, labelled)
     split = options.split or ("test" if "test" in labelled.parts else "all")
     images = in_order_of(labelled, labelled.split(split), classifier.classes)
-    return Subject(run, record, classifier, labelled, split, Path(options.data).expanduser(), images)
+    folder = Path(options.data).expanduser()
+    return Subject(options.model, run, record, classifier, labelled, split, folder, images)
 
 
 def _check_probes(options: EvaluateOptions, labelled: "Labelled") -> None:
@@ -181,6 +194,7 @@ def _metrics(options: EvaluateOptions, subject: Subject, judgement: "Judgement")
         "data": labelled.name,
         "split": subject.split,
         "origin": labelled.description,
+        "places": subject.places,
         **scores(judgement.sums, classifier.classes, classifier.description.temperature),
         "images_per_second": judgement.images_per_second,
         "batch_size": options.batch_size,
@@ -217,7 +231,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _output(options: EvaluateOptions, subject: Subject) -> Path:
-    """Where to write: an empty place, or one that holds an earlier evaluation.
+    """Where to write: an empty place, or one with an earlier evaluation, of the same unless it was named.
 
     Raises:
         UsageFailure: something else lies there.
@@ -229,6 +243,14 @@ def _output(options: EvaluateOptions, subject: Subject) -> Path:
         raise UsageFailure(f"{folder} is a file: choose another --output")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "metrics.json").exists():
         raise UsageFailure(f"{folder} holds other files and no evaluation: choose another --output")
+    if options.output is None and (folder / "metrics.json").exists():
+        earlier = read_json(folder / "metrics.json")
+        places = earlier.get("places") if isinstance(earlier, dict) else None
+        if isinstance(places, dict) and places != subject.places:
+            others = " and ".join(map(str, places.values()))
+            raise UsageFailure(
+                f"{folder} is an evaluation of {others}, which are others of the same name: choose an --output"
+            )
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -51,7 +52,7 @@ def decode(source: Path | Stream, channels: Literal[1, 3], background: int) -> I
         # Asked first: to count frames, Pillow leaves the first one, and would forget its pixels.
         # An MPO's further frames are the other eye or a depth map: nobody misses them.
         if image.format != "MPO" and getattr(image, "is_animated", False):
-            _warn_of_frames()
+            _warn_of_frames(_name(source))
         return as_seen(image, channels, background)
 
 
@@ -191,7 +192,13 @@ def _explained(error: Exception, name: str) -> DataFailure:
             return DataFailure(f"{name} cannot be decoded: {cause}. Save it as JPEG or PNG, or remove it")
 
 
+def _warn_of_frames(name: str) -> None:
+    """Said once in a process, of the first such file."""
+    if next(_files_with_frames()) == 0:
+        _logger.warning("%s holds several frames or pages: only the first is used, here and elsewhere", name)
+
+
 @functools.cache
-def _warn_of_frames() -> None:
-    """Cached, so that it is said once in a process."""
-    _logger.warning("some image files hold several frames or pages: only the first of each is used")
+def _files_with_frames() -> Iterator[int]:
+    """Counts them."""
+    return itertools.count()

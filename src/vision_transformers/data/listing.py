@@ -30,7 +30,8 @@ def find_pictures(
     Args:
         arguments: a file, whatever it is called; a folder, for the pictures anywhere below it; a glob, with
             `**` for any folders; or `-` for a list on standard input.
-        standard_input: paths of files and folders, each ended by the separator; bytes as the system has them.
+        standard_input: paths of files and folders, no globs, each ended by the separator; bytes as the system
+            has them.
         separator: a newline, or the zero byte that `find -print0` writes.
 
     Returns:
@@ -44,8 +45,13 @@ def find_pictures(
     for argument in arguments:
         if argument != STANDARD_INPUT:
             _check_that_there_are_some(argument)
-    lines = (_listed(standard_input, separator) if each == STANDARD_INPUT else [each] for each in arguments)
-    return _at_least_one(path for name in chain.from_iterable(lines) for path in _pictures(name))
+    parts = (
+        chain.from_iterable(map(_of_path, _listed(standard_input, separator)))
+        if argument == STANDARD_INPUT
+        else _of_argument(argument)
+        for argument in arguments
+    )
+    return _at_least_one(chain.from_iterable(parts))
 
 
 def _at_least_one(paths: Iterator[Path]) -> Iterator[Path]:
@@ -59,19 +65,24 @@ def _at_least_one(paths: Iterator[Path]) -> Iterator[Path]:
 
 def _check_that_there_are_some(argument: str) -> None:
     """Looks for one picture; a path that does not exist is met when it is read."""
-    if next(_pictures(argument), None) is None:
+    if next(_of_argument(argument), None) is None:
         kind = "the folder" if os.path.isdir(argument) else "the pattern"
         raise DataFailure(f"{kind} {argument} has no pictures: check the path")
 
 
-def _pictures(name: str) -> Iterator[Path]:
+def _of_argument(argument: str) -> Iterator[Path]:
+    if os.path.lexists(argument) or not glob.has_magic(argument):
+        yield from _of_path(argument)
+        return
+    for found in sorted(Path(match) for match in glob.iglob(argument, recursive=True)):
+        if is_picture(found) and (os.path.isfile(found) or not os.path.exists(found)):
+            yield found
+
+
+def _of_path(name: str) -> Iterator[Path]:
     path = Path(name)
     if os.path.isdir(path):  # a name that no file can have is left for its reader to say
         yield from _below(path)
-    elif not os.path.lexists(path) and glob.has_magic(name):
-        for found in sorted(Path(match) for match in glob.iglob(name, recursive=True)):
-            if is_picture(found) and (os.path.isfile(found) or not os.path.exists(found)):
-                yield found
     else:
         yield path
 
