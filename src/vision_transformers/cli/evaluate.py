@@ -249,7 +249,7 @@ def _output(options: EvaluateOptions, subject: Subject) -> Path:
         if isinstance(places, dict) and places != subject.places:
             others = " and ".join(map(str, places.values()))
             raise UsageFailure(
-                f"{folder} is an evaluation of {others}, which are others of the same name: choose an --output"
+                f"{folder} is an evaluation of {others}, others of the same name: choose an --output"
             )
     return folder
 
