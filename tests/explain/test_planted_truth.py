@@ -13,14 +13,14 @@ from vision_transformers.model.config import Pool
 UNSEEN = plant(500, seed=2)
 LEAST = {
     "occlusion": 0.99,
-    "occlusion-mean": 0.99,
+    "occlusion-mean": 0.98,
     "attention-lrp": 0.99,
-    "integrated-gradients": 0.9,
+    "integrated-gradients": 0.8,
     "rollout": 0.9,
     "relevance": 0.6,
     "attention": 0.6,
 }
-"""What was measured, less some room for other machines (docs/log.md)."""
+"""What was measured, less some room for other machines and other first weights (docs/log.md)."""
 POOLS = ["class", pytest.param("mean", marks=pytest.mark.slow)]  # the second model takes a minute to train
 
 

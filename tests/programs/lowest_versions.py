@@ -5,6 +5,6 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-for requirement in project["dependencies"]:
+for requirement in project["dependencies"] + project["optional-dependencies"]["parquet"]:
     name, version = re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups()
     print(f"{name}=={version}.*")
