@@ -45,6 +45,7 @@ def test_rows_that_were_measured_are_kept_when_the_next_one_fails(
         (["ViT-S/17"], "did you mean 'ViT-S/16'?"),
         (["MNIST", "--seconds", "-1"], "--seconds is -1.0: expected 0 or more"),
         (["MNIST", "--output", "no/such/folder/file.json"], "folder that exists"),
+        (["MNIST", "--output", "/dev/null"], "/dev/null cannot be written"),
         (["MNIST", "--device", "abacus"], "abacus"),
     ],
 )

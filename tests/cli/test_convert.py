@@ -136,6 +136,8 @@ def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) ->
     assert finished.code == 2
     assert "7 classes and 0 class names: give them with --classes" in finished.errors
     assert "verified" not in finished.output  # which takes long for a large model
+    matrices = vit.run(tmp_path, [*command, "--low-rank", "there"])  # which would bring names
+    assert "holds no low-rank matrices" in matrices.errors
     (tmp_path / "names.txt").write_text("\n".join(CLASSES))
     assert vit.run(tmp_path, [*command, "--classes", "names.txt"]).code == 0
     assert read_native(tmp_path / "back").description.classes == CLASSES

@@ -136,7 +136,7 @@ def test_an_animation_gives_its_first_frame_and_says_so_once(
 ) -> None:
     frames = [Image.new("RGB", (4, 4), (value, 0, 0)) for value in (255, 128, 64)]
     frames[0].save(tmp_path / "animation.gif", save_all=True, append_images=frames[1:])
-    decoding._files_with_frames.cache_clear()
+    decoding._has_warned_of_frames.clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             decoded = decode(tmp_path / "animation.gif", channels=3, background=255)

@@ -13,7 +13,7 @@ from vision_transformers.model import biased_attention_kernels, biased_gelu_kern
 from vision_transformers.model.native_operators import MEASURED_CAPABILITY
 
 TARGET = GPUTarget("cuda", 10 * MEASURED_CAPABILITY[0] + MEASURED_CAPABILITY[1], 32)
-KINDS = [(64, 16), (128, 64)]
+KINDS = [(16, 16), (64, 16), (64, 64), (128, 64)]
 """Columns, and width of a head."""
 IN_BFLOAT16 = ("product", "gradient", "bias", "attended", "found", "result")
 IN_FLOAT32 = ("statistics", "of_biases", "of_bias")
@@ -37,7 +37,12 @@ def main() -> None:
 
 def shared_memory(kernel: Any, sizes: dict[str, int], **options: int) -> int:
     signature = {name: kind_of(name, sizes) for name in kernel.arg_names}
-    source = ASTSource(kernel, signature, constexprs=sizes)
+    # As PyTorch's memory and these models' sizes are; else loads would not be pipelined.
+    aligned = [
+        (place,) for place, name in enumerate(signature) if signature[name][0] == "*" or "stride" in name
+    ]
+    attributes = {place: [["tt.divisibility", 16]] for place in aligned}
+    source = ASTSource(kernel, signature, constexprs=sizes, attrs=attributes)
     return int(triton.compile(source, target=TARGET, options=options).metadata.shared)
 
 

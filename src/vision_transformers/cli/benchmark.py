@@ -48,7 +48,8 @@ def main(arguments: list[str]) -> int:
 
     keep_freed_memory()
     device = resolve_device(options.device)
-    if options.output is not None and (options.output.is_dir() or not options.output.parent.is_dir()):
+    is_other = options.output is not None and options.output.exists() and not options.output.is_file()
+    if options.output is not None and (is_other or not options.output.parent.is_dir()):
         raise UsageFailure(f"{options.output} cannot be written: name a file in a folder that exists")
     model = _model(options.model)
     content = {"model": options.model, "machine": describe_device(device), "versions": _versions()}
@@ -59,8 +60,9 @@ def main(arguments: list[str]) -> int:
         rows.append(asdict(speed))
         print(_line(speed), flush=True)
         if options.output is not None:  # also if what follows is too large for this machine
-            write_json(options.output, {**content, "rows": rows})
-    print("ceiling: the model's own matrix products, timed alone; on a busy machine, both wander")
+            write_json(options.output.resolve(), {**content, "rows": rows})
+    alone = "matrix products and fused attention" if device.type == "cuda" else "matrix products"
+    print(f"ceiling: the model's own {alone}, timed alone; on a busy machine, both wander")
     return 0
 
 

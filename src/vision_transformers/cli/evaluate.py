@@ -5,12 +5,13 @@ import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
 from vision_transformers.cli.checks import check_least
 from vision_transformers.config import to_json
+from vision_transformers.data.source import DataName
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json
 from vision_transformers.training.record import Record
@@ -91,7 +92,8 @@ class Subject:
 
         A run holds its evaluations, and may be moved with them: it is left out.
         """
-        data = str(self.folder.resolve()) if self.folder.is_dir() else self.labelled.name
+        is_known = str(self.folder) in get_args(DataName)
+        data = self.labelled.name if is_known else str(self.folder.resolve())
         return {"data": data} if self.run is not None else {"data": data, "model": str(self.model.resolve())}
 
     @property

@@ -1,9 +1,8 @@
 """One file to one picture, as a person would see it; every command decodes here."""
 
-import functools
 import io
-import itertools
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -194,11 +193,9 @@ def _explained(error: Exception, name: str) -> DataFailure:
 
 def _warn_of_frames(name: str) -> None:
     """Said once in a process, of the first such file."""
-    if next(_files_with_frames()) == 0:
+    if not _has_warned_of_frames.is_set():
+        _has_warned_of_frames.set()
         _logger.warning("%s holds several frames or pages: only the first is used, here and elsewhere", name)
 
 
-@functools.cache
-def _files_with_frames() -> Iterator[int]:
-    """Counts them."""
-    return itertools.count()
+_has_warned_of_frames = threading.Event()

@@ -1,5 +1,6 @@
 """Attention on a GPU whose weights never reach its memory, as a part of a model's ceiling."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,25 +47,33 @@ class FusedAttention:
         shape = (self.images, self.tokens, 3, self.heads, self.width)
         product = torch.randn(shape, dtype=self.dtype, device=self.device)
         parts = [part.transpose(1, 2).requires_grad_() for part in product.unbind(2)]
-        found = [self._seconds_of(F.scaled_dot_product_attention, parts, backend) for backend in BACKENDS]
+        found = [self._seconds_if_taken(backend, parts) for backend in BACKENDS]
         fits = self.tokens <= MOST_TOKENS and self.width in WIDTHS and self.dtype == torch.bfloat16
         if fits and is_triton_available(self.device):
             given = [product.requires_grad_(), product.new_zeros(3 * self.heads * self.width)]
-            found.append(self._seconds_of(_by_this_package, given))
-        return min(seconds for seconds in found if seconds is not None)
+            found.append(self._seconds_in(SDPBackend.MATH, _by_this_package, given))
+        there = [seconds for seconds in found if seconds is not None]
+        return (
+            min(there) if there else self._seconds_in(SDPBackend.MATH, F.scaled_dot_product_attention, parts)
+        )
 
-    def _seconds_of(
-        self, attend: Callable[..., Tensor], given: list[Tensor], backend: SDPBackend = SDPBackend.MATH
-    ) -> float | None:
-        """None where this backend does not take these sizes."""
-        with sdpa_kernel(backend):
+    def _seconds_if_taken(self, backend: SDPBackend, parts: list[Tensor]) -> float | None:
+        """By one of PyTorch's; None where it does not take these sizes, of which PyTorch warns."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
             try:
-                attended = attend(*given)
+                return self._seconds_in(backend, F.scaled_dot_product_attention, parts)
+            except torch.OutOfMemoryError:
+                raise
             except RuntimeError:
                 return None
+
+    def _seconds_in(self, backend: SDPBackend, attend: Callable[..., Tensor], given: list[Tensor]) -> float:
+        with sdpa_kernel(backend):
             if not self.is_backward:
                 with torch.no_grad():
                     return median_seconds(lambda: attend(*given), self.device)
+            attended = attend(*given)
             learned = [tensor for tensor in given if tensor.requires_grad]
             gradient = torch.randn_like(attended)
             return median_seconds(

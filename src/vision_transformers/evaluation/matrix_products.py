@@ -1,4 +1,7 @@
-"""The ceiling of a model's speed: its own matrix products at their own shapes, timed alone."""
+"""The ceiling of a model's speed: its own matrix products at their own shapes, timed alone.
+
+On GPUs, attention is the fastest fused one that there is.
+"""
 
 from collections import Counter
 from collections.abc import Callable

@@ -113,8 +113,7 @@ class MultiHeadAttention(nn.Module):
         if wanted is not None and is_plain(self.query_key_value):
             return self._gather(sequence, wanted)
         if biased_attention.is_served(sequence, self.query_key_value, self.number_of_heads):
-            attended = biased_attention.attend(sequence, self.query_key_value, self.number_of_heads)
-            return attended[:, :wanted]
+            return biased_attention.attend(sequence, self.query_key_value, self.number_of_heads)
         return None
 
     def _gather(

@@ -18,19 +18,22 @@ from vision_transformers.model.native_operators import (
     are_multiplied_in_bfloat16,
     is_computed_here,
     is_triton_available,
+    wanted_gradients,
 )
 from vision_transformers.model.plain import is_plain
 
 MOST_TOKENS = 128
-"""Up to as many as are faster so: `python -m benchmarks.gpu_kernels`."""
+"""Measured up to 65; with 197 it is not faster than PyTorch (`python -m benchmarks.gpu_kernels`)."""
 WIDTHS = (16, 32, 64)
 """Of a head."""
+FAR = 2**31
+"""Places inside an image are counted in 32 bits."""
 
 
 def is_served(
     sequence: Float[Tensor, "batch tokens model_dimension"], query_key_value: nn.Linear, number_of_heads: int
 ) -> bool:
-    """Whether `attend` takes this, and is faster than what PyTorch has: where it `is_computed_here`."""
+    """Whether `attend` takes this: short sequences in bfloat16, where it `is_computed_here`."""
     if not (sequence.is_cuda and is_plain(query_key_value)):
         return False
     tensors = [sequence, *query_key_value.parameters()]
@@ -90,6 +93,8 @@ def biased_attention_backward(
     """
     _check(product, bias)
     batch, tokens, _, heads, width = product.shape
+    if gradient.device != product.device or statistics.device != product.device:
+        raise ValueError(f"gradient and statistics are not both on {product.device}")
     if gradient.shape != (batch, tokens, heads, width) or gradient.dtype != torch.bfloat16:
         raise ValueError(f"gradient is {gradient.dtype} of {tuple(gradient.shape)}, unlike what was attended")
     if statistics.shape != (batch, heads, tokens) or statistics.dtype != torch.float32:
@@ -145,14 +150,12 @@ def _differentiable_backward(
     gradient: Tensor, product: Tensor, bias: Tensor, are_wanted: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """The same, of operators whose gradients have gradients."""
-    inputs = (product.view_as(product), bias.view_as(bias))  # hooks on what was given are not run by this
+    inputs = [product.view_as(product), bias.view_as(bias)]  # hooks on what was given are not run by this
     together = inputs[0] + inputs[1].unflatten(0, product.shape[2:]).to(product.dtype)
     queries, keys, values = (part.transpose(1, 2) for part in together.unbind(2))
     with sdpa_kernel(SDPBackend.MATH):
         attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
-    wanted = [tensor for tensor, is_wanted in zip(inputs, are_wanted, strict=True) if is_wanted]
-    found = iter(torch.autograd.grad(attended, wanted, gradient, create_graph=True))
-    of_product, of_bias = (next(found) if is_wanted else None for is_wanted in are_wanted)
+    of_product, of_bias = wanted_gradients(attended, inputs, are_wanted, gradient)
     return of_product, of_bias
 
 
@@ -161,14 +164,16 @@ biased_attention.register_autograd(_backward, setup_context=_keep_for_backward)
 
 def _check(product: Tensor, bias: Tensor) -> None:
     """Before their memory is given to kernels."""
+    if product.ndim != 5 or product.shape[2] != 3 or not 1 <= product.shape[1] <= MOST_TOKENS:
+        raise ValueError(f"expected (batch, 1 to {MOST_TOKENS}, 3, heads, width), not {tuple(product.shape)}")
     width = product.shape[-1]
     if product.dtype != torch.bfloat16 or not _heads_are_contiguous(product) or width not in WIDTHS:
         raise ValueError(
             f"biased_attention takes bfloat16, with contiguous heads of a width in {WIDTHS}, "
             f"not {product.dtype} of {tuple(product.shape)} with strides of {product.stride()}"
         )
-    if not 1 <= product.shape[1] <= MOST_TOKENS or product.shape[2] != 3:
-        raise ValueError(f"expected (batch, 1 to {MOST_TOKENS}, 3, heads, width), not {tuple(product.shape)}")
+    if product.stride(1) * product.shape[1] >= FAR:
+        raise ValueError(f"tokens are {product.stride(1)} numbers apart, which is too far")
     if bias.shape != (3 * product.shape[3] * width,) or bias.device != product.device:
         raise ValueError(f"bias is {tuple(bias.shape)} on {bias.device}, for {tuple(product.shape)}")
 

@@ -35,8 +35,8 @@ FORWARD = {
 }
 """By the greatest number of tokens, a power of two, and the width of a head.
 
-On an H200, (64, 16), (64, 64) and (128, 16) were measured, here and of the backward; the others are like
-their neighbours (`python -m benchmarks.gpu_kernels`).
+On an H200, (64, 16), (64, 64) and (128, 16) were measured, here and of the backward, of a first version;
+the others are like their neighbours (`python -m benchmarks.gpu_kernels`).
 """
 BACKWARD = {
     **{(16, width): Tiles(16, 1, 1) for width in (16, 32, 64)},
@@ -220,7 +220,8 @@ def _attend_backward(
         queries = tl.load(product + places, mask=is_row[:, None], other=0.0)
         places = rows[:, None] * gradient_token_stride + width[None, :]
         of_attended = tl.load(gradient + places, mask=is_row[:, None], other=0.0)
-        statistic = tl.load(statistics + rows, mask=is_row, other=0.0)
+        # Beyond the last row, so that weights are 0 there, however large scores would be.
+        statistic = tl.load(statistics + rows, mask=is_row, other=float("inf"))
         scores = tl.dot(keys, tl.trans(queries)) * scale_of_exponents + of_bias[:, None]
         of_weights = tl.dot(values, tl.trans(of_attended))
         weights = tl.exp2(scores - statistic[None, :])

@@ -15,6 +15,7 @@ from vision_transformers.model.native_operators import (
     are_multiplied_in_bfloat16,
     is_computed_here,
     is_triton_available,
+    wanted_gradients,
 )
 from vision_transformers.model.plain import is_plain
 
@@ -22,7 +23,7 @@ from vision_transformers.model.plain import is_plain
 def is_served(
     sequence: Float[Tensor, "... model_dimension"], layer: nn.Module, activation: nn.Module
 ) -> bool:
-    """Whether `activate` takes this, and is faster than what PyTorch has: where it `is_computed_here`."""
+    """Whether `activate` takes this: exact GELU in bfloat16, where it `is_computed_here`."""
     if not (sequence.is_cuda and is_plain(layer) and is_plain(activation, nn.GELU)):
         return False
     tensors = [sequence, *layer.parameters()]
@@ -68,7 +69,7 @@ def biased_gelu_backward(gradient: Tensor, product: Tensor, bias: Tensor) -> tup
         ValueError: as there, or a gradient of another type or shape.
     """
     _check(product, bias)
-    if gradient.shape != product.shape or gradient.dtype != product.dtype:
+    if (gradient.shape, gradient.dtype, gradient.device) != (product.shape, product.dtype, product.device):
         raise ValueError(f"gradient is {gradient.dtype} of {tuple(gradient.shape)}, unlike the product")
     found, of_bias = _new_gradients(gradient, product, bias)
     from vision_transformers.model import biased_gelu_kernels as kernels
@@ -108,11 +109,9 @@ def _differentiable_backward(
     gradient: Tensor, product: Tensor, bias: Tensor, are_wanted: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """The same, of operators whose gradients have gradients."""
-    inputs = (product.view_as(product), bias.view_as(bias))  # hooks on what was given are not run by this
+    inputs = [product.view_as(product), bias.view_as(bias)]  # hooks on what was given are not run by this
     activated = F.gelu(inputs[0] + inputs[1].to(product.dtype))
-    wanted = [tensor for tensor, is_wanted in zip(inputs, are_wanted, strict=True) if is_wanted]
-    found = iter(torch.autograd.grad(activated, wanted, gradient, create_graph=True))
-    of_product, of_bias = (next(found) if is_wanted else None for is_wanted in are_wanted)
+    of_product, of_bias = wanted_gradients(activated, inputs, are_wanted, gradient)
     return of_product, of_bias
 
 

@@ -37,7 +37,7 @@ def gelu_backward(gradient: Tensor, product: Tensor, bias: Tensor, found: Tensor
     columns = min(WIDEST, triton.next_power_of_2(hidden))
     rows = NUMBERS_AT_A_TIME // columns
     across = triton.cdiv(hidden, columns)
-    steps = min(MOST_STEPS, triton.cdiv(across * triton.cdiv(tokens, rows), PROGRAMS))
+    steps = min(MOST_STEPS, max(1, triton.cdiv(across * triton.cdiv(tokens, rows), PROGRAMS)))
     down = triton.cdiv(tokens, rows * steps)
     of_bias = torch.empty(down, hidden, dtype=torch.float32, device=product.device)
     _gelu_backward[(down, across)](

@@ -19,6 +19,7 @@ from vision_transformers.model.native_operators import (
     function_of,
     is_bfloat16_available,
     is_computed_here,
+    wanted_gradients,
 )
 from vision_transformers.model.plain import is_plain
 from vision_transformers.native import has_instructions
@@ -207,9 +208,7 @@ def _differentiable_backward(
     tokens, input_weight, input_bias, output_weight, output_bias = inputs
     hidden = F.gelu(F.linear(tokens, input_weight, input_bias))
     transformed = F.linear(hidden, output_weight, output_bias)
-    wanted = [tensor for tensor, is_wanted in zip(inputs, are_wanted, strict=False) if is_wanted]
-    found = iter(torch.autograd.grad(transformed, wanted, gradient, create_graph=True))
-    return [next(found) if is_wanted else None for _, is_wanted in zip(inputs, are_wanted, strict=False)]
+    return wanted_gradients(transformed, inputs, are_wanted, gradient)
 
 
 narrow_feed_forward.register_autograd(_backward, setup_context=_keep_for_backward)

@@ -4,8 +4,9 @@ On CPUs by C that lies beside the Python, on GPUs by Triton.
 """
 
 import functools
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from torch.autograd.forward_ad import unpack_dual
 from vision_transformers.native import SWITCH, has_instructions, load_native
 
 MEASURED_CAPABILITY = (9, 0)
-"""The GPUs that the Triton kernels were measured on, and are used on: H100 and H200."""
+"""Of the GPUs that the Triton kernels are used on, H100 and H200; they were measured on an H200."""
+
+logger = logging.getLogger(__name__)
 
 
 def is_computed_here(*tensors: Tensor, device: str = "cpu") -> bool:
@@ -61,12 +64,32 @@ def is_bfloat16_available(source: Path) -> bool:
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def is_triton_available(device: torch.device) -> bool:
     """Whether the Triton kernels are used on this GPU."""
-    is_wanted = os.environ.get(SWITCH) != "off" and torch.version.cuda is not None
-    return (
-        is_wanted
-        and find_spec("triton") is not None
-        and torch.cuda.get_device_capability(device) == MEASURED_CAPABILITY
-    )
+    is_measured = torch.cuda.get_device_capability(device) == MEASURED_CAPABILITY
+    return is_measured and os.environ.get(SWITCH) != "off" and _does_triton_start()
+
+
+@functools.cache
+def _does_triton_start() -> bool:
+    """Whether Triton is there, and can compile the piece of C through which it reaches a GPU."""
+    if torch.version.cuda is None or find_spec("triton") is None:
+        return False
+    from triton.runtime import driver
+
+    try:
+        driver.active.get_current_device()
+    except Exception as error:  # what a compiler, or a folder that is not there, means to Triton is its own
+        logger.warning("attention and GELU are left to PyTorch, which takes longer: %s", error)
+        return False
+    return True
+
+
+def wanted_gradients(
+    output: Tensor, inputs: Sequence[Tensor], are_wanted: Iterable[bool], gradient: Tensor
+) -> list[Tensor | None]:
+    """The gradients of those inputs that want one, with gradients of their own; None for the others."""
+    wanted = [tensor for tensor, is_wanted in zip(inputs, are_wanted, strict=False) if is_wanted]
+    found = iter(torch.autograd.grad(output, wanted, gradient, create_graph=True))
+    return [next(found) if is_wanted else None for _, is_wanted in zip(inputs, are_wanted, strict=False)]
 
 
 def function_of(source: Path, name: str) -> Any:

@@ -14,6 +14,7 @@ from vision_transformers.config import differences
 from vision_transformers.errors import Failure
 from vision_transformers.model import narrow_feed_forward, short_attention
 from vision_transformers.model.native_operators import is_triton_available
+from vision_transformers.native import SWITCH
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
@@ -57,6 +58,11 @@ def _computed_by(
     return "pytorch"
 
 
+def _how_to_leave_it_to_pytorch(recorded: Environment, found: Environment) -> str:
+    before, now = ({each.attention, each.feed_forward} for each in (recorded, found))
+    return f". With {SWITCH}=off PyTorch computes as before" if before == {"pytorch"} != now else ""
+
+
 def record_versions() -> Versions:
     """The versions of what runs here."""
     return Versions(version("vision_transformers"), sys.version.split()[0], version("numpy"), sys.platform)
@@ -76,6 +82,7 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
             f"this is not the machine, or not the data, that the run was on before:{listed}\n"
             "It could not promise to end with the same bytes. "
             "To go on all the same, add --allow-different-machine"
+            f"{_how_to_leave_it_to_pytorch(recorded, found)}"
         )
     return found
 
