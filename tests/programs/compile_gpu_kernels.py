@@ -13,7 +13,7 @@ from vision_transformers.model import biased_attention_kernels, biased_gelu_kern
 from vision_transformers.model.native_operators import MEASURED_CAPABILITY
 
 TARGET = GPUTarget("cuda", 10 * MEASURED_CAPABILITY[0] + MEASURED_CAPABILITY[1], 32)
-KINDS = [(16, 16), (64, 16), (64, 64), (128, 64)]
+KINDS = [(64, 16), (128, 64)]
 """Columns, and width of a head."""
 IN_BFLOAT16 = ("product", "gradient", "bias", "attended", "found", "result")
 IN_FLOAT32 = ("statistics", "of_biases", "of_bias")
