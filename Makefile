@@ -54,8 +54,9 @@ bench-all: $(FOR_DEVELOPERS)  ## all of them, settings chosen anew, and recipes 
 	$(BIN)/python -m benchmarks.accuracy mnist mnist-best cifar10-fast --seeds 3
 	$(BIN)/python -m benchmarks.goals
 
-bench-gpu: $(FOR_DEVELOPERS)  ## on a GPU: speeds beside timm, CIFAR-10, and what is reached
+bench-gpu: $(FOR_DEVELOPERS)  ## on a GPU: speeds beside timm, kernels alone, CIFAR-10, and what is reached
 	$(BIN)/python -m benchmarks.speed_gpu
+	$(BIN)/python -m benchmarks.gpu_kernels
 	$(BIN)/python -m benchmarks.accuracy cifar10-minute cifar10 --seeds 3
 	$(BIN)/python -m benchmarks.goals
 
