@@ -48,9 +48,7 @@ def main(arguments: list[str]) -> int:
 
     keep_freed_memory()
     device = resolve_device(options.device)
-    is_other = options.output is not None and options.output.exists() and not options.output.is_file()
-    if options.output is not None and (is_other or not options.output.parent.is_dir()):
-        raise UsageFailure(f"{options.output} cannot be written: name a file in a folder that exists")
+    _check_output(options.output)
     model = _model(options.model)
     content = {"model": options.model, "machine": describe_device(device), "versions": _versions()}
     rows: list[dict[str, object]] = []
@@ -64,6 +62,14 @@ def main(arguments: list[str]) -> int:
     alone = "matrix products and fused attention" if device.type == "cuda" else "matrix products"
     print(f"ceiling: the model's own {alone}, timed alone; on a busy machine, both wander")
     return 0
+
+
+def _check_output(output: Path | None) -> None:
+    """Before anything is measured."""
+    if output is None:
+        return
+    if (output.exists() and not output.is_file()) or not output.parent.is_dir():
+        raise UsageFailure(f"{output} cannot be written: name a file in a folder that exists")
 
 
 HEAD = "work       numbers           batch  images/s   p50 ms   p90 ms   p99 ms  of ceiling  memory MiB"

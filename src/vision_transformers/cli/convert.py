@@ -90,7 +90,7 @@ def _convert(options: ConvertOptions) -> None:
     source = local_path(options.source)
     model = read_any(source, options.source_format, _given(options), reading)
     reading.check(options.allow)
-    if options.to_classes is None and options.low_rank is None:  # both bring names of their own
+    if options.to_classes is None and options.low_rank is None:  # else names come later
         _check_classes(model, options.target_format == NATIVE)
     if options.verify and options.source_format != NATIVE:
         _verify(model, options.source_format, source)

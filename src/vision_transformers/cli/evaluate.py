@@ -5,13 +5,12 @@ import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from vision_transformers.cli.checks import check_least
 from vision_transformers.config import to_json
-from vision_transformers.data.source import DataName
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json
 from vision_transformers.training.record import Record
@@ -92,8 +91,9 @@ class Subject:
 
         A run holds its evaluations, and may be moved with them: it is left out.
         """
-        is_known = str(self.folder) in get_args(DataName)
-        data = self.labelled.name if is_known else str(self.folder.resolve())
+        from vision_transformers.data.labelled import is_known
+
+        data = self.labelled.name if is_known(str(self.folder)) else str(self.folder.resolve())
         return {"data": data} if self.run is not None else {"data": data, "model": str(self.model.resolve())}
 
     @property

@@ -191,11 +191,11 @@ def _explained(error: Exception, name: str) -> DataFailure:
             return DataFailure(f"{name} cannot be decoded: {cause}. Save it as JPEG or PNG, or remove it")
 
 
+_has_warned_of_frames = threading.Event()
+
+
 def _warn_of_frames(name: str) -> None:
     """Said once in a process, of the first such file."""
     if not _has_warned_of_frames.is_set():
         _has_warned_of_frames.set()
         _logger.warning("%s holds several frames or pages: only the first is used, here and elsewhere", name)
-
-
-_has_warned_of_frames = threading.Event()

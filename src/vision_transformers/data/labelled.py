@@ -52,6 +52,11 @@ class Labelled:
         return _together(list(self.parts.values()))
 
 
+def is_known(data: str) -> bool:
+    """Whether this is the name of a data set, and no path."""
+    return data in get_args(DataName) and data != "folder"
+
+
 def load_labelled(
     data: str, preprocessing: Preprocessing, root: str | None, of_run: DataSource | None, listing: str | None
 ) -> Labelled:
@@ -68,7 +73,7 @@ def load_labelled(
         UsageFailure: there is neither a data set nor a folder of that name.
         DataFailure: the images are missing or damaged.
     """
-    if data in get_args(DataName) and data != "folder":
+    if is_known(data):
         is_named_so = of_run is not None and of_run.name == data
         source = replace(of_run, root=root or of_run.root) if of_run is not None and is_named_so else None
         sets = load_data(source or DataSource(name=data, root=root), preprocessing)  # type: ignore[arg-type]

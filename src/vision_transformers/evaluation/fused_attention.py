@@ -47,38 +47,35 @@ class FusedAttention:
         shape = (self.images, self.tokens, 3, self.heads, self.width)
         product = torch.randn(shape, dtype=self.dtype, device=self.device)
         parts = [part.transpose(1, 2).requires_grad_() for part in product.unbind(2)]
-        found = [self._seconds_if_taken(backend, parts) for backend in BACKENDS]
+        found = [self._seconds_by(backend, parts) for backend in BACKENDS]
         fits = self.tokens <= MOST_TOKENS and self.width in WIDTHS and self.dtype == torch.bfloat16
         if fits and is_triton_available(self.device):
             given = [product.requires_grad_(), product.new_zeros(3 * self.heads * self.width)]
-            found.append(self._seconds_in(SDPBackend.MATH, _by_this_package, given))
+            found.append(self._seconds_of(_by_this_package, given))
         there = [seconds for seconds in found if seconds is not None]
-        return (
-            min(there) if there else self._seconds_in(SDPBackend.MATH, F.scaled_dot_product_attention, parts)
-        )
+        return min(there) if there else self._seconds_of(F.scaled_dot_product_attention, parts)
 
-    def _seconds_if_taken(self, backend: SDPBackend, parts: list[Tensor]) -> float | None:
+    def _seconds_by(self, backend: SDPBackend, parts: list[Tensor]) -> float | None:
         """By one of PyTorch's; None where it does not take these sizes, of which PyTorch warns."""
-        with warnings.catch_warnings():
+        with sdpa_kernel(backend), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             try:
-                return self._seconds_in(backend, F.scaled_dot_product_attention, parts)
+                return self._seconds_of(F.scaled_dot_product_attention, parts)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError:
                 return None
 
-    def _seconds_in(self, backend: SDPBackend, attend: Callable[..., Tensor], given: list[Tensor]) -> float:
-        with sdpa_kernel(backend):
-            if not self.is_backward:
-                with torch.no_grad():
-                    return median_seconds(lambda: attend(*given), self.device)
-            attended = attend(*given)
-            learned = [tensor for tensor in given if tensor.requires_grad]
-            gradient = torch.randn_like(attended)
-            return median_seconds(
-                lambda: torch.autograd.grad(attended, learned, gradient, retain_graph=True), self.device
-            )
+    def _seconds_of(self, attend: Callable[..., Tensor], given: list[Tensor]) -> float:
+        if not self.is_backward:
+            with torch.no_grad():
+                return median_seconds(lambda: attend(*given), self.device)
+        attended = attend(*given)
+        learned = [tensor for tensor in given if tensor.requires_grad]
+        gradient = torch.randn_like(attended)
+        return median_seconds(
+            lambda: torch.autograd.grad(attended, learned, gradient, retain_graph=True), self.device
+        )
 
 
 def _by_this_package(product: Tensor, bias: Tensor) -> Tensor:

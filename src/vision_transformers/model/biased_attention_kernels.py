@@ -122,6 +122,20 @@ def columns_for(tokens: int) -> int:
 
 
 @triton.jit
+def _keys_and_values(product, scaled_query_bias, token_stride, part_stride, tokens, columns, width):
+    """Of one head, zeros beyond the last token, and what the queries' bias adds to a key's scores.
+
+    That is minus infinity beyond the last token, so that weights are 0 there.
+    """
+    is_token = columns < tokens
+    places = columns[:, None] * token_stride + width[None, :]
+    keys = tl.load(product + part_stride + places, mask=is_token[:, None], other=0.0)
+    values = tl.load(product + 2 * part_stride + places, mask=is_token[:, None], other=0.0)
+    of_bias = tl.sum(keys.to(tl.float32) * scaled_query_bias[None, :], 1)
+    return keys, values, tl.where(is_token, of_bias, float("-inf"))
+
+
+@triton.jit
 def _attend(
     product,
     bias,
@@ -146,14 +160,11 @@ def _attend(
     attended += image * tokens * heads * WIDTH + head * WIDTH
     statistics += (image * heads + head) * tokens
 
-    is_token = columns < tokens
-    key_places = columns[:, None] * token_stride + width[None, :]
-    keys = tl.load(product + part_stride + key_places, mask=is_token[:, None], other=0.0)
-    values = tl.load(product + 2 * part_stride + key_places, mask=is_token[:, None], other=0.0)
     query_bias = tl.load(bias).to(tl.float32)
     value_bias = tl.load(bias + 2 * heads * WIDTH).to(tl.float32)
-    of_bias = tl.sum(keys.to(tl.float32) * query_bias[None, :], 1) * scale
-    of_bias = tl.where(is_token, of_bias, float("-inf"))
+    keys, values, of_bias = _keys_and_values(
+        product, query_bias * scale, token_stride, part_stride, tokens, columns, width
+    )
 
     for start in range(0, tokens, ROWS):
         rows = start + tl.arange(0, ROWS)
@@ -202,13 +213,10 @@ def _attend_backward(
     found += image * tokens * found_stride + head * WIDTH
     of_biases += image * 2 * heads * WIDTH + head * WIDTH + width
 
-    is_token = columns < tokens
-    key_places = columns[:, None] * token_stride + width[None, :]
-    keys = tl.load(product + part_stride + key_places, mask=is_token[:, None], other=0.0)
-    values = tl.load(product + 2 * part_stride + key_places, mask=is_token[:, None], other=0.0)
     query_bias = tl.load(bias + head * WIDTH + width).to(tl.float32)
-    of_bias = tl.sum(keys.to(tl.float32) * query_bias[None, :], 1) * scale_of_exponents
-    of_bias = tl.where(is_token, of_bias, float("-inf"))
+    keys, values, of_bias = _keys_and_values(
+        product, query_bias * scale_of_exponents, token_stride, part_stride, tokens, columns, width
+    )
     of_keys = tl.zeros((COLUMNS, WIDTH), tl.float32)
     of_values = tl.zeros((COLUMNS, WIDTH), tl.float32)
     sums = tl.zeros((COLUMNS,), tl.float32)
@@ -235,6 +243,7 @@ def _attend_backward(
         tl.store(found + places, of_queries.to(keys.dtype), mask=is_row[:, None])
 
     of_keys = (of_keys + sums[:, None] * query_bias[None, :]) * scale
+    is_token = columns < tokens
     key_places = columns[:, None] * found_stride + width[None, :]
     tl.store(found + heads * WIDTH + key_places, of_keys.to(keys.dtype), mask=is_token[:, None])
     tl.store(found + 2 * heads * WIDTH + key_places, of_values.to(keys.dtype), mask=is_token[:, None])
