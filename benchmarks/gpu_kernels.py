@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu_kernels [--rounds N]
 
-The tables behind model/biased_attention_kernels.py and model/biased_gelu.py. Attention begins with queries,
+The tables behind model/packed_attention_kernels.py and biased_gelu_kernels.py. Attention begins with queries,
 keys and values as one linear layer gives them, and backward ends with one gradient of the three. Medians in
 milliseconds; before each call the GPU's cache is filled with something else. Of this package, the operator
 that models call is listed where they call it, then kernels alone, in every way to cut the work.
@@ -19,16 +19,17 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vision_transformers.errors import UsageFailure
-from vision_transformers.model.biased_attention import MOST_TOKENS, biased_attention
 from vision_transformers.model.biased_gelu import biased_gelu
+from vision_transformers.model.packed_attention import packed_attention
 from vision_transformers.runtime.device import describe_device, resolve_device
 
 SHAPES = [
     (4096, 50, 8, 16),
     (512, 65, 12, 16),
-    (512, 64, 6, 64),
     (512, 65, 6, 64),
-    (256, 16, 4, 32),
+    (512, 50, 12, 64),
+    (512, 65, 6, 32),
+    (512, 50, 12, 32),
     (512, 197, 6, 64),
 ]
 """Images, tokens, heads and width of a head."""
@@ -38,24 +39,10 @@ BACKENDS = {
     "memory-efficient": SDPBackend.EFFICIENT_ATTENTION,
 }
 WAYS = [
-    (16, 1, 1),
-    (16, 1, 2),
-    (16, 2, 2),
-    (16, 4, 2),
-    (16, 8, 2),
-    (32, 1, 1),
-    (32, 2, 2),
-    (32, 4, 1),
-    (32, 4, 2),
-    (32, 8, 1),
-    (32, 8, 2),
-    (64, 2, 1),
-    (64, 4, 1),
-    (64, 4, 2),
-    (64, 8, 2),
-    (128, 8, 2),
+    *((16, 1, 1), (16, 1, 2), (16, 2, 1), (32, 1, 1), (32, 2, 1), (32, 4, 1)),
+    *((64, 4, 1), (64, 4, 2), (64, 8, 1), (64, 8, 2), (128, 8, 2)),
 ]
-"""Queries at a time, warps, and loads under way."""
+"""Tokens at a time (queries forward, keys and values backward), warps, and loads under way."""
 GELU_SHAPE = (512 * 197, 1536)
 BEFORE = 4 * 2**30
 """Bytes that are zeroed before each call: they fill the cache, and take a GPU a millisecond, in which a CPU
@@ -116,7 +103,7 @@ class ColdStopwatch:
 
 def attention(shape: tuple[int, int, int, int], stopwatch: ColdStopwatch) -> Iterator[tuple[str, str, str]]:
     """PyTorch's backends, then every way of ours: who, and how long forward and backward take."""
-    from vision_transformers.model.biased_attention_kernels import Tiles, attend, attend_backward, columns_for
+    from vision_transformers.model.packed_attention_kernels import Tiles, attend, attend_backward, size_of
 
     images, tokens, heads, width = shape
     product = _random(images, tokens, 3, heads, width, device=stopwatch.device)
@@ -126,19 +113,17 @@ def attention(shape: tuple[int, int, int, int], stopwatch: ColdStopwatch) -> Ite
         with sdpa_kernel(backend):
             yield by, *_both(lambda: _by_pytorch(learned.view(product.shape)), learned, gradient, stopwatch)
     bias = _random(3 * heads * width, device=stopwatch.device)
-    if tokens <= MOST_TOKENS:
-        ours = _both(
-            lambda: biased_attention(learned.view(product.shape), bias)[0], learned, gradient, stopwatch
-        )
-        yield "this package", *ours
+    ours = _both(lambda: packed_attention(learned.view(product.shape), bias)[0], learned, gradient, stopwatch)
+    yield "this package", *ours
     attended, found = torch.empty_like(gradient), torch.empty_like(product)
     sums = torch.empty(images, heads, tokens, device=stopwatch.device)
-    for queries, warps, stages in WAYS:
-        if queries <= columns_for(tokens):
-            tiles = Tiles(queries, warps, stages)
-            forward = stopwatch.milliseconds(lambda: attend(product, bias, attended, sums, tiles))  # noqa: B023
+    attend(product, attended, sums)
+    for number, warps, stages in WAYS:
+        if number <= size_of(tokens):
+            tiles = Tiles(number, warps, stages)
+            forward = stopwatch.milliseconds(lambda: attend(product, attended, sums, tiles))  # noqa: B023
             backward = stopwatch.milliseconds(
-                lambda: attend_backward(gradient, product, bias, sums, found, tiles).sum(0)  # noqa: B023
+                lambda: attend_backward(gradient, product, attended, sums, found, tiles).sum(0)  # noqa: B023
             )
             yield str(tiles), forward, backward
 

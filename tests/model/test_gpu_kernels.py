@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vision_transformers.model import biased_attention, biased_gelu
+from vision_transformers.model import biased_gelu, packed_attention
 from vision_transformers.model.encoder import Encoder
 from vision_transformers.model.native_operators import is_triton_available
 
@@ -55,32 +55,40 @@ def relative_error(found: Tensor, truth: Tensor) -> float:
     return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
 
 
-def written_out(product: Tensor, bias: Tensor) -> Tensor:
-    together = product + bias.unflatten(0, product.shape[2:])
-    queries, keys, values = (part.transpose(1, 2) for part in together.unbind(2))
+def written_out(product: Tensor) -> Tensor:
+    queries, keys, values = (part.transpose(1, 2) for part in product.unbind(2))
     return F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
 
 
 @needs_gpu
-@pytest.mark.parametrize("width", biased_attention.WIDTHS)
-@pytest.mark.parametrize("tokens", [1, 2, 16, 17, 33, 50, 64, 65, 128])
-def test_attention_and_its_gradients_are_those_of_equation_7(tokens: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("width", "tokens"),
+    [
+        (width, tokens)
+        for width, most in packed_attention.MOST_TOKENS.items()
+        for tokens in (1, 2, 16, 17, 33, 50, 64, 65, 97, 128, 145, 192, 196, 197, 201, 256)
+        if tokens <= most
+    ],
+)
+def test_attention_and_its_gradients_are_those_of_equation_7(width: int, tokens: int) -> None:
     torch.manual_seed(0)
-    product, bias = random(3, tokens, 3, 4, width), random(3 * 4 * width)
-    gradient = random(3, 4, tokens, width).transpose(1, 2)  # laid out otherwise
-    exactly = [given.double().requires_grad_() for given in (product, bias)]
+    product, bias = random(37, tokens, 3, 4, width), random(3 * 4 * width)
+    gradient = random(37, 4, tokens, width).transpose(1, 2)  # laid out otherwise
+    exactly = product.double().requires_grad_()
     given = [given.requires_grad_() for given in (product, bias)]
-    truth = written_out(exactly[0], exactly[1])
-    found = biased_attention.biased_attention(given[0], given[1])[0]
+    truth = written_out(exactly)
+    found = packed_attention.packed_attention(given[0], given[1])[0]
     assert relative_error(found, truth) < 0.005
-    true_gradients = torch.autograd.grad(truth, exactly, gradient.double())
-    gradients = torch.autograd.grad(found, given, gradient)
-    assert gradients[0].isfinite().all()
-    if tokens > 1:  # else scores have no gradient
-        assert relative_error(gradients[0], true_gradients[0]) < 0.006
-        assert relative_error(gradients[1], true_gradients[1]) < 0.01
-    of_keys = gradients[1].chunk(3)[1]
-    assert not of_keys.any()
+    (of_product,) = torch.autograd.grad(truth, exactly, gradient.double())
+    for _ in range(3):  # a race between warps is seen in some runs only
+        gradients = torch.autograd.grad(found, given, gradient, retain_graph=True)
+        assert gradients[0].isfinite().all()
+        of_queries, of_keys, of_values = gradients[1].unflatten(0, (3, 4, width))
+        assert not of_keys.any()
+        assert relative_error(of_values, of_product.sum((0, 1))[2]) < 0.01
+        if tokens > 1:  # else scores have no gradient
+            assert relative_error(gradients[0], of_product) < 0.006
+            assert relative_error(of_queries, of_product.sum((0, 1))[0]) < 0.01
 
 
 @needs_gpu
@@ -105,7 +113,7 @@ def test_operators_keep_pytorchs_rules() -> None:
     product, bias = random(2, 50, 3, 4, 16).requires_grad_(), random(192).requires_grad_()
     of_gelu = random(2, 50, 64).requires_grad_(), random(64).requires_grad_()
     for operator, given in (
-        (biased_attention.biased_attention, (product, bias)),
+        (packed_attention.packed_attention, (product, bias)),
         (biased_gelu.biased_gelu, of_gelu),
     ):
         torch.library.opcheck(
@@ -125,18 +133,19 @@ def test_a_compiled_model_calls_them() -> None:
 def test_a_gradient_of_a_gradient_is_the_one_that_pytorch_has(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     encoder = Encoder(64, 96, 4).to(CUDA).bfloat16()
+    torch.nn.init.normal_(encoder.attention.query_key_value.bias)
     sequence = random(2, 17, 64).requires_grad_()
-    found = [second_gradient(encoder, sequence)]
-    for module in (biased_attention, biased_gelu):
+    found = second_gradients(encoder, sequence)
+    for module in (packed_attention, biased_gelu):
         monkeypatch.setattr(module, "is_served", lambda *_: False)
-    found.append(second_gradient(encoder, sequence))
-    assert relative_error(found[0], found[1].double()) < 0.1
+    for ours, theirs in zip(found, second_gradients(encoder, sequence), strict=True):
+        assert relative_error(ours, theirs.double()) < 0.1
 
 
-def second_gradient(encoder: Encoder, sequence: Tensor) -> Tensor:
+def second_gradients(encoder: Encoder, sequence: Tensor) -> tuple[Tensor, ...]:
     (gradient,) = torch.autograd.grad(encoder(sequence)[0].sum(), sequence, create_graph=True)
-    (second,) = torch.autograd.grad(gradient.float().square().sum(), sequence)
-    return second
+    learned = (sequence, encoder.attention.query_key_value.bias, encoder.attention.query_key_value.weight)
+    return torch.autograd.grad(gradient.float().square().sum(), learned)
 
 
 @needs_gpu
@@ -152,14 +161,14 @@ def test_a_block_is_the_same_with_and_without_them(
         torch.nn.init.normal_(bias)
     if not in_autocast:
         encoder, sequence = encoder.bfloat16(), sequence.bfloat16()
-    attend = MagicMock(wraps=biased_attention.attend)
+    attend = MagicMock(wraps=packed_attention.attend)
     activate = MagicMock(wraps=biased_gelu.activate)
-    monkeypatch.setattr(biased_attention, "attend", attend)
+    monkeypatch.setattr(packed_attention, "attend", attend)
     monkeypatch.setattr(biased_gelu, "activate", activate)
     found = [results(encoder, sequence, in_autocast)]
     attend.assert_called_once()
     activate.assert_called_once()
-    for module in (biased_attention, biased_gelu):
+    for module in (packed_attention, biased_gelu):
         monkeypatch.setattr(module, "is_served", lambda *_: False)
     found.append(results(encoder, sequence, in_autocast))
     for ours, theirs in zip(*found, strict=True):

@@ -9,29 +9,33 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from vision_transformers.model import biased_attention_kernels, biased_gelu_kernels
+from vision_transformers.model import biased_gelu_kernels, packed_attention_kernels
 from vision_transformers.model.native_operators import MEASURED_CAPABILITY
 
 TARGET = GPUTarget("cuda", 10 * MEASURED_CAPABILITY[0] + MEASURED_CAPABILITY[1], 32)
-KINDS = [(64, 16), (128, 64)]
-"""Columns, and width of a head."""
+TOKENS_AND_WIDTHS = [(50, 16), (65, 16), (65, 64), (197, 64), (256, 64)]
 IN_BFLOAT16 = ("product", "gradient", "bias", "attended", "found", "result")
-IN_FLOAT32 = ("statistics", "of_biases", "of_bias")
+IN_FLOAT32 = ("statistics", "sums", "of_bias")
 FLOATS = ("scale", "scale_of_exponents")
 
 
 def main() -> None:
     found = []
-    for columns, width in KINDS:
-        for kernel, table in (
-            (biased_attention_kernels._attend, biased_attention_kernels.FORWARD),
-            (biased_attention_kernels._attend_backward, biased_attention_kernels.BACKWARD),
-        ):
-            tiles = table[columns, width]
-            sizes = {"WIDTH": width, "ROWS": tiles.queries, "COLUMNS": columns}
-            found.append(shared_memory(kernel, sizes, num_warps=tiles.warps, num_stages=tiles.stages))
+    for tokens, width in TOKENS_AND_WIDTHS:
+        kind = (packed_attention_kernels.size_of(tokens), width)
+        tiles = packed_attention_kernels.FORWARD[kind]
+        parts = dict(
+            zip(("FIRST", "SECOND", "THIRD"), packed_attention_kernels.columns_for(tokens), strict=True)
+        )
+        sizes = {"WIDTH": width, "ROWS": tiles.tokens, **parts}
+        options = {"num_warps": tiles.warps, "num_stages": tiles.stages}
+        found.append(shared_memory(packed_attention_kernels._attend, sizes, **options))
+        tiles = packed_attention_kernels.BACKWARD[kind]
+        sizes = {"WIDTH": width, "ROWS": kind[0], "COLUMNS": tiles.tokens, "REST": 16}
+        options = {"num_warps": tiles.warps, "num_stages": tiles.stages}
+        found.append(shared_memory(packed_attention_kernels._attend_backward, sizes, **options))
     found.append(shared_memory(biased_gelu_kernels._gelu, {"HIDDEN": 3072, "NUMBERS": 2048}, num_warps=4))
-    found.append(shared_memory(biased_gelu_kernels._gelu_backward, {"ROWS": 8, "COLUMNS": 512}, num_warps=4))
+    found.append(shared_memory(biased_gelu_kernels._gelu_backward, {"ROWS": 4, "COLUMNS": 512}, num_warps=4))
     print(max(found))
 
 

@@ -5,11 +5,11 @@ from unittest.mock import patch
 import torch
 
 from vision_transformers import ViT
-from vision_transformers.model import biased_attention_kernels, biased_gelu_kernels
+from vision_transformers.model import biased_gelu_kernels, packed_attention_kernels
 
 KERNELS = (
-    (biased_attention_kernels, "attend"),
-    (biased_attention_kernels, "attend_backward"),
+    (packed_attention_kernels, "attend"),
+    (packed_attention_kernels, "attend_backward"),
     (biased_gelu_kernels, "gelu"),
     (biased_gelu_kernels, "gelu_backward"),
 )

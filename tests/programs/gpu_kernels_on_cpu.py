@@ -11,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vision_transformers.model import biased_attention_kernels, biased_gelu_kernels
-from vision_transformers.model.biased_attention_kernels import BACKWARD, FORWARD, columns_for
+from vision_transformers.model import biased_gelu_kernels, packed_attention_kernels
 
 ALLOWED = 1e-3
-SHAPES = [(2, 50, 3, 16), (1, 64, 2, 32), (1, 65, 2, 64), (1, 128, 2, 64), (2, 5, 2, 16), (1, 1, 1, 32)]
+SHAPES = [
+    *((2, 50, 3, 16), (1, 64, 2, 32), (1, 65, 2, 64), (1, 97, 1, 16), (1, 128, 2, 64), (1, 145, 1, 64)),
+    *((2, 197, 2, 64), (1, 256, 1, 64), (2, 5, 2, 16), (1, 1, 1, 32)),
+]
 """Images, tokens, heads and width of a head."""
 
 
@@ -34,37 +36,30 @@ def attention_errors(
 
     Args:
         images, tokens, heads, width: the sizes.
-        added_to_scores: by the queries' bias to all alike, which changes no weight, but overflows where the
-            greatest score of a row, of tokens or of padding, is not taken off.
+        added_to_scores: to all alike, which changes no weight, but overflows where the greatest score of a
+            row, of tokens or of padding, is not taken off.
     """
     product = torch.randn(images, tokens, 3, heads, width).half()
-    bias = torch.randn(3 * heads * width)
     if added_to_scores:
         product[:, :, 1, :, 0] = 4
-        bias.view(3, heads, width)[0, :, 0] = added_to_scores / 4 * width**0.5
+        product[:, :, 0, :, 0] = added_to_scores / 4 * width**0.5
     gradient = torch.randn(tokens, images, heads, width).half().transpose(0, 1)  # laid out otherwise
     attended = torch.full(gradient.shape, torch.nan).half()
     statistics = torch.full((images, heads, tokens), torch.nan)
     found = torch.full(product.shape, torch.nan).half()
-    kind = (columns_for(tokens), width)
-    biased_attention_kernels.attend(product, bias, attended, statistics, FORWARD[kind])
-    of_biases = biased_attention_kernels.attend_backward(
-        gradient, product, bias, statistics, found, BACKWARD[kind]
-    )
-    inputs = [product.double().requires_grad_(), bias.double().requires_grad_()]
-    queries, keys, values = (
-        part.transpose(1, 2) for part in (inputs[0] + inputs[1].view(3, heads, width)).unbind(2)
-    )
+    packed_attention_kernels.attend(product, attended, statistics)
+    sums = packed_attention_kernels.attend_backward(gradient, product, attended, statistics, found)
+    exactly = product.double().requires_grad_()
+    queries, keys, values = (part.transpose(1, 2) for part in exactly.unbind(2))
     expected = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
-    of_product, of_bias = torch.autograd.grad(expected, inputs, gradient.double())
-    found_bias = of_biases.sum(0).flatten(1)
-    parts = of_bias.chunk(3)
-    of_queries = [error(found_bias[0], parts[0])] if tokens > 1 else []  # else it is zero
+    (of_product,) = torch.autograd.grad(expected, exactly, gradient.double())
+    expected_sums = of_product.sum((0, 1))
+    of_queries = [error(sums.sum(0)[0], expected_sums[0])] if tokens > 1 else []  # else it is zero
     return [
         error(attended, expected),
         error(found, of_product),
         *of_queries,
-        error(found_bias[1], parts[2]),
+        error(sums.sum(0)[1], expected_sums[2]),
     ]
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vision_transformers.evaluation.stopwatch import median_seconds
-from vision_transformers.model.biased_attention import MOST_TOKENS, WIDTHS, biased_attention
 from vision_transformers.model.native_operators import is_triton_available
+from vision_transformers.model.packed_attention import MOST_TOKENS, packed_attention
 
 BACKENDS = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
 
@@ -48,7 +48,7 @@ class FusedAttention:
         product = torch.randn(shape, dtype=self.dtype, device=self.device)
         parts = [part.transpose(1, 2).requires_grad_() for part in product.unbind(2)]
         found = [self._seconds_by(backend, parts) for backend in BACKENDS]
-        fits = self.tokens <= MOST_TOKENS and self.width in WIDTHS and self.dtype == torch.bfloat16
+        fits = self.tokens <= MOST_TOKENS.get(self.width, 0) and self.dtype == torch.bfloat16
         if fits and is_triton_available(self.device):
             given = [product.requires_grad_(), product.new_zeros(3 * self.heads * self.width)]
             found.append(self._seconds_of(_by_this_package, given))
@@ -79,4 +79,4 @@ class FusedAttention:
 
 
 def _by_this_package(product: Tensor, bias: Tensor) -> Tensor:
-    return biased_attention(product, bias)[0]
+    return packed_attention(product, bias)[0]

@@ -108,9 +108,9 @@ class _Recorder(TorchDispatchMode):
             self._note_attention(arguments[0], arguments[1], arguments[2])
         elif name.startswith("_scaled_dot_product"):
             self._note_attention_backward(arguments[1], arguments[2], arguments[3])
-        elif name in ("short_attention", "biased_attention"):
+        elif name in ("short_attention", "packed_attention"):
             self._note_attention(*_heads(arguments[0]))
-        elif name in ("short_attention_backward", "biased_attention_backward"):
+        elif name in ("short_attention_backward", "packed_attention_backward"):
             self._note_attention_backward(*_heads(arguments[1]))
         elif name == "narrow_feed_forward":
             tokens, input_weight, _, output_weight = arguments[:4]

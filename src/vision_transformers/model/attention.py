@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model import biased_attention, initialization
+from vision_transformers.model import initialization, packed_attention
 from vision_transformers.model.gathering import gather
 from vision_transformers.model.plain import is_plain
 from vision_transformers.model.rotary import Rotation, rotate
@@ -112,8 +112,8 @@ class MultiHeadAttention(nn.Module):
         """The same, without keys and values, or all of it in a GPU's registers; None where neither goes."""
         if wanted is not None and is_plain(self.query_key_value):
             return self._gather(sequence, wanted)
-        if biased_attention.is_served(sequence, self.query_key_value, self.number_of_heads):
-            return biased_attention.attend(sequence, self.query_key_value, self.number_of_heads)
+        if packed_attention.is_served(sequence, self.query_key_value, self.number_of_heads):
+            return packed_attention.attend(sequence, self.query_key_value, self.number_of_heads)
         return None
 
     def _gather(

@@ -12,7 +12,7 @@ from torch import Tensor
 WARPS = 4
 NUMBERS = 2048
 """That a program of the forward takes."""
-NUMBERS_AT_A_TIME = 4096
+NUMBERS_AT_A_TIME = 2048
 """That a program of the backward takes in one step."""
 WIDEST = 512
 """Columns of a program of the backward."""

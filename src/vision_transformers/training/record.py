@@ -25,7 +25,7 @@ class Environment:
     """The fingerprint of the images: what is in them, or for files their names and sizes."""
     attention: Literal["pytorch", "native", "triton"] = "pytorch"
     """Who computes what it can of it: PyTorch, `model/short_attention.c` or
-    `model/biased_attention_kernels.py`."""
+    `model/packed_attention_kernels.py`."""
     feed_forward: Literal["pytorch", "native", "triton"] = "pytorch"
     """Who computes what it can of it: PyTorch, for narrow ones `model/narrow_feed_forward.c`, or, of its
     activation, `model/biased_gelu_kernels.py`."""

@@ -1,9 +1,10 @@
-"""Attention of short sequences in bfloat16 on GPUs, with the biases of queries and values inside.
+"""Attention of short sequences in bfloat16 on GPUs, of queries, keys and values in one tensor.
 
-`biased_attention_kernels.py` computes; here it becomes an operator of PyTorch, differentiable and for
+`packed_attention_kernels.py` computes; here it becomes an operator of PyTorch, differentiable and for
 `torch.compile`. What PyTorch has is made for long sequences: it computes in tiles of 64 or 128 tokens and
-gives three gradients, which are then put together and added up over all tokens for the biases' gradient.
-Signatures of operators are in plain types, from which PyTorch reads their schemas.
+gives three gradients, which are then put together, and read again for the biases' gradient. Here one tensor
+comes out, and the biases' gradient with it. Signatures of operators are in plain types, from which PyTorch
+reads their schemas.
 """
 
 from typing import Any
@@ -22,10 +23,8 @@ from vision_transformers.model.native_operators import (
 )
 from vision_transformers.model.plain import is_plain
 
-MOST_TOKENS = 128
-"""Measured up to 65; with 197 it is not faster than PyTorch (`python -m benchmarks.gpu_kernels`)."""
-WIDTHS = (16, 32, 64)
-"""Of a head."""
+MOST_TOKENS = {16: 128, 32: 128, 64: 256}
+"""By the width of a head (`python -m benchmarks.gpu_kernels`)."""
 FAR = 2**31
 """Places inside an image are counted in 32 bits."""
 
@@ -40,7 +39,7 @@ def is_served(
     if not is_computed_here(*tensors, device="cuda"):  # where it is not, sizes may not be asked for
         return False
     width = query_key_value.out_features // (3 * number_of_heads)
-    fits = width in WIDTHS and 1 <= sequence.shape[1] <= MOST_TOKENS and len(sequence) > 0
+    fits = 1 <= sequence.shape[1] <= MOST_TOKENS.get(width, 0) and len(sequence) > 0
     return fits and are_multiplied_in_bfloat16(tensors, "cuda") and is_triton_available(sequence.device)
 
 
@@ -48,20 +47,21 @@ def attend(
     sequence: Float[Tensor, "batch tokens model_dimension"], query_key_value: nn.Linear, number_of_heads: int
 ) -> Float[Tensor, "batch tokens attention_dimension"]:
     """Equations 5 to 7, of what `is_served` says: the values that every token gathers, of all heads."""
-    product = F.linear(sequence, query_key_value.weight)
     bias = query_key_value.bias
+    product = F.linear(sequence, query_key_value.weight, None if bias is None else bias.detach())
     bias = product.new_zeros(product.shape[-1]) if bias is None else bias
-    attended, _ = biased_attention(product.unflatten(2, (3, number_of_heads, -1)), bias)
+    attended, _ = packed_attention(product.unflatten(2, (3, number_of_heads, -1)), bias)
     return attended.flatten(2)
 
 
-@torch.library.custom_op("vision_transformers::biased_attention", mutates_args=(), device_types="cuda")
-def biased_attention(product: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation 7, softmax(q k^T / sqrt(D_h)) v, in bfloat16, where q, k and v are `product` plus `bias`.
+@torch.library.custom_op("vision_transformers::packed_attention", mutates_args=(), device_types="cuda")
+def packed_attention(product: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Equation 7, softmax(q k^T / sqrt(D_h)) v, in bfloat16.
 
     Args:
-        product: (batch, tokens, 3, heads, head_dimension), as one linear layer without its bias gives them.
-        bias: (3 x heads x head_dimension,), of any floating type.
+        product: (batch, tokens, 3, heads, head_dimension): q, k and v, as one linear layer gives them.
+        bias: (3 x heads x head_dimension,), of any floating type: that layer's, which `product` has in it. It
+            is asked for to give its gradient, which the layer then must not give, too.
 
     Returns:
         The weighted values, (batch, tokens, heads, head_dimension), and what backward needs of each row of
@@ -72,19 +72,18 @@ def biased_attention(product: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """
     _check(product, bias)
     attended, statistics = _new_outputs(product, bias)
-    from vision_transformers.model import biased_attention_kernels as kernels
+    from vision_transformers.model import packed_attention_kernels as kernels
 
-    tiles = kernels.FORWARD[kernels.columns_for(product.shape[1]), product.shape[-1]]
     with torch.cuda.device(product.device):
-        kernels.attend(product, bias.contiguous(), attended, statistics, tiles)
+        kernels.attend(product, attended, statistics)
     return attended, statistics
 
 
 @torch.library.custom_op(
-    "vision_transformers::biased_attention_backward", mutates_args=(), device_types="cuda"
+    "vision_transformers::packed_attention_backward", mutates_args=(), device_types="cuda"
 )
-def biased_attention_backward(
-    gradient: Tensor, product: Tensor, bias: Tensor, statistics: Tensor
+def packed_attention_backward(
+    gradient: Tensor, product: Tensor, bias: Tensor, attended: Tensor, statistics: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The gradients with respect to `product` and `bias`; of the keys' bias it is zero.
 
@@ -93,45 +92,46 @@ def biased_attention_backward(
     """
     _check(product, bias)
     batch, tokens, _, heads, width = product.shape
-    if gradient.device != product.device or statistics.device != product.device:
-        raise ValueError(f"gradient and statistics are not both on {product.device}")
-    if gradient.shape != (batch, tokens, heads, width) or gradient.dtype != torch.bfloat16:
-        raise ValueError(f"gradient is {gradient.dtype} of {tuple(gradient.shape)}, unlike what was attended")
+    if not gradient.device == attended.device == statistics.device == product.device:
+        raise ValueError(f"gradient, attended and statistics are not all on {product.device}")
+    for name, tensor in (("gradient", gradient), ("attended", attended)):
+        if tensor.shape != (batch, tokens, heads, width) or tensor.dtype != torch.bfloat16:
+            raise ValueError(f"{name} is {tensor.dtype} of {tuple(tensor.shape)}, unlike what was attended")
     if statistics.shape != (batch, heads, tokens) or statistics.dtype != torch.float32:
         raise ValueError(f"statistics are {statistics.dtype} of {tuple(statistics.shape)}, not as given")
-    from vision_transformers.model import biased_attention_kernels as kernels
+    from vision_transformers.model import packed_attention_kernels as kernels
 
     gradient = gradient if _heads_are_contiguous(gradient) else gradient.contiguous()
-    found, of_bias = _new_gradients(gradient, product, bias, statistics)
-    tiles = kernels.BACKWARD[kernels.columns_for(tokens), width]
+    found, of_bias = _new_gradients(gradient, product, bias, attended, statistics)
     with torch.cuda.device(product.device):
-        parts = kernels.attend_backward(
-            gradient, product, bias.contiguous(), statistics.contiguous(), found, tiles
+        sums = kernels.attend_backward(
+            gradient, product, attended.contiguous(), statistics.contiguous(), found
         )
-    of_queries, of_values = parts.sum(0).flatten(1)
+    of_queries, of_values = sums.sum(0).flatten(1)
     of_bias.copy_(torch.cat([of_queries, torch.zeros_like(of_queries), of_values]))
     return found, of_bias
 
 
-@biased_attention.register_fake
+@packed_attention.register_fake
 def _new_outputs(product: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
     batch, tokens, _, heads, width = product.shape
     attended = product.new_empty(batch, tokens, heads, width)
     return attended, product.new_empty(batch, heads, tokens, dtype=torch.float32)
 
 
-@biased_attention_backward.register_fake
+@packed_attention_backward.register_fake
 def _new_gradients(
     gradient: Tensor,  # noqa: ARG001
     product: Tensor,
     bias: Tensor,
+    attended: Tensor,  # noqa: ARG001
     statistics: Tensor,  # noqa: ARG001
 ) -> tuple[Tensor, Tensor]:
     return product.new_empty(product.shape), bias.new_empty(bias.shape)
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs, output[1])
+    ctx.save_for_backward(*inputs, *output)
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)  # else zeros are made for it, to be thrown away
 
@@ -139,42 +139,47 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Te
 def _backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, Tensor | None]:
     if gradient is None:  # nothing that was computed from it has one
         return None, None
-    product, bias, statistics = ctx.saved_tensors
+    product, bias, attended, statistics = ctx.saved_tensors
     if torch.is_grad_enabled():  # by create_graph: for a gradient of this gradient
-        return _differentiable_backward(gradient, product, bias, ctx.needs_input_grad)
-    found: tuple[Tensor, Tensor] = biased_attention_backward(gradient, product, bias, statistics)
+        return _differentiable_backward(gradient, product, bias)
+    found: tuple[Tensor, Tensor] = packed_attention_backward(gradient, product, bias, attended, statistics)
     return found
 
 
 def _differentiable_backward(
-    gradient: Tensor, product: Tensor, bias: Tensor, are_wanted: tuple[bool, bool]
+    gradient: Tensor, product: Tensor, bias: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """The same, of operators whose gradients have gradients."""
-    inputs = [product.view_as(product), bias.view_as(bias)]  # hooks on what was given are not run by this
-    together = inputs[0] + inputs[1].unflatten(0, product.shape[2:]).to(product.dtype)
-    queries, keys, values = (part.transpose(1, 2) for part in together.unbind(2))
+    # Another tensor, so that hooks on what was given are not run by this; and one that depends on the bias,
+    # which `product` has in it without a gradient.
+    product = product + (bias - bias.detach()).to(product.dtype).unflatten(0, product.shape[2:])
+    queries, keys, values = (part.transpose(1, 2) for part in product.unbind(2))
     with sdpa_kernel(SDPBackend.MATH):
         attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
-    of_product, of_bias = wanted_gradients(attended, inputs, are_wanted, gradient)
-    return of_product, of_bias
+    (of_product,) = wanted_gradients(attended, [product], [True], gradient)
+    assert of_product is not None
+    return of_product, of_product.sum((0, 1)).flatten().to(bias.dtype)
 
 
-biased_attention.register_autograd(_backward, setup_context=_keep_for_backward)
+packed_attention.register_autograd(_backward, setup_context=_keep_for_backward)
 
 
 def _check(product: Tensor, bias: Tensor) -> None:
     """Before their memory is given to kernels."""
-    if product.ndim != 5 or product.shape[2] != 3 or not 1 <= product.shape[1] <= MOST_TOKENS:
-        raise ValueError(f"expected (batch, 1 to {MOST_TOKENS}, 3, heads, width), not {tuple(product.shape)}")
-    width = product.shape[-1]
-    if product.dtype != torch.bfloat16 or not _heads_are_contiguous(product) or width not in WIDTHS:
+    if product.ndim != 5 or product.shape[2] != 3 or product.shape[-1] not in MOST_TOKENS:
         raise ValueError(
-            f"biased_attention takes bfloat16, with contiguous heads of a width in {WIDTHS}, "
-            f"not {product.dtype} of {tuple(product.shape)} with strides of {product.stride()}"
+            f"expected (batch, tokens, 3, heads, width), with a width in {tuple(MOST_TOKENS)}, "
+            f"not {tuple(product.shape)}"
         )
-    if product.stride(1) * product.shape[1] >= FAR:
-        raise ValueError(f"tokens are {product.stride(1)} numbers apart, which is too far")
-    if bias.shape != (3 * product.shape[3] * width,) or bias.device != product.device:
+    _, tokens, _, heads, width = product.shape
+    if not 1 <= tokens <= MOST_TOKENS[width] or product.dtype != torch.bfloat16:
+        raise ValueError(
+            f"packed_attention takes 1 to {MOST_TOKENS[width]} tokens in bfloat16 where heads are {width} "
+            f"wide, not {product.dtype} of {tuple(product.shape)}"
+        )
+    if not _heads_are_contiguous(product) or product.stride(1) * tokens >= FAR:
+        raise ValueError(f"heads are not contiguous, or tokens too far apart: strides are {product.stride()}")
+    if bias.shape != (3 * heads * width,) or bias.device != product.device:
         raise ValueError(f"bias is {tuple(bias.shape)} on {bias.device}, for {tuple(product.shape)}")
 
 
