@@ -23,7 +23,7 @@ class Setting:
     parts: int = 1
     """Into how many equal parts a training batch is cut; gradients add up to the whole batch's."""
     recorded: bool = False
-    """On a GPU, whether a training step is recorded and replayed, as a CUDA graph."""
+    """On a GPU, whether a step is recorded and replayed, as a CUDA graph."""
 
     def __str__(self) -> str:
         words = [self.numbers, f"{self.attention} attention", "compiled" if self.compile else "eager"]
@@ -56,8 +56,13 @@ def step_of(opponent: str, case: Case, setting: Setting, device: torch.device) -
     forward = torch.compile(model, dynamic=False) if setting.compile else model
     if case.work == "inference":
         model.eval()
-        return _inference(forward, images, setting)
-    return _training(model, forward, images, setting)
+        step = _inference(forward, images, setting)
+    else:
+        step = _training(model, forward, images, setting)
+    if not setting.recorded:
+        return step
+    recording = Recording(device)
+    return lambda: recording(step)
 
 
 def _inference(
@@ -72,7 +77,7 @@ def _inference(
 
 def _training(
     model: nn.Module, forward: Callable[..., torch.Tensor], images: torch.Tensor, setting: Setting
-) -> Callable[[], object]:
+) -> Callable[[], None]:
     labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True, capturable=setting.recorded)
 
@@ -84,10 +89,7 @@ def _training(
         optimizer.step()
         optimizer.zero_grad()
 
-    if not setting.recorded:
-        return train
-    recording = Recording(images.device)
-    return lambda: recording(train)
+    return train
 
 
 def _autocast(setting: Setting, images: torch.Tensor) -> torch.autocast:
