@@ -82,8 +82,9 @@ def test_recorded_steps_are_those_that_are_not_recorded(tmp_path: Path) -> None:
 def test_recorded_variations_are_those_that_are_not_recorded() -> None:
     augmentation = everything().augmentation
     augmentation = replace(augmentation, flip=True, rotation=10.0, elastic=1.0, resized_crop=(0.5, 1.0))
+    augmentation = replace(augmentation, rand_augment=2, color_jitter=0.3)
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=generator).to(DEVICE)
+    pixels = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8, generator=generator).to(DEVICE)
     vary = RecordedVariation(pixels, augmentation, 10)
     found, expected = [], []
     for number in range(8):

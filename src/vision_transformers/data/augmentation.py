@@ -67,5 +67,5 @@ class Augmentation:
 
     @property
     def needs_single_images(self) -> bool:
-        """Whether a variation works on one image at a time only, in loader workers."""
+        """Whether a variation, but on a GPU, is of one image at a time: Pillow's, in loader workers."""
         return self.rand_augment > 0 or self.color_jitter > 0

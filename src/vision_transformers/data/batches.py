@@ -41,6 +41,12 @@ def on_device(images: Images, device: torch.device) -> Images:
     return images
 
 
+def are_varied_together(images: Images, augmentation: Augmentation, device: torch.device) -> bool:
+    """Whether images are held in memory, and varied in batches, by this device."""
+    may_be = device.type == "cuda" or not augmentation.needs_single_images
+    return may_be and isinstance(images, ImagesInMemory)
+
+
 def training_batches(
     images: Images,
     preprocessing: Preprocessing,
@@ -59,7 +65,7 @@ def training_batches(
         DataFailure: an image cannot be decoded.
     """
     numbers = range(first, last)
-    if isinstance(images, ImagesInMemory) and not augmentation.needs_single_images:
+    if isinstance(images, ImagesInMemory) and are_varied_together(images, augmentation, device):
         batches = _gather_varied(images, augmentation, order, numbers, device)
     else:
         batches = _read_varied(images, preprocessing, augmentation, order, numbers, device, workers)

@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from vision_transformers.data import vary_on_cpu
 from vision_transformers.data.augmentation import Augmentation
+from vision_transformers.data.rand_augment import rand_augment
+from vision_transformers.data.vary_colors import JITTER_DRAWS, jitter
 from vision_transformers.randomness import derive_seed, uniform
 
 CROP_ASPECT = (3 / 4, 4 / 3)
@@ -30,14 +32,14 @@ def vary_batch(
     seed: int,
     epoch: int,
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Crops, distorts, shifts, flips and erases: the variations that need no Pillow.
+    """Crops, distorts, shifts, flips, changes colours and erases.
 
     An image's variation depends on the seed, the epoch and the image alone, not on its batch.
 
     Args:
         pixels: the images, of the model's size.
         indices: their places in the data set, on the same device.
-        augmentation: which variations; those for which it `needs_single_images` are left to `vary_image`.
+        augmentation: which variations; mixup and CutMix are left to `mix`.
         seed: the run's seed.
         epoch: which pass over the data set.
     """
@@ -56,8 +58,9 @@ def vary_by(
     seed: int | Int[Tensor, ""],
 ) -> UInt8[Tensor, "batch channels height width"]:
     """The same, from an `epoch_seed`, which may be a number on the device."""
-    numbers = uniform(seed, indices, 12 + DISTORTION_DRAWS)
-    crop, offsets, mirrored, erased, distortion = numbers.tensor_split([4, 6, 7, 12], dim=1)
+    draws = [4, 2, 1, 5, DISTORTION_DRAWS, JITTER_DRAWS, 2 * augmentation.rand_augment]
+    numbers = uniform(seed, indices, sum(draws))
+    crop, offsets, mirrored, erased, distortion, jittered, operations = numbers.split(draws, dim=1)
     if augmentation.resized_crop is not None:
         pixels = resized_crop(pixels, augmentation.resized_crop, crop)
     if augmentation.distorts:
@@ -66,6 +69,10 @@ def vary_by(
         pixels = shift(pixels, augmentation.shift, offsets)
     if augmentation.flip:
         pixels = mirror(pixels, mirrored[:, 0] < 0.5)
+    if augmentation.rand_augment > 0:
+        pixels = rand_augment(pixels, augmentation.rand_augment_magnitude, operations)
+    if augmentation.color_jitter > 0:
+        pixels = jitter(pixels, augmentation.color_jitter, jittered)
     if augmentation.erasing > 0:
         chosen = erased[:, 0] < augmentation.erasing
         pixels = erase(pixels, augmentation.erasing_area, erased[:, 1:], chosen)

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import torch
 
-from vision_transformers.data.batches import Batch, evaluation_batches, on_device
+from vision_transformers.data.batches import Batch, are_varied_together, evaluation_batches, on_device
 from vision_transformers.data.images import DataSets, Images
 from vision_transformers.data.order import Order
 from vision_transformers.errors import DataFailure, UsageFailure
@@ -124,9 +124,9 @@ class Run:
     @cached_property
     def training_images(self) -> Images:
         """The training images; on the device if they are held in memory and varied in batches."""
-        if self.recipe.augmentation.needs_single_images:
-            return self.data.train
-        return on_device(self.data.train, self.device)
+        if are_varied_together(self.data.train, self.recipe.augmentation, self.device):
+            return on_device(self.data.train, self.device)
+        return self.data.train
 
     def objective(self) -> Objective:
         """What is minimised."""

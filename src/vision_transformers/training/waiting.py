@@ -55,12 +55,13 @@ def waiting_warning(recipe: Recipe, images: Images, share: float, cores: int | N
         return None
     cores = cores or usable_processors()
     augmentation, workers = recipe.augmentation, recipe.data.workers
+    reads = isinstance(images, ImageFiles)
+    by_workers = isinstance(images, ImageFiles) or not images.pixels.is_cuda
     single = [
         f"--augmentation.{name.replace('_', '-')} 0"
         for name in ("rand_augment", "color_jitter")
-        if getattr(augmentation, name) > 0
+        if by_workers and getattr(augmentation, name) > 0
     ]
-    reads = isinstance(images, ImageFiles)
     if not (reads or single):
         what, changes = "images in memory to be varied", ["weaker --augmentation"]
     else:
