@@ -5,7 +5,7 @@
 The tables behind model/packed_attention_kernels.py and biased_gelu_kernels.py. Attention begins with queries,
 keys and values as one linear layer gives them, and backward ends with one gradient of the three. Medians in
 milliseconds; before each call the GPU's cache is filled with something else. Of this package, the operator
-that models call is listed where they call it, then kernels alone, in every way to cut the work.
+that models call is listed, then kernels alone, in every way to cut the work, and which of these are wrong.
 """
 
 import argparse
@@ -30,7 +30,9 @@ SHAPES = [
     (512, 50, 12, 64),
     (512, 65, 6, 32),
     (512, 50, 12, 32),
+    (512, 128, 6, 64),
     (512, 197, 6, 64),
+    (512, 256, 6, 64),
 ]
 """Images, tokens, heads and width of a head."""
 BACKENDS = {
@@ -43,6 +45,8 @@ WAYS = [
     *((64, 4, 1), (64, 4, 2), (64, 8, 1), (64, 8, 2), (128, 8, 2)),
 ]
 """Tokens at a time (queries forward, keys and values backward), warps, and loads under way."""
+WRONG = 0.01
+"""Relative error above which a result is no matter of rounding."""
 GELU_SHAPE = (512 * 197, 1536)
 BEFORE = 4 * 2**30
 """Bytes that are zeroed before each call: they fill the cache, and take a GPU a millisecond, in which a CPU
@@ -81,14 +85,13 @@ class ColdStopwatch:
         self.other = torch.empty(BEFORE, dtype=torch.uint8, device=device)
 
     def milliseconds(self, call: Callable[[], object]) -> str:
-        """The median; or that the GPU refuses it."""
-        from triton.errors import TritonError
+        """The median; or that it asks for more than a multiprocessor has."""
+        from triton.runtime.errors import OutOfResources
 
         try:
             call()
-        except (RuntimeError, TritonError) as error:
-            # It asks for more than a multiprocessor has, or the backend does not take this.
-            return type(error).__name__
+        except OutOfResources:
+            return "too large"
         found = []
         for _ in range(self.rounds):
             began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -102,8 +105,10 @@ class ColdStopwatch:
 
 
 def attention(shape: tuple[int, int, int, int], stopwatch: ColdStopwatch) -> Iterator[tuple[str, str, str]]:
-    """PyTorch's backends, then every way of ours: who, and how long forward and backward take."""
-    from vision_transformers.model.packed_attention_kernels import Tiles, attend, attend_backward, size_of
+    """PyTorch's backends, then every way of ours: who, how long forward and backward take, and whether
+    what comes out is right."""
+    from vision_transformers.model.packed_attention_backward_kernels import attend_backward
+    from vision_transformers.model.packed_attention_kernels import Tiles, attend, room_for
 
     images, tokens, heads, width = shape
     product = _random(images, tokens, 3, heads, width, device=stopwatch.device)
@@ -115,17 +120,28 @@ def attention(shape: tuple[int, int, int, int], stopwatch: ColdStopwatch) -> Ite
     bias = _random(3 * heads * width, device=stopwatch.device)
     ours = _both(lambda: packed_attention(learned.view(product.shape), bias)[0], learned, gradient, stopwatch)
     yield "this package", *ours
+    expected = _by_pytorch(learned.view(product.shape))
+    (of_expected,) = torch.autograd.grad(expected, learned, gradient)
     attended, found = torch.empty_like(gradient), torch.empty_like(product)
-    sums = torch.empty(images, heads, tokens, device=stopwatch.device)
-    attend(product, attended, sums)
+    statistics = torch.empty(images, heads, tokens, device=stopwatch.device)
+    attend(product, attended, statistics)
+    of_ways = torch.empty_like(attended)
     for number, warps, stages in WAYS:
-        if number <= size_of(tokens):
+        if number <= room_for(tokens):
             tiles = Tiles(number, warps, stages)
-            forward = stopwatch.milliseconds(lambda: attend(product, attended, sums, tiles))  # noqa: B023
+            of_ways.fill_(torch.nan)
+            forward = stopwatch.milliseconds(lambda: attend(product, of_ways, statistics, tiles))  # noqa: B023
+            found.fill_(torch.nan)
             backward = stopwatch.milliseconds(
-                lambda: attend_backward(gradient, product, attended, sums, found, tiles).sum(0)  # noqa: B023
+                lambda: attend_backward(gradient, product, attended, statistics, found, tiles).sum(0)  # noqa: B023
             )
-            yield str(tiles), forward, backward
+            yield str(tiles), _judged(forward, of_ways, expected), _judged(backward, found, of_expected)
+
+
+def _judged(took: str, found: Tensor, expected: Tensor) -> str:
+    """Beside the time, that the result is wrong, if it is."""
+    error = (found.flatten().float() - expected.flatten().float()).norm() / expected.float().norm()
+    return took if took == "too large" or error < WRONG else f"{took}, wrong by {error:.3f}"
 
 
 def gelu(stopwatch: ColdStopwatch) -> Iterator[tuple[str, str, str]]:
@@ -146,14 +162,13 @@ def _both(
 ) -> tuple[str, str]:
     try:
         result = forward()
-    except RuntimeError:
+        with torch.no_grad():
+            took = stopwatch.milliseconds(forward)
+        return took, stopwatch.milliseconds(
+            lambda: torch.autograd.grad(result, learned, gradient, retain_graph=True)
+        )
+    except RuntimeError:  # PyTorch's backend does not take this
         return "", ""
-    with torch.no_grad():
-        took = stopwatch.milliseconds(forward)
-    backward = stopwatch.milliseconds(
-        lambda: torch.autograd.grad(result, learned, gradient, retain_graph=True)
-    )
-    return took, backward
 
 
 def _by_pytorch(product: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Speeds on a GPU beside timm's, both compiled, in one run.
 
-    python -m benchmarks.speed_gpu [--rounds N]
+    python -m benchmarks.speed_gpu [--rounds N] [--waves N ...]
 
 Each model is in a process of its own (`benchmarks.workers`): those of one wave compile at the same time, then
 take turns, several steps each. Weights and activations are bfloat16 for both; of ViT-S/16 training there is
@@ -50,7 +50,7 @@ def main() -> None:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=number_of_rounds, default=11)
-    parser.add_argument("--waves", type=int, nargs="*", default=range(len(WAVES)))
+    parser.add_argument("--waves", type=int, nargs="*", choices=range(len(WAVES)), default=range(len(WAVES)))
     options = parser.parse_args()
     try:
         device = resolve_device("cuda")

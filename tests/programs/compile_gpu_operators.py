@@ -5,11 +5,15 @@ from unittest.mock import patch
 import torch
 
 from vision_transformers import ViT
-from vision_transformers.model import biased_gelu_kernels, packed_attention_kernels
+from vision_transformers.model import (
+    biased_gelu_kernels,
+    packed_attention_backward_kernels,
+    packed_attention_kernels,
+)
 
 KERNELS = (
     (packed_attention_kernels, "attend"),
-    (packed_attention_kernels, "attend_backward"),
+    (packed_attention_backward_kernels, "attend_backward"),
     (biased_gelu_kernels, "gelu"),
     (biased_gelu_kernels, "gelu_backward"),
 )

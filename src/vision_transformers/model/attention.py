@@ -112,7 +112,9 @@ class MultiHeadAttention(nn.Module):
         """The same, without keys and values, or all of it in a GPU's registers; None where neither goes."""
         if wanted is not None and is_plain(self.query_key_value):
             return self._gather(sequence, wanted)
-        if packed_attention.is_served(sequence, self.query_key_value, self.number_of_heads):
+        if wanted is None and packed_attention.is_served(
+            sequence, self.query_key_value, self.number_of_heads
+        ):
             return packed_attention.attend(sequence, self.query_key_value, self.number_of_heads)
         return None
 

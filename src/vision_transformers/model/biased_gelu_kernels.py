@@ -53,8 +53,8 @@ def _normal(x):
     Abramowitz and Stegun, 7.1.26, whose error is below 1e-7.
     """
     bell = tl.exp2(x * x * -0.7213475204444817)
-    reciprocal = 1 + 0.3275911 * 0.7071067811865476 * tl.abs(x)
-    t = tl.rsqrt(reciprocal * reciprocal)  # GPUs divide in eight instructions, and have this as one
+    one_over_t = 1 + 0.3275911 * 0.7071067811865476 * tl.abs(x)
+    t = tl.rsqrt(one_over_t * one_over_t)  # a division takes a GPU eight instructions, this two
     polynomial = -0.7265760135 + t * 0.5307027145
     polynomial = 0.127414796 + t * (-0.142248368 + t * (0.7107068705 + t * polynomial))
     tail = bell * t * polynomial

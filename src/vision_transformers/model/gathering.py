@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-MULTIPLE_ON_GPUS = 8
-"""Products on GPUs take several times as long where a matrix has rows of another size."""
+ROUND_ON_GPUS = 8
+"""A product takes a GPU several times as long where the rows of a matrix are no multiple of eight numbers."""
 
 
 def gather(
@@ -37,16 +37,16 @@ def gather(
     by_head = queries.unflatten(2, heads)
     by_head = by_head * by_head.shape[-1] ** -0.5
     through_keys = torch.einsum("bqhd,hdm->bhqm", by_head, key_weight.unflatten(0, heads)).flatten(1, 2)
-    scores = sequence @ _with_even_rows(through_keys).transpose(1, 2)
+    scores = sequence @ _rounded_up(through_keys).transpose(1, 2)
     weights = scores.softmax(dim=1)  # of each query, over the tokens, which lie one after another
     gathered = (weights.transpose(1, 2) @ sequence)[:, : through_keys.shape[1]].unflatten(1, heads)
     values = torch.einsum("bhqm,hdm->bqhd", gathered, value_weight.unflatten(0, heads)).flatten(2)
     return values if value_bias is None else values + value_bias
 
 
-def _with_even_rows(
+def _rounded_up(
     matrices: Float[Tensor, "batch rows columns"],
-) -> Float[Tensor, "batch even_rows columns"]:
-    """On GPUs, with zeros below, so that what is multiplied with them has rows of a size that suits them."""
-    missing = -matrices.shape[1] % MULTIPLE_ON_GPUS
+) -> Float[Tensor, "batch round_number_of_rows columns"]:
+    """On GPUs, with zeros below, so that products with their transposes have rows of a round size."""
+    missing = -matrices.shape[1] % ROUND_ON_GPUS
     return F.pad(matrices, (0, 0, 0, missing)) if matrices.is_cuda and missing else matrices

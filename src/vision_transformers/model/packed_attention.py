@@ -1,10 +1,10 @@
 """Attention of short sequences in bfloat16 on GPUs, of queries, keys and values in one tensor.
 
-`packed_attention_kernels.py` computes; here it becomes an operator of PyTorch, differentiable and for
-`torch.compile`. What PyTorch has is made for long sequences: it computes in tiles of 64 or 128 tokens and
-gives three gradients, which are then put together, and read again for the biases' gradient. Here one tensor
-comes out, and the biases' gradient with it. Signatures of operators are in plain types, from which PyTorch
-reads their schemas.
+`packed_attention_kernels.py` and `packed_attention_backward_kernels.py` compute; here that becomes an
+operator of PyTorch, differentiable and for `torch.compile`. What PyTorch has is made for long sequences: it
+computes in tiles of 64 or 128 tokens and gives three gradients, which are then put together, and read again
+for the biases' gradient. Here one tensor comes out, and the biases' gradient with it. Signatures of operators
+are in plain types, from which PyTorch reads their schemas.
 """
 
 from typing import Any
@@ -19,12 +19,13 @@ from vision_transformers.model.native_operators import (
     are_multiplied_in_bfloat16,
     is_computed_here,
     is_triton_available,
-    wanted_gradients,
 )
 from vision_transformers.model.plain import is_plain
 
 MOST_TOKENS = {16: 128, 32: 128, 64: 256}
-"""By the width of a head (`python -m benchmarks.gpu_kernels`)."""
+"""By the width of a head, where gradients are wanted (`python -m benchmarks.gpu_kernels`)."""
+MOST_TOKENS_WITHOUT_GRADIENTS = 128
+"""With 197, PyTorch's attention alone takes as long; what comes after its gradient takes longer."""
 FAR = 2**31
 """Places inside an image are counted in 32 bits."""
 
@@ -38,8 +39,10 @@ def is_served(
     tensors = [sequence, *query_key_value.parameters()]
     if not is_computed_here(*tensors, device="cuda"):  # where it is not, sizes may not be asked for
         return False
-    width = query_key_value.out_features // (3 * number_of_heads)
-    fits = 1 <= sequence.shape[1] <= MOST_TOKENS.get(width, 0) and len(sequence) > 0
+    most = MOST_TOKENS.get(query_key_value.out_features // (3 * number_of_heads), 0)
+    if not torch.is_grad_enabled():
+        most = min(most, MOST_TOKENS_WITHOUT_GRADIENTS)
+    fits = 1 <= sequence.shape[1] <= most and len(sequence) > 0
     return fits and are_multiplied_in_bfloat16(tensors, "cuda") and is_triton_available(sequence.device)
 
 
@@ -99,9 +102,9 @@ def packed_attention_backward(
             raise ValueError(f"{name} is {tensor.dtype} of {tuple(tensor.shape)}, unlike what was attended")
     if statistics.shape != (batch, heads, tokens) or statistics.dtype != torch.float32:
         raise ValueError(f"statistics are {statistics.dtype} of {tuple(statistics.shape)}, not as given")
-    from vision_transformers.model import packed_attention_kernels as kernels
+    from vision_transformers.model import packed_attention_backward_kernels as kernels
 
-    gradient = gradient if _heads_are_contiguous(gradient) else gradient.contiguous()
+    gradient = gradient if _is_laid_out_for_kernels(gradient) else gradient.contiguous()
     found, of_bias = _new_gradients(gradient, product, bias, attended, statistics)
     with torch.cuda.device(product.device):
         sums = kernels.attend_backward(
@@ -156,8 +159,7 @@ def _differentiable_backward(
     queries, keys, values = (part.transpose(1, 2) for part in product.unbind(2))
     with sdpa_kernel(SDPBackend.MATH):
         attended = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
-    (of_product,) = wanted_gradients(attended, [product], [True], gradient)
-    assert of_product is not None
+    (of_product,) = torch.autograd.grad(attended, product, gradient, create_graph=True)
     return of_product, of_product.sum((0, 1)).flatten().to(bias.dtype)
 
 
@@ -177,11 +179,12 @@ def _check(product: Tensor, bias: Tensor) -> None:
             f"packed_attention takes 1 to {MOST_TOKENS[width]} tokens in bfloat16 where heads are {width} "
             f"wide, not {product.dtype} of {tuple(product.shape)}"
         )
-    if not _heads_are_contiguous(product) or product.stride(1) * tokens >= FAR:
-        raise ValueError(f"heads are not contiguous, or tokens too far apart: strides are {product.stride()}")
+    if not _is_laid_out_for_kernels(product) or 2 * product.stride(2) + product.stride(1) * tokens >= FAR:
+        raise ValueError(f"heads are not contiguous, or too far apart: strides are {product.stride()}")
     if bias.shape != (3 * heads * width,) or bias.device != product.device:
         raise ValueError(f"bias is {tuple(bias.shape)} on {bias.device}, for {tuple(product.shape)}")
 
 
-def _heads_are_contiguous(tensor: Tensor) -> bool:
-    return tensor.stride(-1) == 1 and tensor.stride(-2) == tensor.shape[-1]
+def _is_laid_out_for_kernels(tensor: Tensor) -> bool:
+    are_heads_contiguous = tensor.stride(-1) == 1 and tensor.stride(-2) == tensor.shape[-1]
+    return are_heads_contiguous and tensor.stride(1) * tensor.shape[1] < FAR
