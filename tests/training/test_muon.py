@@ -27,7 +27,7 @@ def test_it_takes_the_steps_of_pytorch_s_muon() -> None:
         for optimizer in optimizers:
             optimizer.step()
     for our, their, start in zip(ours, theirs, matrices(), strict=True):
-        assert (our - their).norm() < 0.01 * (their - start).norm()
+        assert (our - their).norm() < 0.03 * (their - start).norm()  # theirs is in bfloat16 on any CPU
         our_buffer, their_buffer = (
             optimizer.state[parameter]["momentum_buffer"]
             for optimizer, parameter in zip(optimizers, (our, their), strict=True)

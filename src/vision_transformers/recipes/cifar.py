@@ -114,7 +114,7 @@ def cifar10_fast() -> Recipe:
         evaluate_epochs=5,
         batch_size=128,
         label_smoothing=0.1,
-        precision="bfloat16",
+        precision="bfloat16-where-native",
     )
 
 

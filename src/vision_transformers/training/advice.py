@@ -1,7 +1,9 @@
-"""What a person should hear of a recipe: of rates that are unusual, though they may be meant; of memory."""
+"""What a person should hear of a recipe: of rates that are unusual, though they may be meant; of numbers that
+take long; of memory."""
 
 from dataclasses import dataclass
 
+from vision_transformers.runtime.precision import has_bfloat16
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.run import Run
 
@@ -51,6 +53,16 @@ def learning_rate_warnings(recipe: Recipe) -> list[str]:
         f"for {rate.learning}, {rate.usual[0]:g} to {rate.usual[1]:g} is usual"
         for rate in [*beginning, *learning_rates(recipe, probing=False)]
         if not rate.is_usual
+    ]
+
+
+def precision_warnings(run: Run) -> list[str]:
+    """A sentence where products are to be in numbers that the processor has no instructions for."""
+    if run.recipe.precision != "bfloat16" or has_bfloat16(run.device):
+        return []
+    return [
+        "--precision is bfloat16, for which there are no instructions here that PyTorch would use: "
+        "a step takes several times as long as with --precision float32"
     ]
 
 

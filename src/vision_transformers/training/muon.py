@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vision_transformers.runtime.precision import has_bfloat16
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the polynomial a x + b x^3 + c x^5, which moves singular values toward 1."""
 ITERATIONS = 5
@@ -81,10 +83,13 @@ class Muon(torch.optim.Optimizer):
 def orthogonalised(
     matrices: Float[Tensor, "count rows columns"],
 ) -> Float[Tensor, "count rows columns"]:
-    """The same singular vectors, with singular values near 1, in bfloat16: Newton-Schulz iterations."""
+    """The same singular vectors, with singular values near 1: Newton-Schulz iterations.
+
+    In bfloat16, which is enough, or in float32 where a device has no instructions for it.
+    """
     first, third, fifth = COEFFICIENTS
     is_tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.bfloat16()
+    x = matrices.to(torch.bfloat16 if has_bfloat16(matrices.device) else torch.float32)
     x = x.mT if is_tall else x
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(ITERATIONS):

@@ -160,8 +160,9 @@ class Recipe:
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps (untested)."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto is bfloat16 on GPUs that have it, else float32."""
+    precision: Literal["auto", "float32", "bfloat16", "bfloat16-where-native"] = "auto"
+    """auto is bfloat16 on GPUs that have it, else float32; bfloat16-where-native is bfloat16 on CPUs, too,
+    that have it."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile; auto is on for CUDA where there is a C++ compiler."""
     threads: int | None = None

@@ -213,5 +213,6 @@ def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
 
 
 def has_other_precision(record: Record, asked: Recipe) -> bool:
-    """Whether a precision is asked for that the run neither asked for nor came to; `auto` asks for none."""
-    return asked.precision not in ("auto", record.recipe.precision, record.environments[-1].precision)
+    """Whether one is asked for, and not left to the machine, that the run neither asked for nor came to."""
+    found = (record.recipe.precision, record.environments[-1].precision)
+    return asked.precision not in ("auto", "bfloat16-where-native", *found)
