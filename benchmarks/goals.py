@@ -47,10 +47,11 @@ def faster(case: str, wanted: float) -> Goal:
         best = best_opponent(rows)
         ours = next(row for row in rows if row.opponent == OURS)
         times = best.ours_is_times_as_fast
+        measured = f"{times.median:.3f} ({times.lower:.2f} to {times.upper:.2f}) of {best.opponent}"
         if ours.share_of_ceiling is None:
-            return f"{times} of {best.opponent}", times.median >= wanted
+            return measured, times.median >= wanted
         is_met = times.median >= wanted or ours.share_of_ceiling >= ENOUGH_OF_CEILING
-        return f"{times} of {best.opponent}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
+        return f"{measured}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
 
     wanted_in_words = (
         f"at least {wanted:g} times the best opponent, or {ENOUGH_OF_CEILING:.0%} of the ceiling"
