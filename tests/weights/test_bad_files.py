@@ -189,6 +189,20 @@ def test_what_a_format_has_no_use_for_is_not_passed_over(tmp_path: Path) -> None
         read_any(tmp_path / "native", "native", Given(pool="mean"), Report())
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (Given(activation="gelu"), "--activation says that activation is gelu, and .* that it is swiglu"),
+        (Given(preset="ViT-S/16"), "--preset says that model_dimension is 384, and .* that it is 32"),
+    ],
+)
+def test_what_files_contradict_is_not_passed_over(given: Given, says: str, tmp_path: Path) -> None:
+    export_model(tmp_path / "timm", portable(activation="swiglu", class_token=True), TIMM, Report())
+    (tmp_path / "timm" / "vision_transformers.json").unlink()  # which would tell all
+    with pytest.raises(UsageFailure, match=says):
+        import_model(tmp_path / "timm", TIMM, given, Report())
+
+
 @pytest.mark.parametrize("format", ["torchvision", "native"])
 def test_class_names_that_are_given_are_the_models(format: str, tmp_path: Path) -> None:
     if format == "native":

@@ -72,6 +72,7 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
         raise NotThisFormat(path, format.name, opened.tensors)
     foreign = replace(opened, tensors=format.canonical(opened.tensors))
     description = _with_sidecar(_described(foreign, format, given, report), foreign, format, report)
+    given.check_that_it_holds(description.model, path)
     rules, layers = format.rules(description.model), description.model.number_of_layers
     weights = read_by(rules, layers, foreign.tensors, report)
     _check_shapes(weights, description, path)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import Activation, Pool, Positions, ViTConfig
+from vision_transformers.model.presets import preset
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
@@ -16,6 +17,10 @@ from vision_transformers.weights.rules import Rule
 SILENT = ("patch_extractor", "dropout", "stochastic_depth", "position_resize", "layer_scale")
 """Fields of `ViTConfig` that hardly any format's files tell."""
 
+OF_MODELS = ("number_of_heads", "normalization_epsilon", "activation", "pool", "max_image_shape")
+"""What is said by itself of a model."""
+OF_PRESETS = ("model_dimension", "number_of_layers", "number_of_heads")
+"""What is said by the name of one, which may be for other images."""
 WEIGHTS_ALONE = ("preset", "number_of_heads", "max_image_shape", "classes")
 """Fields of `Given` that complete most files without a config."""
 
@@ -70,6 +75,23 @@ class Given:
             if getattr(self, field.name) is not None and field.name not in used:
                 option = field.name.replace("_", "-")
                 raise UsageFailure(f"--{option} says nothing about {files}: leave it out")
+
+    def check_that_it_holds(self, model: ViTConfig, path: Path) -> None:
+        """What a person says is not passed over where files say something else.
+
+        Raises:
+            UsageFailure: what was read is not what was given; names the option.
+        """
+        said = [(name.replace("_", "-"), name, getattr(self, name)) for name in OF_MODELS]
+        if self.preset is not None:
+            said += [("preset", name, getattr(preset(self.preset), name)) for name in OF_PRESETS]
+        for option, name, value in said:
+            found = getattr(model, name)
+            if value is not None and value != found:
+                raise UsageFailure(
+                    f"--{option} says that {name} is {value}, and {path} that it is {found}: "
+                    "leave the option out, or give what these files have"
+                )
 
 
 @dataclass(frozen=True)
