@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vision_transformers.cli.main import main
+from vision_transformers.runtime import precision
 
 
 def test_it_prints_a_row_for_each_way_and_writes_the_same_numbers(
@@ -25,6 +26,18 @@ def test_it_prints_a_row_for_each_way_and_writes_the_same_numbers(
     ]
     for row in rows:
         assert f"{row['images_per_second']:,.1f}" in printed
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_nobody_waits_for_numbers_that_a_processor_emulates(
+    is_native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_instructions", lambda _: is_native)
+    file = tmp_path / "speed.json"
+    ways = ["--batch-size", "1", "--seconds", "0", "--output", str(file), "--device", "cpu"]
+    assert main(["benchmark", "MNIST", *ways]) == 0
+    measured = [row["numbers"] for row in json.loads(file.read_text())["rows"]]
+    assert measured == ["float32", "bfloat16"][: 1 + is_native]
 
 
 def test_rows_that_were_measured_are_kept_when_the_next_one_fails(

@@ -14,7 +14,7 @@ from vision_transformers.errors import UsageFailure
 from vision_transformers.files import write_json
 
 if TYPE_CHECKING:
-    from vision_transformers.evaluation.speed import Speed
+    from vision_transformers.evaluation.speed import Numbers, Speed
     from vision_transformers.model.vit import ViT
 
 
@@ -28,8 +28,9 @@ class BenchmarkOptions:
     """Images at once; several are measured one after another."""
     work: tuple[Literal["inference", "training"], ...] = ("inference",)
     """What to measure; training is forward, backward and AdamW, on random images."""
-    numbers: tuple[Literal["float32", "bfloat16", "bfloat16-weights"], ...] = ("float32", "bfloat16")
-    """In which to compute: bfloat16 computes products in it, bfloat16-weights everything."""
+    numbers: tuple[Literal["float32", "bfloat16", "bfloat16-weights"], ...] | None = None
+    """In which to compute: bfloat16 computes products in it, bfloat16-weights everything. If not given,
+    float32, and bfloat16 where the device multiplies in it."""
     compile: bool = False
     """Through torch.compile, which takes a while before it is measured."""
     seconds: float = 2.0
@@ -110,10 +111,12 @@ def _speeds(options: BenchmarkOptions, model: "ViT", device: str) -> "Iterator[S
     import torch
 
     from vision_transformers.evaluation.speed import measure_speed
+    from vision_transformers.runtime.precision import has_bfloat16
 
+    quick: list[Numbers] = ["float32", "bfloat16"] if has_bfloat16(torch.device(device)) else ["float32"]
     shape = (model.config.number_of_channels, *model.config.max_image_shape)
     for work in options.work:
-        for numbers in options.numbers:
+        for numbers in options.numbers or quick:
             for batch_size in options.batch_size:
                 yield measure_speed(
                     model,
