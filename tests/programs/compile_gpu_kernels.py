@@ -15,7 +15,7 @@ from vision_transformers.model import packed_attention_kernels as forward
 from vision_transformers.model.native_operators import MEASURED_CAPABILITY
 
 TARGET = GPUTarget("cuda", 10 * MEASURED_CAPABILITY[0] + MEASURED_CAPABILITY[1], 32)
-TOKENS_AND_WIDTHS = [(50, 16), (65, 16), (90, 32), (90, 64), (197, 64), (226, 64)]
+TOKENS_AND_WIDTHS = [(50, 16), (90, 64), (197, 64), (226, 64)]
 GELU = forward.Tiles(0, biased_gelu_kernels.WARPS, 1)
 IN_BFLOAT16 = ("product", "gradient", "bias", "attended", "found", "result")
 IN_FLOAT32 = ("statistics", "sums", "of_bias")
