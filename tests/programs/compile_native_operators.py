@@ -17,6 +17,6 @@ for module in (short_attention, narrow_feed_forward):
         loss = compiled(images).square().sum()
         found = torch.autograd.grad(loss, list(model.parameters()))
     called = {arguments.args[0] for arguments in call.call_args_list}
-    assert len(called) == 2, called
+    assert len(called) == (2 if module.is_available() else 0), called
 for gradient, expected in zip(found, eager, strict=True):
     assert (gradient - expected).norm() <= 0.05 * expected.norm()
