@@ -123,17 +123,17 @@ def attention(shape: tuple[int, int, int, int], stopwatch: ColdStopwatch) -> Ite
     expected = _by_pytorch(learned.view(product.shape))
     (of_expected,) = torch.autograd.grad(expected, learned, gradient)
     attended, found = torch.empty_like(gradient), torch.empty_like(product)
-    statistics = torch.empty(images, heads, tokens, device=stopwatch.device)
-    attend(product, attended, statistics)
+    of_rows = torch.empty(images, heads, tokens, device=stopwatch.device)
+    attend(product, attended, of_rows)
     of_ways = torch.empty_like(attended)
     for number, warps, stages in WAYS:
         if number <= room_for(tokens):
             tiles = Tiles(number, warps, stages)
             of_ways.fill_(torch.nan)
-            forward = stopwatch.milliseconds(lambda: attend(product, of_ways, statistics, tiles))  # noqa: B023
+            forward = stopwatch.milliseconds(lambda: attend(product, of_ways, of_rows, tiles))  # noqa: B023
             found.fill_(torch.nan)
             backward = stopwatch.milliseconds(
-                lambda: attend_backward(gradient, product, attended, statistics, found, tiles).sum(0)  # noqa: B023
+                lambda: attend_backward(gradient, product, attended, of_rows, found, tiles).sum(0)  # noqa: B023
             )
             yield str(tiles), _judged(forward, of_ways, expected), _judged(backward, found, of_expected)
 

@@ -6,6 +6,7 @@ But for `resized_crop`: files are cropped out of the whole picture, images in me
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -41,7 +42,9 @@ def on_device(images: Images, device: torch.device) -> Images:
     return images
 
 
-def are_varied_together(images: Images, augmentation: Augmentation, device: torch.device) -> bool:
+def are_varied_together(
+    images: Images, augmentation: Augmentation, device: torch.device
+) -> TypeGuard[ImagesInMemory]:
     """Whether images are held in memory, and varied in batches, by this device."""
     may_be = device.type == "cuda" or not augmentation.needs_single_images
     return may_be and isinstance(images, ImagesInMemory)
@@ -65,7 +68,7 @@ def training_batches(
         DataFailure: an image cannot be decoded.
     """
     numbers = range(first, last)
-    if isinstance(images, ImagesInMemory) and are_varied_together(images, augmentation, device):
+    if are_varied_together(images, augmentation, device):
         batches = _gather_varied(images, augmentation, order, numbers, device)
     else:
         batches = _read_varied(images, preprocessing, augmentation, order, numbers, device, workers)

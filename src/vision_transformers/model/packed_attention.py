@@ -149,9 +149,7 @@ def _backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None
     return found
 
 
-def _differentiable_backward(
-    gradient: Tensor, product: Tensor, bias: Tensor
-) -> tuple[Tensor | None, Tensor | None]:
+def _differentiable_backward(gradient: Tensor, product: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """The same, of operators whose gradients have gradients."""
     # Another tensor, so that hooks on what was given are not run by this; and one that depends on the bias,
     # which `product` has in it without a gradient.

@@ -23,7 +23,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies in bfloat16; a CPU that only seems to takes twenty times as long."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(False))
-    return device.type == "cpu" and has_instructions("avx512_bf16")
+    return device.type != "cpu" or has_instructions("avx512_bf16")
 
 
 def autocast(precision: ResolvedPrecision, device: torch.device) -> torch.autocast:
