@@ -14,7 +14,6 @@ Pixels = UInt8[Tensor, "batch channels height width"]
 Factors = Float[Tensor, " batch"]
 RED_GREEN_BLUE = (0.2989, 0.587, 0.114)
 """How much of each a grey has (ITU-R 601, as torchvision rounds it)."""
-
 JITTER_DRAWS = 4
 """How many random numbers `jitter` needs for an image."""
 
