@@ -3,7 +3,7 @@
 import pytest
 
 from vision_transformers.report.comparison import ComparedRun, comparison_figure
-from vision_transformers.report.style import LIGHT, render
+from vision_transformers.report.style import LIGHT, render_png
 
 ROWS = [
     {"step": 1, "epoch": 1, "train_loss": 2.0, "train_accuracy": 0.25},
@@ -22,4 +22,4 @@ def test_any_name_of_a_run_stands_in_the_legend() -> None:
     assert len(set(shown)) == len(names)
     colours = [line.get_color() for line in legend.get_lines()]
     assert colours == [line.get_color() for line in figure.axes[0].get_lines()[::2]]
-    assert render(lambda palette: comparison_figure(runs, palette), LIGHT, "png")
+    assert render_png(lambda palette: comparison_figure(runs, palette))

@@ -11,7 +11,7 @@ from matplotlib import font_manager
 
 from vision_transformers.report import style
 from vision_transformers.report.confusion import confusion_figure
-from vision_transformers.report.style import DARK, LIGHT, font_file, on_one_line, render
+from vision_transformers.report.style import LIGHT, font_file, on_one_line, render_for_a_page, render_png
 
 NAMES = (
     "größe",
@@ -32,8 +32,9 @@ def test_names_that_no_font_has_are_told_apart_and_nothing_is_warned_of() -> Non
     assert shown[:2] == ["größe", "кошка"]
     assert shown[2] == r"2 \U00012001"
     assert len(set(shown)) == len(NAMES)
-    for palette, kind in ((LIGHT, "png"), (DARK, "svg")):
-        assert render(lambda palette: confusion_figure(confusion, NAMES, False, palette), palette, kind)
+    drawing = render_for_a_page(lambda palette: confusion_figure(confusion, NAMES, False, palette))
+    assert drawing.png
+    assert drawing.light != drawing.dark
 
 
 def test_what_is_no_letter_is_shown_as_ever() -> None:
@@ -78,6 +79,4 @@ def test_letters_of_an_installed_font_are_drawn(further_font: str) -> None:
     assert [on_one_line(name, 20) for name in names] == [further_font, r"\U00012002"]
     assert [Path(font_file(f"{name} → a")).name for name in ("größe", further_font)] == ["DejaVuSans.ttf"] * 2
     assert Path(font_file(further_font)).name == "font.ttf"
-    assert render(
-        lambda palette: confusion_figure(np.eye(2, dtype=np.int64), names, False, palette), LIGHT, "png"
-    )
+    assert render_png(lambda palette: confusion_figure(np.eye(2, dtype=np.int64), names, False, palette))

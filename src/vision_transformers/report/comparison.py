@@ -18,7 +18,7 @@ from matplotlib.ticker import PercentFormatter
 from vision_transformers.files import write_file
 from vision_transformers.report.metrics import Row
 from vision_transformers.report.page import fill_template, inline_drawing
-from vision_transformers.report.style import LIGHT, Palette, on_one_line, render
+from vision_transformers.report.style import Palette, on_one_line, render_for_a_page
 
 MEASURED = ("validation_accuracy", "test_accuracy", "validation_loss", "test_loss")
 FINISHED = "finished"
@@ -104,11 +104,16 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     Raises:
         Failure: a file cannot be written.
     """
-    draw = partial(comparison_figure, comparison.runs)
-    write_file(folder / "curves.png", render(draw, LIGHT, "png"))
+    drawing = render_for_a_page(partial(comparison_figure, comparison.runs))
+    write_file(folder / "curves.png", drawing.png)
     write_file(folder / "table.csv", _csv(comparison))
-    drawing = inline_drawing(draw, "Loss and accuracy of the runs by epoch; the table has their last values.")
-    page = fill_template("comparison.html", comparison=comparison, drawing=drawing, readable=readable)
+    words = "Loss and accuracy of the runs by epoch; the table has their last values."
+    page = fill_template(
+        "comparison.html",
+        comparison=comparison,
+        drawing=inline_drawing(drawing, words),
+        readable=readable,
+    )
     write_file(folder / "index.html", page)
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from vision_transformers.files import write_file
 from vision_transformers.report.metrics import Row
-from vision_transformers.report.style import LIGHT, Palette, render
+from vision_transformers.report.style import Palette, render_png
 
 _SPLITS = ("train", "validation", "test")
 _MARKERS = ("o", "s", "D")
@@ -27,11 +27,11 @@ def draw_curves(rows: Sequence[Row], path: Path, title: str) -> None:
     Raises:
         Failure: The picture cannot be written.
     """
-    write_file(path, render(lambda palette: curves_figure(rows, title, palette), LIGHT, "png"))
+    write_file(path, render_png(lambda palette: curves_figure(rows, title, palette)))
 
 
 def curves_figure(rows: Sequence[Row], title: str, palette: Palette) -> Figure:
-    """The figure of `draw_curves`, for `report.style.render`."""
+    """The figure of `draw_curves`, for `report.style.render_png`."""
     figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
     figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
     loss, accuracy = figure.subplots(1, 2, sharex=True)

@@ -1,14 +1,13 @@
 """What a model is worth, on one page: numbers, confusion, calibration, and the pictures it fails on."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib.figure import Figure
 from PIL import Image
 
 from vision_transformers.files import write_file, write_json
@@ -19,7 +18,7 @@ from vision_transformers.report.page import fill_template, inline_drawing, pictu
 from vision_transformers.report.reliability import reliability_figure
 from vision_transformers.report.sheet import encode_png
 from vision_transformers.report.specimens import Galleries, Specimen, specimen_sheet
-from vision_transformers.report.style import LIGHT, Palette, render
+from vision_transformers.report.style import Drawing, render_for_a_page
 from vision_transformers.report.tensorboard import TensorBoard
 
 _SCALARS = ("accuracy", "loss", "macro_f1", "expected_calibration_error")
@@ -29,8 +28,6 @@ _PICTURES = (
     *("mistakes.png", "uncertain.png", "label-errors.png"),
 )
 """All that there may be."""
-
-Drawing = Callable[[Palette], Figure]
 
 
 def write_evaluation(
@@ -53,7 +50,7 @@ def write_evaluation(
         Failure: a file cannot be written.
     """
     drawings = _drawings(metrics, curves)
-    pictures = {f"{name}.png": render(draw, LIGHT, "png") for name, (draw, _) in drawings.items()}
+    pictures = {f"{name}.png": drawing.png for name, (drawing, _) in drawings.items()}
     for name, specimens in _named(galleries).items():
         if specimens:
             pictures[f"{name}.png"] = encode_png(specimen_sheet(specimens))
@@ -73,18 +70,18 @@ def _drawings(metrics: Mapping[str, Any], curves: Sequence[Row]) -> dict[str, tu
     after = calibration.get("reliability_after")
     drawings: dict[str, tuple[Drawing, str]] = {
         "reliability": (
-            partial(reliability_figure, calibration["reliability"], after),
+            render_for_a_page(partial(reliability_figure, calibration["reliability"], after)),
             _reliability_in_words(calibration),
         )
     }
     if len(metrics["classes"]) <= MOST_CLASSES:
         matrix = partial(confusion_figure, np.array(metrics["confusion"]), metrics["classes"])
         words = "Confusion matrix, truth by guess; the pairs that are mistaken most are listed in words."
-        drawings["confusion"] = (partial(matrix, False), words)
-        drawings["confusion-normalised"] = (partial(matrix, True), words)
+        drawings["confusion"] = (render_for_a_page(partial(matrix, False)), words)
+        drawings["confusion-normalised"] = (render_for_a_page(partial(matrix, True)), words)
     if curves:
         words = "Loss and accuracy of training, validation and test over the run."
-        drawings["curves"] = (partial(curves_figure, curves, "The run"), words)
+        drawings["curves"] = (render_for_a_page(partial(curves_figure, curves, "The run")), words)
     return drawings
 
 
@@ -109,7 +106,7 @@ def _page(
         "evaluation.html",
         metrics=metrics,
         galleries=_named(galleries),
-        drawings={name: inline_drawing(draw, words) for name, (draw, words) in drawings.items()},
+        drawings={name: inline_drawing(drawing, words) for name, (drawing, words) in drawings.items()},
         confused=confused,
         origin=origin,
         picture_uri=picture_uri,

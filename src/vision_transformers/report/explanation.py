@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vision_transformers.report.overlay import Box, overlaid
-from vision_transformers.report.style import LIGHT, Palette, on_one_line, render
+from vision_transformers.report.style import Palette, on_one_line, render_png
 
 LONGEST_SIDE = 800
 """Of a picture in a report, in pixels."""
@@ -94,7 +94,7 @@ class Explanation:
 
 def explanation_png(explanation: Explanation) -> bytes:
     """A sheet: the picture, the map over it, and how far to believe it."""
-    return render(lambda palette: _sheet(explanation, palette), LIGHT, "png")
+    return render_png(lambda palette: _sheet(explanation, palette))
 
 
 def explanation_npz(explanation: Explanation) -> bytes:

@@ -1,7 +1,6 @@
 """Pages that open from the disk, without a network: one file each, with everything in it."""
 
 import base64
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -9,10 +8,9 @@ import jinja2
 import numpy as np
 from jaxtyping import UInt8
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from vision_transformers.report.sheet import encode_png
-from vision_transformers.report.style import DARK, LIGHT, Palette, render
+from vision_transformers.report.style import Drawing
 
 
 def fill_template(name: str, **values: Any) -> bytes:
@@ -20,9 +18,9 @@ def fill_template(name: str, **values: Any) -> bytes:
     return _environment().get_template(name).render(**values).encode(errors="backslashreplace")
 
 
-def inline_drawing(draw: Callable[[Palette], Figure], alternative: str) -> Markup:
+def inline_drawing(drawing: Drawing, alternative: str) -> Markup:
     """A drawing, light or dark as the person's screen is, with the text that is read where it is not seen."""
-    light, dark = (_data_uri(render(draw, palette, "svg"), "image/svg+xml") for palette in (LIGHT, DARK))
+    light, dark = (_data_uri(content, "image/svg+xml") for content in (drawing.light, drawing.dark))
     return Markup(
         '<picture><source media="screen and (prefers-color-scheme: dark)" srcset="{dark}">'
         '<img class="drawing" src="{light}" alt="{alternative}"></picture>'

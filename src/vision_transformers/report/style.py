@@ -3,11 +3,14 @@
 import functools
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib.style
 from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -60,29 +63,62 @@ _FURTHER_FAMILIES = (
 """For the letters that it lacks, where they are installed."""
 
 
-def render(draw: Callable[[Palette], Figure], palette: Palette, kind: Literal["png", "svg"]) -> bytes:
-    """A figure as the bytes of a file: equal whatever the person's own matplotlib settings are.
-
-    Args:
-        draw: makes the figure; called with the style in force.
-        palette: light or dark.
-        kind: `svg` for pages, `png` for files.
-    """
-    with matplotlib.style.context(["default", _style(palette)]):
-        figure = draw(palette)
-        image = io.BytesIO()
-        metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-        figure.savefig(image, format=kind, metadata=metadata)
-    return image.getvalue()
+Draw = Callable[[Palette], Figure]
+"""Makes a figure; called with the style in force."""
 
 
-def _style(palette: Palette) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Drawing:
+    """A figure for a page: as the bytes of files, equal whatever the person's own matplotlib settings are."""
+
+    png: bytes
+    """On light paper."""
+    light: bytes
+    """SVG."""
+    dark: bytes
+    """SVG."""
+
+
+def render_png(draw: Draw) -> bytes:
+    """A figure on light paper as PNG: equal bytes whatever the person's own matplotlib settings are."""
+    with _style(LIGHT):
+        return _png(draw(LIGHT))
+
+
+def render_for_a_page(draw: Draw) -> Drawing:
+    """A figure as PNG, and as SVG for pages on light and on dark screens."""
+    with _style(LIGHT):
+        figure = draw(LIGHT)
+        png = _png(figure)
+        figure.set_layout_engine("none")  # what the PNG was laid out as holds, and takes as long as drawing
+        light = _svg(figure)
+    with _style(DARK):
+        return Drawing(png, light, _svg(draw(DARK)))
+
+
+def _png(figure: Figure) -> bytes:
+    """Without `savefig`, which draws everything twice."""
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})
+    return content.getvalue()
+
+
+def _svg(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})
+    return content.getvalue()
+
+
+def _style(palette: Palette) -> AbstractContextManager[None]:
+    return matplotlib.style.context(["default", _settings(palette)])
+
+
+def _settings(palette: Palette) -> dict[str, Any]:
     return {
         "font.family": _families(),
         "font.size": 10,
         "figure.facecolor": palette.paper,
         "axes.facecolor": palette.paper,
-        "savefig.facecolor": palette.paper,
         "text.color": palette.ink,
         "axes.edgecolor": palette.frame,
         "axes.spines.right": False,

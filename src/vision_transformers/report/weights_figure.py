@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from vision_transformers.report.style import LIGHT, Palette, render
+from vision_transformers.report.style import Palette, render_png
 
 
 def weights_png(
@@ -21,7 +21,7 @@ def weights_png(
         distances: mean attention distance in pixels.
         origin: of which images the distances are.
     """
-    return render(lambda palette: _figure(filters, similarity, distances, origin, palette), LIGHT, "png")
+    return render_png(lambda palette: _figure(filters, similarity, distances, origin, palette))
 
 
 def _figure(
