@@ -11,7 +11,7 @@ SHARED_OUT := --numprocesses logical --maxprocesses 4 --dist worksteal
 train: $(INSTALLED)  ## train a Vision Transformer on the digits inside scikit-learn
 	$(BIN)/vit train
 
-test: $(FOR_DEVELOPERS)  ## the tests, in under 10 minutes
+test: $(FOR_DEVELOPERS)  ## the tests
 	$(BIN)/python -m pytest $(SHARED_OUT)
 
 test-slow: $(FOR_DEVELOPERS)  ## also those that take minutes
@@ -31,7 +31,7 @@ compare-losses: $(FOR_DEVELOPERS)  ## training losses to the bit beside another 
 	diff .compare-base.json .compare-now.json && echo "equal to the last bit"
 	rm -f .compare-base.json .compare-now.json
 
-check: $(FOR_DEVELOPERS)  ## format, lint, types, and who may import whom
+check: $(FOR_DEVELOPERS)  ## format, lint, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -1,9 +1,9 @@
-"""timm and transformers, unchanged, use a model that `vit train` made.
+"""Use a model that `vit train` made in timm and transformers, both unchanged.
 
     python examples/other_libraries.py [RUN]
 
-Trains a small model on the digits inside scikit-learn if no run is given, writes it for both, and lets each
-say what the test images show. Needs timm and transformers: pip install timm transformers
+Converts RUN, a run on scikit-learn's digits with a class token, to the formats of both, and prints the accuracy of
+each on the test images. Without RUN, trains such a model first. Needs: pip install timm transformers
 """
 
 import sys
@@ -24,11 +24,11 @@ from vision_transformers.data.loading import load_data
 
 
 def main() -> None:
-    """Trains if need be, converts, and compares."""
+    """Trains a model if there is none, converts it, and compares the accuracies."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "run"
         if not run.exists():
-            # The class token, since transformers' ViT has no other pool.
+            # With a class token, the only pool that transformers' ViT has.
             recipe = find_recipe("digits")
             train(replace(recipe, model=replace(recipe.model, pool="class")), run)
         for library in ("timm", "huggingface"):
