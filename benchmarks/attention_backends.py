@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from benchmarks.turns import Spread, number_of_rounds, take_turns
 from torch import Tensor
 
-from vision_transformers.model.attention import attention_weights
+from vision_transformers.model.scaled_dot_product import attention_weights
 from vision_transformers.model.short_attention import is_served, short_attention
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.device import describe_device

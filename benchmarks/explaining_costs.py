@@ -43,12 +43,12 @@ class FusedOnlyAttention(nn.Module):
         sequence: Tensor,
         need_weights: bool,  # noqa: ARG002
         rotation: None,  # noqa: ARG002
-        wanted: int | None,
+        number_of_queries: int | None,
     ) -> tuple[Tensor, None]:
         """Called as ours is."""
         parts = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
         queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(queries[:, :, :wanted], keys, values)
+        attended = F.scaled_dot_product_attention(queries[:, :, :number_of_queries], keys, values)
         return self.projection(attended.transpose(1, 2).flatten(2)), None
 
 

@@ -2,8 +2,9 @@
 
     python examples/other_libraries.py [RUN]
 
-Converts RUN, a run on scikit-learn's digits with a class token, to the formats of both, and prints the accuracy of
-each on the test images. Without RUN, trains such a model first. Needs: pip install timm transformers
+Converts RUN, a run on scikit-learn's digits with a class token, to the formats of both, and prints the
+accuracy of each on the test images. Without RUN, trains such a model first. Needs:
+pip install timm transformers
 """
 
 import sys

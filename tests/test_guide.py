@@ -44,6 +44,7 @@ def test_every_part_of_the_model_is_shown() -> None:
         "tokens",
         "positions",
         "attention",
+        "scaled_dot_product",
         "feed_forward",
         "encoder",
         "transformer",

@@ -179,7 +179,7 @@ class Classifier:
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
         """Logits, and the vector that the head makes them of, of normalised images on the device."""
         with torch.inference_mode(), autocast(self.precision, self.device):
-            sequence, _ = self.model.encode(images, wanted=self.model.tokens_read)
+            sequence, _ = self.model.encode(images, number_of_queries=self.model.tokens_read)
             return self.model.head(sequence).float(), self.model.head.pooled(sequence).float()
 
     def probabilities(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:

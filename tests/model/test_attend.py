@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vision_transformers.model import attention
-from vision_transformers.model.attention import attend, attention_weights
+from vision_transformers.model import scaled_dot_product
+from vision_transformers.model.scaled_dot_product import attend, attention_weights
 
 
 def inputs(tokens: int, dtype: torch.dtype) -> list[Tensor]:
@@ -39,7 +39,7 @@ def test_in_bfloat16_on_cpus_short_sequences_are_written_out_and_long_ones_fused
         fused.append(queries.shape[2])
         return usual(queries, *rest, dropout_p=dropout_p)
 
-    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", noted)
+    monkeypatch.setattr(scaled_dot_product.F, "scaled_dot_product_attention", noted)
     for tokens, dtype in ((50, torch.bfloat16), (50, torch.float32), (300, torch.bfloat16)):
         attend(*inputs(tokens, dtype))
     assert fused == [50, 300]

@@ -28,7 +28,7 @@ def gradients(output: Tensor, module: nn.Module) -> dict[str, Tensor]:
     return {name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None}
 
 
-@pytest.mark.parametrize("wanted", [1, 2, 7, 20, 30])
+@pytest.mark.parametrize("number", [1, 2, 7, 20, 30])
 @pytest.mark.parametrize(
     "options",
     [
@@ -40,10 +40,10 @@ def gradients(output: Tensor, module: nn.Module) -> dict[str, Tensor]:
         {"query_key_normalization": True},
     ],
 )
-def test_some_tokens_gather_what_they_gather_among_all(options: dict[str, Any], wanted: int) -> None:
+def test_some_tokens_gather_what_they_gather_among_all(options: dict[str, Any], number: int) -> None:
     layer = attention(**options)
-    every = layer(SEQUENCE, need_weights=True)[0][:, :wanted]
-    found = layer(SEQUENCE, wanted=wanted)[0]
+    every = layer(SEQUENCE, need_weights=True)[0][:, :number]
+    found = layer(SEQUENCE, number_of_queries=number)[0]
     torch.testing.assert_close(found, every)
     expected = gradients(every, layer)
     for name, gradient in gradients(found, layer).items():
@@ -55,7 +55,7 @@ def test_dropout_drops_a_value_with_its_bias(monkeypatch: pytest.MonkeyPatch) ->
     layer = attention(dropout=0.5)
     monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", _all_dropped)
     nothing = torch.zeros(3, 1, 32, dtype=torch.float64)
-    torch.testing.assert_close(layer(SEQUENCE, wanted=1)[0], layer.projection(nothing))
+    torch.testing.assert_close(layer(SEQUENCE, number_of_queries=1)[0], layer.projection(nothing))
 
 
 def _all_dropped(queries: Tensor, keys: Tensor, values: Tensor, dropout_p: float) -> Tensor:
@@ -89,7 +89,7 @@ def test_whoever_looks_at_keys_and_values_sees_them(register: str) -> None:
     for module, layer in ((pool(), "key_value"), (attention(), "query_key_value")):
         getattr(module.get_submodule(layer), register)(lambda *_: seen.append(1))
         sequence = SEQUENCE.clone().requires_grad_()
-        output = module(sequence) if layer == "key_value" else module(sequence, wanted=1)[0]
+        output = module(sequence) if layer == "key_value" else module(sequence, number_of_queries=1)[0]
         output.sum().backward()
     assert len(seen) == 2
 
@@ -101,12 +101,12 @@ class Doubled(nn.Identity):
 
 def test_whatever_is_done_to_queries_is_done_where_few_of_them_gather() -> None:
     layer = attention()
-    before, _ = layer(SEQUENCE, wanted=1)
+    before, _ = layer(SEQUENCE, number_of_queries=1)
     layer.query_normalization = Doubled()
-    doubled, _ = layer(SEQUENCE, wanted=1)
+    doubled, _ = layer(SEQUENCE, number_of_queries=1)
     layer.query_normalization = nn.Identity()
     layer.query_normalization.register_forward_pre_hook(lambda _, inputs: (2 * inputs[0],))
-    hooked, _ = layer(SEQUENCE, wanted=1)
+    hooked, _ = layer(SEQUENCE, number_of_queries=1)
     assert torch.equal(doubled, hooked)
     assert not torch.allclose(doubled, before)
     assert torch.allclose(hooked, layer(SEQUENCE, need_weights=True)[0][:, :1])
@@ -122,5 +122,5 @@ def test_a_replaced_forward_is_called() -> None:
         return usual(sequence)
 
     layer.query_key_value.forward = watched  # type: ignore[method-assign]
-    layer(SEQUENCE, wanted=1)
+    layer(SEQUENCE, number_of_queries=1)
     assert called

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vision_transformers.model import attention, feed_forward, narrow_feed_forward, short_attention
+from vision_transformers.model import narrow_feed_forward, short_attention
 from vision_transformers.model.encoder import Encoder
 from vision_transformers.model.native_operators import is_computed_here
 
@@ -69,8 +69,8 @@ def of_weights(encoder: Encoder) -> Any:
 @contextmanager
 def without_c() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "is_served", lambda _: False)
-        patch.setattr(feed_forward, "is_served", lambda *_: False)
+        for module in (short_attention, narrow_feed_forward):
+            patch.setattr(module, "is_served", lambda *_: False)
         yield
 
 

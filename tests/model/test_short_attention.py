@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from vision_transformers.model import short_attention as module
-from vision_transformers.model.attention import MultiHeadAttention, attention_weights
+from vision_transformers.model.attention import MultiHeadAttention
+from vision_transformers.model.scaled_dot_product import attention_weights
 from vision_transformers.model.short_attention import is_served, short_attention, short_attention_backward
 
 pytestmark = pytest.mark.skipif(

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from vision_transformers.model.attention import MultiHeadAttention, attention_weights
+from vision_transformers.model.attention import MultiHeadAttention
 from vision_transformers.model.encoder import Encoder
 from vision_transformers.model.feed_forward import FeedForward, QuickGELU, SwiGLU
 from vision_transformers.model.residual import LayerScale, StochasticDepth
+from vision_transformers.model.scaled_dot_product import attention_weights
 from vision_transformers.model.transformer import Transformer
 
 

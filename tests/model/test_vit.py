@@ -128,13 +128,31 @@ def test_leaving_out_what_the_head_does_not_read_changes_neither_logits_nor_grad
         # A bias of keys changes nothing, so that its gradient is what rounding leaves of it.
         difference = (pairs[1][name] - whole).detach().double().abs().max()
         assert difference <= tolerance * max(float(whole.detach().double().abs().max()), 1e-3), name
-    assert model.encode(images, wanted=1)[0].shape == (3, 1, 16)
+    assert model.encode(images, number_of_queries=1)[0].shape == (3, 1, 16)
+
+
+@pytest.mark.parametrize(
+    "place", ["transformer", "transformer.layers.1", "transformer.layers.1.feed_forward", "head.pool"]
+)
+def test_whoever_watches_what_comes_of_the_last_layer_sees_every_token(place):
+    """Class activation maps and feature extractors hook modules, and reckon with all tokens."""
+    model = ViT((4, 4), 16, 2, 2, 24, 1, 5, (8, 12)).eval()
+    images = torch.randn(2, 1, 8, 12)
+    expected, seen = model(images), []
+    handle = model.get_submodule(place).register_forward_hook(
+        lambda _module, given, _output: seen.append(given[0].shape)
+    )
+    torch.testing.assert_close(model(images), expected)
+    assert seen == [(2, 7, 16)]
+    handle.remove()
+    assert model.tokens_read == 1
 
 
 def test_somebody_elses_head_gets_every_token():
     model = ViT((4, 4), 16, 2, 2, 24, 1, 5, (8, 12))
     model.head = torch.nn.Flatten()
     assert model(torch.randn(2, 1, 8, 12)).shape == (2, 7 * 16)
+    assert model.encode(torch.randn(2, 1, 8, 12))[0].shape == (2, 7, 16)
 
 
 class ReadsAll(ClassificationHead):

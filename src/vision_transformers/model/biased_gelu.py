@@ -20,6 +20,15 @@ from vision_transformers.model.native_operators import (
 from vision_transformers.model.plain import is_plain
 
 
+def activated(
+    sequence: Float[Tensor, "... model_dimension"], layer: nn.Linear, activation: nn.Module
+) -> Float[Tensor, "... hidden_dimension"]:
+    """activation(layer(sequence)), in one kernel of a GPU where it `is_served`."""
+    if is_served(sequence, layer, activation):
+        return activate(sequence, layer)
+    return activation(layer(sequence))
+
+
 def is_served(
     sequence: Float[Tensor, "... model_dimension"], layer: nn.Module, activation: nn.Module
 ) -> bool:

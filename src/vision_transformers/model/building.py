@@ -87,9 +87,9 @@ def rotary_positions(config: ViTConfig) -> nn.Module:
     return NoRotation()
 
 
-def normalization(config: ViTConfig, wanted: bool = True, dimension: int | None = None) -> nn.Module:
+def normalization(config: ViTConfig, is_there: bool = True, dimension: int | None = None) -> nn.Module:
     """A LayerNorm, or nothing."""
-    if not wanted:
+    if not is_there:
         return nn.Identity()
     return nn.LayerNorm(dimension or config.model_dimension, config.normalization_epsilon)
 

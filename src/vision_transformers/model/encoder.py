@@ -62,9 +62,9 @@ class Encoder(nn.Module):
         input: Float[Tensor, "batch tokens model_dimension"],
         need_weights: bool = False,
         rotation: Rotation | None = None,
-        wanted: int | None = None,
+        number_of_queries: int | None = None,
     ) -> tuple[
-        Float[Tensor, "batch wanted model_dimension"], Float[Tensor, "batch heads wanted tokens"] | None
+        Float[Tensor, "batch queries model_dimension"], Float[Tensor, "batch heads queries tokens"] | None
     ]:
         """Equations 2 and 3; also the attention weights (before dropout) if they are needed, else None.
 
@@ -72,11 +72,11 @@ class Encoder(nn.Module):
             input: the tokens.
             need_weights: whether to give the attention weights.
             rotation: rotary positions of the patches.
-            wanted: how many tokens to compute, from the first; all if None. They attend to every token.
+            number_of_queries: how many tokens to compute, from the first; all if None. They attend to all.
         """
         attended, weights = self.attention(
-            self.attention_normalization(input), need_weights, rotation, wanted
+            self.attention_normalization(input), need_weights, rotation, number_of_queries
         )
-        sequence = input[:, :wanted] + self.stochastic_depth(self.attention_scale(attended))
+        sequence = input[:, :number_of_queries] + self.stochastic_depth(self.attention_scale(attended))
         transformed = self.feed_forward(self.feed_forward_normalization(sequence))
         return sequence + self.stochastic_depth(self.feed_forward_scale(transformed)), weights

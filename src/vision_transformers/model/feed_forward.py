@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model import biased_gelu, initialization
-from vision_transformers.model.narrow_feed_forward import is_served, transform
+from vision_transformers.model import initialization, narrow_feed_forward
+from vision_transformers.model.biased_gelu import activated
 
 
 class QuickGELU(nn.Module):
@@ -46,17 +46,11 @@ class FeedForward(nn.Module):
 
     def forward(self, sequence: Float[Tensor, "... model_dimension"]) -> Float[Tensor, "... model_dimension"]:
         """Each token by itself."""
-        if is_served(sequence, self.input_layer, self.activation, self.output_layer, self.dropout):
-            return transform(sequence, self.input_layer, self.output_layer)  # the same, in the cache of a CPU
-        hidden = self.dropout(self._activated(sequence))
+        parts = (self.input_layer, self.activation, self.output_layer, self.dropout)
+        if narrow_feed_forward.is_served(sequence, *parts):  # the same, in the cache of a CPU
+            return narrow_feed_forward.transform(sequence, self.input_layer, self.output_layer)
+        hidden = self.dropout(activated(sequence, self.input_layer, self.activation))
         return self.dropout(self.output_layer(hidden))
-
-    def _activated(
-        self, sequence: Float[Tensor, "... model_dimension"]
-    ) -> Float[Tensor, "... hidden_dimension"]:
-        if biased_gelu.is_served(sequence, self.input_layer, self.activation):
-            return biased_gelu.activate(sequence, self.input_layer)  # the same, in one kernel of a GPU
-        return self.activation(self.input_layer(sequence))
 
 
 class SwiGLU(nn.Module):

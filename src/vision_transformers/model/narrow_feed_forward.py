@@ -45,6 +45,8 @@ def is_served(
     Only where all of it `is_computed_here`, where nothing is dropped, and where all weights are learned or no
     gradient is wanted: it computes all gradients or none.
     """
+    if sequence.device.type != "cpu":  # first, since a GPU waits for each of these questions
+        return False
     are_plain = is_plain(input_layer) and is_plain(activation, nn.GELU) and is_plain(output_layer)
     drops_nothing = is_plain(dropout, nn.Dropout) and not (dropout.training and dropout.p)
     weights = [*input_layer.parameters(), *output_layer.parameters()]

@@ -1,4 +1,4 @@
-"""Whether a layer does what its class does, and nothing else."""
+"""Whether a layer does what its class does, and nothing else; and whether somebody watches it."""
 
 from torch import Tensor, nn
 
@@ -13,12 +13,22 @@ def is_plain(layer: nn.Module, kind: type[nn.Module] = nn.Linear) -> bool:
         layer: of any class.
         kind: the class that it must be of, no subclass.
     """
-    hooks = (
-        layer._forward_hooks,
-        layer._forward_pre_hooks,
-        layer._backward_hooks,
-        layer._backward_pre_hooks,
-    )
     weights = [type(weight) for weight in layer._parameters.values() if weight is not None]
     are_plain = all(weight in (nn.Parameter, Tensor) for weight in weights)
-    return type(layer) is kind and "forward" not in layer.__dict__ and not any(hooks) and are_plain
+    return type(layer) is kind and "forward" not in layer.__dict__ and not has_hooks(layer) and are_plain
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether a module, or a part of it, has hooks."""
+    return any(has_hooks(part) for part in module.modules())
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody is to be told when a module is called."""
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
+    return any(hooks)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model import initialization
-from vision_transformers.model.attention import attend, attention_weights
 from vision_transformers.model.gathering import gather
 from vision_transformers.model.plain import is_plain
+from vision_transformers.model.scaled_dot_product import attend, attention_weights
 
 
 def tokens_read(pool: nn.Module) -> int | None:

@@ -48,9 +48,9 @@ class Transformer(nn.Module):
         sequence: Float[Tensor, "batch tokens model_dimension"],
         need_weights: bool = False,
         rotation: Rotation | None = None,
-        wanted: int | None = None,
+        number_of_queries: int | None = None,
     ) -> tuple[
-        Float[Tensor, "batch wanted model_dimension"],
+        Float[Tensor, "batch queries model_dimension"],
         list[Float[Tensor, "batch heads _ tokens"] | None],
     ]:
         """The normalised sequence after the last layer, and each layer's attention weights or None.
@@ -59,11 +59,12 @@ class Transformer(nn.Module):
             sequence: the tokens.
             need_weights: whether to give the attention weights.
             rotation: rotary positions of the patches.
-            wanted: how many tokens to give, from the first; all if None. The last layer computes no others.
+            number_of_queries: how many tokens to give, from the first; all if None. The last layer
+                computes no others.
         """
         attention_weights = []
         for number, layer in enumerate(self.layers, start=1):
-            is_last = number == len(self.layers)
-            sequence, weights = layer(sequence, need_weights, rotation, wanted if is_last else None)
+            queries = number_of_queries if number == len(self.layers) else None
+            sequence, weights = layer(sequence, need_weights, rotation, queries)
             attention_weights.append(weights)
         return self.normalization(sequence), attention_weights

@@ -11,6 +11,7 @@ from vision_transformers.model import building
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead, DistillationHead
 from vision_transformers.model.patches import grid_shape
+from vision_transformers.model.plain import has_hooks, is_hooked
 
 
 class ViT(nn.Module):
@@ -91,10 +92,13 @@ class ViT(nn.Module):
     def tokens_read(self) -> int | None:
         """How many tokens of the last layer the head reads, from the first; None for all of them.
 
-        The logits need no others, so that with a class token the last layer is cheap. Who hooks what comes
-        after its attention, or puts another head in place, and wants every token: `features` and `encode`
-        give them, and so does a head of another class, which may read all.
+        The logits need no others, so that with a class token the last layer is cheap. All of them where a
+        head of another class is in place, which may read them, or where hooks on the head, the last layer or
+        the transformer are to see them.
         """
+        watched = [self.transformer.normalization, *[*self.transformer.layers][-1:], self.head]
+        if has_hooks(self.transformer) or any(is_hooked(module) for module in watched):
+            return None
         if type(self.head) in (ClassificationHead, DistillationHead):
             return self.head.tokens_read
         return None
@@ -125,7 +129,10 @@ class ViT(nn.Module):
     def features(
         self, image: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch tokens model_dimension"], Float[Tensor, "batch pooled_dimension"]]:
-        """The tokens after the final norm, prefix tokens first, and the pooled vector that the head reads."""
+        """The tokens after the final norm, prefix tokens first, and the pooled vector that the head reads.
+
+        With somebody's own head in place, which need not pool, `encode` gives the tokens alone.
+        """
         sequence, _ = self.encode(image)
         return sequence, self.head.pooled(sequence)
 
@@ -142,9 +149,9 @@ class ViT(nn.Module):
         self,
         image: Float[Tensor, "batch channels height width"],
         need_weights: bool = False,
-        wanted: int | None = None,
+        number_of_queries: int | None = None,
     ) -> tuple[
-        Float[Tensor, "batch wanted model_dimension"],
+        Float[Tensor, "batch queries model_dimension"],
         list[Float[Tensor, "batch heads _ tokens"] | None],
     ]:
         """Equations 1 to 3 and the final norm: the sequence, and each layer's attention weights or None.
@@ -152,8 +159,9 @@ class ViT(nn.Module):
         Args:
             image: normalised.
             need_weights: whether to give the attention weights.
-            wanted: how many tokens to give, from the first; all if None. The last layer computes no others.
+            number_of_queries: how many tokens to give, from the first; all if None. The last layer
+                computes no others.
         """
         sequence = self.normalization(self.embed(image))
         rotation = self.rotary_positions(self.grid(image), image.device)
-        return self.transformer(sequence, need_weights, rotation, wanted)
+        return self.transformer(sequence, need_weights, rotation, number_of_queries)
