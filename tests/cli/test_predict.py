@@ -41,6 +41,18 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
+def test_it_starts_without_what_it_does_not_need(model: Path, tmp_path: Path) -> None:
+    """torchvision and what compiles models take as long to import as all the rest."""
+    save_photographs(tmp_path, 1)
+    code = (
+        "import sys; from vision_transformers.cli.main import main; "
+        f"code = main(['predict', {str(model)!r}, {str(tmp_path)!r}]); "
+        "sys.exit(str(code or sorted({'torchvision', 'torch._dynamo', 'matplotlib'} & set(sys.modules))))"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert finished.stderr.strip() == "[]"
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_the_numbers_are_those_of_the_library_to_the_bit(
     vit: Vit, model: Path, classifier: Classifier, tmp_path: Path

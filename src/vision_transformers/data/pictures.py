@@ -11,13 +11,12 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2.functional import to_pil_image
 
 from vision_transformers.data.as_seen import as_seen
 from vision_transformers.data.decoding import decode
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.reading import leave_signals_to_main_process
 from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.data.worker_signals import leave_signals_to_main_process
 from vision_transformers.errors import DataFailure
 
 Picture = Path | Image.Image | np.ndarray | Tensor
@@ -91,6 +90,8 @@ def _from_array(array: np.ndarray | Tensor) -> Image.Image:
         raise ValueError(
             f"its values are {array.dtype}: give 8 bits, 0 to 255; what is normalised goes to `.model` itself"
         )
+    from torchvision.transforms.v2.functional import to_pil_image  # takes as long to import as torch
+
     image: Image.Image = to_pil_image(array)
     return image
 

@@ -1,6 +1,5 @@
 """Reads images a batch at a time, in loader workers."""
 
-import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize_pixels
 from vision_transformers.data.vary_batch import vary_batch
 from vision_transformers.data.vary_image import vary_image
+from vision_transformers.data.worker_signals import leave_signals_to_main_process
 from vision_transformers.errors import DataFailure
 
 Positions = tuple[int, list[int]]
@@ -130,9 +130,3 @@ def _stacked(
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def leave_signals_to_main_process(worker: int) -> None:  # noqa: ARG001 - the loader passes it
-    """Ctrl-C and a scheduler's SIGTERM reach every process of a run; the main one ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from vision_transformers.explain.tokens import embed, logits_of
 from vision_transformers.model.vit import ViT
@@ -41,6 +40,8 @@ def painted(
     """What is painted where a patch is taken out."""
     if removal == "mean":
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+    from torchvision.transforms.v2.functional import gaussian_blur  # takes as long to import as torch
+
     sigma = float(max(patch_shape))
     reach = min(3 * max(patch_shape), min(images.shape[2:]) - 1) // 2 * 2 + 1
     blurred: Tensor = gaussian_blur(images, [reach, reach], [sigma, sigma])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model.native_operators import (
     are_multiplied_in_bfloat16,
+    constant_in_compiled_models,
     function_of,
     is_bfloat16_available,
     is_computed_here,
@@ -63,7 +64,7 @@ def is_served(
     )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_in_compiled_models
 def is_available() -> bool:
     """Whether this machine has the instructions, and a compiler.
 

@@ -6,7 +6,7 @@ On CPUs by C that lies beside the Python, on GPUs by Triton.
 import functools
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,16 @@ MEASURED_CAPABILITY = (9, 0)
 """Of the GPUs that the Triton kernels are used on, H100 and H200; they were measured on an H200."""
 
 logger = logging.getLogger(__name__)
+
+
+def constant_in_compiled_models(question: Callable[..., bool]) -> Callable[..., bool]:
+    """A question that `torch.compile` asks once, while it compiles, and takes the answer for granted.
+
+    What `torch.compiler.assume_constant_result` does, without importing all that compiles, which would double
+    the time in which a program starts that compiles nothing.
+    """
+    question._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return question
 
 
 def is_computed_here(*tensors: Tensor, device: str = "cpu") -> bool:
@@ -61,7 +71,7 @@ def is_bfloat16_available(source: Path) -> bool:
     return has_instructions("avx512_bf16") and load_native(source) is not None
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_in_compiled_models
 def is_triton_available(device: torch.device) -> bool:
     """Whether the Triton kernels are used on this GPU."""
     is_measured = torch.cuda.get_device_capability(device) == MEASURED_CAPABILITY

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vision_transformers.model.native_operators import (
+    constant_in_compiled_models,
     function_of,
     is_bfloat16_available,
     is_computed_here,
@@ -35,7 +36,7 @@ def is_served(query_key_value: Tensor) -> bool:
     return fits and _lies_well(query_key_value) and is_available()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_in_compiled_models
 def is_available() -> bool:
     """Whether this machine has the instructions, and a compiler."""
     return is_bfloat16_available(SOURCE)
