@@ -1,11 +1,16 @@
 """What the files beside transformers' weights say: `config.json` and `preprocessor_config.json`."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor
 
-from vision_transformers.data.preprocessing import Interpolation, Preprocessing
+from vision_transformers.data.preprocessing import (
+    Interpolation,
+    Preprocessing,
+    averaged_if_grey,
+    channels_of,
+)
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.model.config import Activation, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
@@ -122,14 +127,14 @@ def _is_gated(config: ForeignConfig) -> bool:
 
 
 def _preprocessing(processor: ForeignConfig, model: ViTConfig, report: Report) -> Preprocessing:
-    channels: Any = model.number_of_channels
+    channels = channels_of(model.number_of_channels)
     if not processor:
         report.notes.append("no preprocessor_config.json lies there: mean and std 0.5, squashed, bilinear")
         return Preprocessing(model.max_image_shape, channels)
     interpolation = processor.choice("resample", RESAMPLE, 2)
     normalised = processor.flag("do_normalize", True)
-    mean = processor.numbers("image_mean", (0.5,)) if normalised else (0.0,)
-    std = processor.numbers("image_std", (0.5,)) if normalised else (1.0,)
+    mean = averaged_if_grey(processor.numbers("image_mean", (0.5,)), channels) if normalised else (0.0,)
+    std = averaged_if_grey(processor.numbers("image_std", (0.5,)), channels) if normalised else (1.0,)
     if not processor.flag("do_center_crop"):
         shape = _shape(processor, "size")
         return Preprocessing(shape, channels, "squash", interpolation=interpolation, mean=mean, std=std)
