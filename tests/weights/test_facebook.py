@@ -9,7 +9,10 @@ from tests.parity.weights import assert_same_outputs, randomise
 from tests.weights.portable import check_round_trip, outputs, portable
 from torch import Tensor, nn
 
+from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.vit import ViT
 from vision_transformers.weights.conversion import (
     SIDECAR,
     export_model,
@@ -17,11 +20,13 @@ from vision_transformers.weights.conversion import (
     read_native,
     write_native,
 )
-from vision_transformers.weights.foreign_files import read_weights
+from vision_transformers.weights.foreign_config import ForeignConfig
+from vision_transformers.weights.foreign_files import ForeignModel, read_weights
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.facebook import FACEBOOK
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rewrites import expressible
+from vision_transformers.weights.rules import write_by
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
 
@@ -221,3 +226,58 @@ def test_positions_that_its_files_need_are_zeros(options: dict[str, Any], tmp_pa
     (tmp_path / "model" / SIDECAR).unlink()
     found = import_model(tmp_path / "model", FACEBOOK, GIVEN, Report())
     assert_same_outputs(outputs(model)[1], outputs(found)[1])
+
+
+def described(further: tuple[str, ...] = (), **options: Any) -> tuple[Preprocessing, str]:
+    """The preprocessing that is read from shapes alone, and the notes."""
+    sizes: dict[str, Any] = {"model_dimension": 32, "number_of_layers": 1, "number_of_heads": 4}
+    config = ViTConfig(patch_shape=(16, 16), hidden_dimension=8, number_of_channels=3, **sizes | options)
+    with torch.device("meta"):
+        weights = ViT.from_config(config).state_dict()
+        tensors = write_by(FACEBOOK.rules(config), 1, weights, Report())
+        tensors |= {name: torch.empty(config.model_dimension) for name in further}
+    nothing = ForeignConfig({}, "")
+    report = Report()
+    foreign = ForeignModel(Path("weights.pth"), tensors, nothing, nothing, None)
+    return FACEBOOK.describe(foreign, GIVEN, report).preprocessing, " ".join(report.notes)
+
+
+@pytest.mark.parametrize(
+    ("width", "further", "mean", "is_ambiguous"),
+    [
+        (768, (), 0.485, False),
+        (1024, (), 0.485, False),
+        (1024, ("local_cls_norm.weight", "local_cls_norm.bias"), 0.430, False),
+        (4096, ("local_cls_norm.weight", "local_cls_norm.bias"), 0.485, True),
+    ],
+    ids=["ViT-B", "ViT-L", "ViT-L of satellite images", "7B"],
+)
+def test_satellite_images_have_their_own_mean(
+    width: int, further: tuple[str, ...], mean: float, is_ambiguous: bool
+) -> None:
+    found, notes = described(further, **DINOV3 | {"model_dimension": width, "max_image_shape": (224, 224)})
+    assert found.mean[0] == mean
+    assert ("SAT-493M" in notes) == is_ambiguous
+
+
+DEIT3: dict[str, Any] = {"prefix_positions": "none", "layer_scale": 1e-5, "number_of_classes": 5}
+MAE: dict[str, Any] = {"pool": "mean", "final_normalization": "after-pool", "number_of_classes": 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "side", "fraction"),
+    [
+        ({"number_of_classes": 5}, 224, 0.875),
+        ({"number_of_classes": 5}, 384, 0.875),
+        (DEIT3, 224, 0.875),
+        (DEIT3, 384, 1.0),
+        (MAE, 224, 0.875),
+        (MAE, 448, 1.0),
+    ],
+)
+def test_pictures_are_cropped_as_the_projects_evaluate(
+    options: dict[str, Any], side: int, fraction: float
+) -> None:
+    found, notes = described(**options, max_image_shape=(side, side))
+    assert (found.crop, found.crop_fraction) == ("center", fraction)
+    assert ("ImageNet-22k" in notes) == (options is DEIT3 and side == 224)

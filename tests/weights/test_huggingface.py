@@ -278,3 +278,16 @@ def test_the_same_function_in_fewer_options(options: dict[str, Any], tmp_path: P
     assert_same_outputs(outputs(model)[1], outputs(rewritten)[1])
     check_reference(rewritten, HUGGINGFACE, tmp_path / "hub")
     assert len(report.notes) == len(set(report.notes)) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"), [("ViTModel", 0.5), ("Dinov2WithRegistersModel", 0.485), ("DINOv3ViTModel", 0.485)]
+)
+def test_without_a_processor_pictures_are_those_of_the_family(name: str, mean: float, tmp_path: Path) -> None:
+    getattr(transformers, name)(saved_models()[name]).save_pretrained(tmp_path)
+    report = Report()
+    found = import_model(tmp_path, HUGGINGFACE, Given(), report).description.preprocessing
+    assert found.mean[0] == mean
+    assert any("no preprocessor_config.json" in note and "ImageNet" in note for note in report.notes) == (
+        mean == 0.485
+    )

@@ -84,7 +84,9 @@ def check(config: ViTConfig) -> None:
 
 def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
     """From shapes, and what the published models have."""
-    return weights_alone.describe(foreign, given, report, _architecture, _preprocessing)
+    return weights_alone.describe(
+        foreign, given, report, _architecture, lambda model: _preprocessing(model, foreign.tensors, report)
+    )
 
 
 def _name(name: str, config: ViTConfig) -> str:
@@ -134,20 +136,31 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
     )
 
 
-def _preprocessing(model: ViTConfig) -> Preprocessing:
-    """The middle 224 of 256 pixels, also for DINOv2, whose positions are made for 518; DINOv3 squashes."""
+def _preprocessing(model: ViTConfig, tensors: Mapping[str, Tensor], report: Report) -> Preprocessing:
+    """The middle of a larger picture, of 224 pixels also for DINOv2, whose positions are made for 518."""
     if model.positions == "rotary":
-        return Preprocessing(
-            size=model.max_image_shape, mean=weights_alone.IMAGENET_MEAN, std=weights_alone.IMAGENET_STD
-        )
+        return facebook_dinov3.preprocessing(model, tensors, report)
     return Preprocessing(
         size=(224, 224) if model.max_image_shape == (518, 518) else model.max_image_shape,
         crop="center",
-        crop_fraction=224 / 256,
+        crop_fraction=_crop_fraction(model, report),
         interpolation="bicubic",
         mean=weights_alone.IMAGENET_MEAN,
         std=weights_alone.IMAGENET_STD,
     )
+
+
+def _crop_fraction(model: ViTConfig, report: Report) -> float:
+    """224 of 256 pixels; above 224 all for DeiT III, as timm has it, and for MAE (its util/datasets.py)."""
+    is_deit3, is_mae = model.prefix_positions == "none", model.pool == "mean"
+    if max(model.max_image_shape) > 224:
+        return 1.0 if is_deit3 or is_mae else 224 / 256
+    if is_deit3:
+        report.notes.append(
+            "pictures are cropped as for DeiT III trained on ImageNet-1k: what was first trained on "
+            "ImageNet-22k, which has the same shapes, has a crop_fraction of 1.0"
+        )
+    return 224 / 256
 
 
 def _recognises(tensors: Mapping[str, Tensor]) -> bool:

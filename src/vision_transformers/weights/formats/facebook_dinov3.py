@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Given
@@ -16,6 +17,8 @@ from vision_transformers.weights.transformations import Tensors, Transformation,
 
 _LAYER, _OURS = "blocks.{layer}", "transformer.layers.{layer}"
 _HEADS = {384: 6, 768: 12, 1024: 16, 1152: 18, 1280: 20, 4096: 32}
+_SATELLITE_MEAN, _SATELLITE_STD = (0.430, 0.411, 0.296), (0.213, 0.156, 0.143)
+"""Of SAT-493M, by the project's README."""
 
 
 def is_dinov3(tensors: Mapping[str, Tensor]) -> bool:
@@ -94,6 +97,20 @@ def architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) ->
         key_bias=False,
         value_bias=biased,
         layer_scale=1e-5,
+    )
+
+
+def preprocessing(model: ViTConfig, tensors: Mapping[str, Tensor], report: Report) -> Preprocessing:
+    """Squashed; a ViT-L with a norm of local class tokens is the one that was trained on satellite images."""
+    if model.model_dimension == 4096:
+        report.notes.append(
+            f"mean and std are ImageNet's, for LVD-1689M: SAT-493M, which has the same shapes, has "
+            f"{list(_SATELLITE_MEAN)} and {list(_SATELLITE_STD)}"
+        )
+    if model.model_dimension == 1024 and "local_cls_norm.weight" in tensors:
+        return Preprocessing(size=model.max_image_shape, mean=_SATELLITE_MEAN, std=_SATELLITE_STD)
+    return Preprocessing(
+        size=model.max_image_shape, mean=weights_alone.IMAGENET_MEAN, std=weights_alone.IMAGENET_STD
     )
 
 
