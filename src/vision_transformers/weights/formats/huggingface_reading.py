@@ -68,6 +68,11 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
     names = ("q_proj", "k_proj", "v_proj") if dinov3 else ("query", "key", "value")
     query, key, value = (f"{first}.{name}.bias" in tensors for name in names)
     dinov2 = kind.startswith("dinov2")
+    distillation_token = "embeddings.distillation_token" in tensors
+    if (
+        distillation_token and "classifier.weight" in tensors
+    ):  # of DeiTForImageClassification: no head reads it
+        distillation_token, registers = False, 1
     return ViTConfig(
         patch_shape=config.pair("patch_size"),
         model_dimension=config.count("hidden_size"),
@@ -77,7 +82,7 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
         number_of_channels=config.count("num_channels", 3),
         number_of_classes=classes,
         max_image_shape=given.max_image_shape or config.pair("image_size"),
-        distillation_token="embeddings.distillation_token" in tensors,
+        distillation_token=distillation_token,
         number_of_register_tokens=registers,
         positions="rotary" if dinov3 else "learnable",
         prefix_positions="class" if dinov2 and registers else "all",
