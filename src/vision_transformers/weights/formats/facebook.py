@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
@@ -19,7 +21,8 @@ from vision_transformers.weights.report import Report
 from vision_transformers.weights.rules import Rule
 
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}
-_OF_TRAINING = r"decoder_.*|mask_token|dino_head\..*|head\.0\..*|rope_embed\..*|(local_)?cls_norm\..*"
+_WITHOUT_A_PLACE = r"decoder_.*|mask_token|dino_head\..*|rope_embed\..*|local_cls_norm\..*"
+"""Of training, and the periods of rotary positions, which are computed here."""
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,6 +90,22 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     return weights_alone.describe(
         foreign, given, report, _architecture, lambda model: _preprocessing(model, foreign.tensors, report)
     )
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes `model.safetensors`, as strict loading by the projects' code takes it.
+
+    DINOv2 and DINOv3 have a mask token, which is of training: zeros, if it was not in a file of theirs.
+    """
+    weights_alone.write(folder, _mask_and_periods(description.model, tensors) | tensors, description)
+
+
+def _mask_and_periods(config: ViTConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What DINOv2 and DINOv3 store besides what features depend on; the others nothing."""
+    if config.layer_scale is None or config.prefix_positions == "none":
+        return {}
+    mask = {"mask_token": torch.zeros_like(tensors["cls_token"][0])}
+    return mask | (facebook_dinov3.periods(config) if config.positions == "rotary" else {})
 
 
 def _name(name: str, config: ViTConfig) -> str:
@@ -175,7 +194,7 @@ FACEBOOK = Format(
     canonical=canonical,
     describe=describe,
     rules=rules,
-    aside=(_OF_TRAINING,),
+    aside=(_WITHOUT_A_PLACE,),
     check=check,
-    write=weights_alone.write,
+    write=write,
 )

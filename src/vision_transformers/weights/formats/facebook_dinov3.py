@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Given
@@ -76,7 +77,16 @@ def check(config: ViTConfig) -> None:
 
 
 def architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
-    """From shapes, and what the published models have; rotary positions are made for no size of images."""
+    """From shapes, and what the published models have; rotary positions are made for no size of images.
+
+    Raises:
+        UsageFailure: the class token has a norm of its own.
+    """
+    if "cls_norm.weight" in tensors:
+        raise UsageFailure(
+            "these weights have cls_norm, a norm of their own for the class token and the registers "
+            "(untie_cls_and_patch_norms), which none here has: they are not read"
+        )
     width, channels, rows, columns = shape_of(tensors, "patch_embed.proj.weight", 4)
     gated, biased = "blocks.0.mlp.w3.weight" in tensors, "blocks.0.attn.qkv.bias" in tensors
     second = "blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"
@@ -98,6 +108,12 @@ def architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) ->
         value_bias=biased,
         layer_scale=1e-5,
     )
+
+
+def periods(config: ViTConfig) -> dict[str, Tensor]:
+    """The periods of rotary positions, which are stored there, by their name."""
+    count = config.head_dimension // 4
+    return {"rope_embed.periods": config.rotary_base ** (torch.arange(count) / count)}
 
 
 def preprocessing(model: ViTConfig, tensors: Mapping[str, Tensor], report: Report) -> Preprocessing:

@@ -71,7 +71,7 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
     distillation_token = "embeddings.distillation_token" in tensors
     if (
         distillation_token and "classifier.weight" in tensors
-    ):  # of DeiTForImageClassification: no head reads it
+    ):  # DeiTForImageClassification's head passes over it
         distillation_token, registers = False, 1
     return ViTConfig(
         patch_shape=config.pair("patch_size"),
