@@ -9,7 +9,10 @@ from tests.parity.weights import assert_same_outputs, randomise
 from tests.weights.portable import check_round_trip, outputs, portable
 from torch import Tensor, nn
 
-from vision_transformers.errors import UsageFailure
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.vit import ViT
 from vision_transformers.weights.conversion import (
     SIDECAR,
     export_model,
@@ -17,11 +20,13 @@ from vision_transformers.weights.conversion import (
     read_native,
     write_native,
 )
-from vision_transformers.weights.foreign_files import read_weights
+from vision_transformers.weights.foreign_config import ForeignConfig
+from vision_transformers.weights.foreign_files import ForeignModel, read_weights
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.facebook import FACEBOOK
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rewrites import expressible
+from vision_transformers.weights.rules import write_by
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
 
@@ -94,7 +99,8 @@ def published(name: str) -> tuple[nn.Module, dict[str, Tensor], dict[str, Tensor
             key = key.replace(ours, other)  # noqa: PLW2901
         state[key] = value
     decoder = {"decoder_pred.weight": torch.ones(3, 3), "mask_token": torch.zeros(1, 1, 3)}
-    return theirs, state, decoder if name == "MAE" else {}
+    further = {"MAE": decoder, "DINOv2 with SwiGLU": {"mask_token": torch.zeros(1, 32)}}
+    return theirs, state, further.get(name, {})
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -221,3 +227,94 @@ def test_positions_that_its_files_need_are_zeros(options: dict[str, Any], tmp_pa
     (tmp_path / "model" / SIDECAR).unlink()
     found = import_model(tmp_path / "model", FACEBOOK, GIVEN, Report())
     assert_same_outputs(outputs(model)[1], outputs(found)[1])
+
+
+def described(further: tuple[str, ...] = (), **options: Any) -> tuple[Preprocessing, str]:
+    """The preprocessing that is read from shapes alone, and the notes."""
+    sizes: dict[str, Any] = {"model_dimension": 32, "number_of_layers": 1, "number_of_heads": 4}
+    config = ViTConfig(patch_shape=(16, 16), hidden_dimension=8, number_of_channels=3, **sizes | options)
+    with torch.device("meta"):
+        weights = ViT.from_config(config).state_dict()
+        tensors = write_by(FACEBOOK.rules(config), 1, weights, Report())
+        tensors |= {name: torch.empty(config.model_dimension) for name in further}
+    nothing = ForeignConfig({}, "")
+    report = Report()
+    foreign = ForeignModel(Path("weights.pth"), tensors, nothing, nothing, None)
+    return FACEBOOK.describe(foreign, GIVEN, report).preprocessing, " ".join(report.notes)
+
+
+@pytest.mark.parametrize(
+    ("width", "further", "mean", "is_ambiguous"),
+    [
+        (768, (), 0.485, False),
+        (1024, (), 0.485, False),
+        (1024, ("local_cls_norm.weight", "local_cls_norm.bias"), 0.430, False),
+        (4096, ("local_cls_norm.weight", "local_cls_norm.bias"), 0.485, True),
+    ],
+    ids=["ViT-B", "ViT-L", "ViT-L of satellite images", "7B"],
+)
+def test_satellite_images_have_their_own_mean(
+    width: int, further: tuple[str, ...], mean: float, is_ambiguous: bool
+) -> None:
+    found, notes = described(further, **DINOV3 | {"model_dimension": width, "max_image_shape": (224, 224)})
+    assert found.mean[0] == mean
+    assert ("SAT-493M" in notes) == is_ambiguous
+
+
+DEIT3: dict[str, Any] = {"prefix_positions": "none", "layer_scale": 1e-5, "number_of_classes": 5}
+MAE: dict[str, Any] = {"pool": "mean", "final_normalization": "after-pool", "number_of_classes": 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "side", "fraction"),
+    [
+        ({"number_of_classes": 5}, 224, 0.875),
+        ({"number_of_classes": 5}, 384, 0.875),
+        (DEIT3, 224, 0.875),
+        (DEIT3, 384, 1.0),
+        (MAE, 224, 0.875),
+        (MAE, 448, 1.0),
+    ],
+)
+def test_pictures_are_cropped_as_the_projects_evaluate(
+    options: dict[str, Any], side: int, fraction: float
+) -> None:
+    found, notes = described(**options, max_image_shape=(side, side))
+    assert (found.crop, found.crop_fraction) == ("center", fraction)
+    assert ("ImageNet-22k" in notes) == (options is DEIT3 and side == 224)
+
+
+@pytest.mark.parametrize("name", ["DINOv2 with registers", "DINOv3", "DeiT III", "MAE, fine-tuned"])
+def test_a_file_of_another_source_has_all_names_that_strict_loading_wants(name: str, tmp_path: Path) -> None:
+    """As torch.hub of DINOv2 and DINOv3 loads: their features do not depend on the mask token."""
+    export_model(tmp_path / "model", portable(**OPTIONS[name]), FACEBOOK, Report())
+    tensors = read_weights(tmp_path / "model" / "model.safetensors")
+    assert ("mask_token" in tensors) == name.startswith("DINO")
+    if "mask_token" in tensors:
+        assert torch.equal(tensors["mask_token"], torch.zeros(1, 32))
+    assert ("rope_embed.periods" in tensors) == (name == "DINOv3")
+    if name == "DINOv3":  # heads are 8 wide: two periods
+        torch.testing.assert_close(tensors["rope_embed.periods"], torch.tensor([1.0, 10.0]))
+
+
+def test_a_norm_of_the_class_token_alone_is_not_passed_over(tmp_path: Path) -> None:
+    """DINOv3 with untie_cls_and_patch_norms: the features are another norm's than those of patches."""
+    export_model(tmp_path / "model", portable(**DINOV3), FACEBOOK, Report())
+    tensors = read_weights(tmp_path / "model" / "model.safetensors")
+    torch.save(
+        tensors | {"cls_norm.weight": torch.ones(32), "cls_norm.bias": torch.ones(32)}, tmp_path / "w.pth"
+    )
+    with pytest.raises(UsageFailure, match="these weights have cls_norm"):
+        import_model(tmp_path / "w.pth", FACEBOOK, GIVEN, Report())
+
+
+def test_no_part_of_a_linear_probe_is_kept_aside(tmp_path: Path) -> None:
+    """MAE's is a BatchNorm and a linear layer: one without the other is no head."""
+    _, state, _ = published("MAE")
+    probe = nn.Sequential(nn.BatchNorm1d(32, affine=False), nn.Linear(32, 5))
+    state |= {f"head.{name}": tensor for name, tensor in probe.state_dict().items()}
+    torch.save({"model": state}, tmp_path / "probe.pth")
+    report = Report()
+    assert import_model(tmp_path / "probe.pth", FACEBOOK, GIVEN, report).aside is None
+    with pytest.raises(Failure, match="5 tensors would be left out"):
+        report.check(())

@@ -11,7 +11,7 @@ from tests.parity.weights import assert_same_outputs
 from tests.weights.portable import check_round_trip, outputs, portable
 
 from vision_transformers.errors import UsageFailure
-from vision_transformers.weights.conversion import export_model, import_model
+from vision_transformers.weights.conversion import SIDECAR, export_model, import_model
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.google import GOOGLE
 from vision_transformers.weights.report import Report
@@ -111,3 +111,12 @@ def test_bfloat16_comes_and_goes(tmp_path: Path) -> None:
     export_model(tmp_path / "model", halves, GOOGLE, Report())
     found = import_model(tmp_path / "model", GOOGLE, Given(), Report())
     assert all(torch.equal(found.weights[name], value) for name, value in halves.weights.items())
+
+
+@pytest.mark.parametrize(("options", "crop"), [(TANH, "squash"), (MEAN, "center")])
+def test_big_visions_means_of_patches_are_cropped(options: dict[str, Any], crop: str, tmp_path: Path) -> None:
+    """Its configs of ImageNet evaluate `resize_small(256)|central_crop(224)`; vision_transformer squashes."""
+    export_model(tmp_path / "model", portable(**options), GOOGLE, Report())
+    (tmp_path / "model" / SIDECAR).unlink()
+    found = import_model(tmp_path / "model", GOOGLE, Given(), Report()).description.preprocessing
+    assert (found.crop, found.crop_fraction) == (crop, 0.875 if crop == "center" else 1.0)

@@ -51,6 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "max_image_shape": (32, 48),
         "patch_shape": (8, 16),
     },
+    "DeiT": {"number_of_register_tokens": 1},
     "DeiT with teacher": {"distillation_token": True},
     "DINOv2": DINOV2,
     "DINOv2 without a head": DINOV2 | {"number_of_classes": 0, "pool": "class"},
@@ -91,6 +92,7 @@ def saved_models() -> dict[str, Any]:
     return {
         "ViTForImageClassification": transformers.ViTConfig(**SIZES, **LABELS),
         "ViTModel": transformers.ViTConfig(**SIZES),
+        "DeiTForImageClassification": transformers.DeiTConfig(**SIZES, **LABELS),
         "DeiTForImageClassificationWithTeacher": transformers.DeiTConfig(**SIZES, **LABELS),
         "Dinov2ForImageClassification": transformers.Dinov2Config(**RATIO, **LABELS),
         "Dinov2Model": transformers.Dinov2Config(**RATIO, use_swiglu_ffn=True),
@@ -122,15 +124,17 @@ def test_what_transformers_saves_is_read_and_written_back_with_the_same_bytes(
         assert torch.equal(back[key], value), key
 
 
-def test_names_of_release_5_in_memory_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in saved_models() if not name.startswith("DINOv3")])
+def test_names_of_release_5_in_memory_are_read(name: str, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    theirs = transformers.ViTForImageClassification(transformers.ViTConfig(**SIZES, **LABELS))
+    theirs = getattr(transformers, name)(saved_models()[name])
     randomise(theirs)
     theirs.save_pretrained(tmp_path)
     expected = import_model(tmp_path, HUGGINGFACE, Given(), Report()).weights
     save_file(theirs.state_dict(), tmp_path / "model.safetensors")
     found = import_model(tmp_path, HUGGINGFACE, Given(), Report()).weights
+    assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
@@ -168,6 +172,8 @@ def test_its_processor_sees_nearly_the_same_pixels(
         ({"class_token": False, "pool": "mean"}, "class_token=False"),
         ({"positions": "none"}, "positions='none'"),
         ({"number_of_register_tokens": 2}, "number_of_register_tokens=2"),
+        ({"number_of_register_tokens": 1, "number_of_classes": 0}, "number_of_register_tokens=1"),
+        ({"number_of_register_tokens": 1, "distillation_token": True}, "number_of_register_tokens=1"),
         ({"key_bias": False}, "key_bias=False"),
         (DINOV3 | {"distillation_token": True}, "distillation_token=True"),
         (
@@ -278,3 +284,16 @@ def test_the_same_function_in_fewer_options(options: dict[str, Any], tmp_path: P
     assert_same_outputs(outputs(model)[1], outputs(rewritten)[1])
     check_reference(rewritten, HUGGINGFACE, tmp_path / "hub")
     assert len(report.notes) == len(set(report.notes)) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"), [("ViTModel", 0.5), ("Dinov2WithRegistersModel", 0.485), ("DINOv3ViTModel", 0.485)]
+)
+def test_without_a_processor_pictures_are_those_of_the_family(name: str, mean: float, tmp_path: Path) -> None:
+    getattr(transformers, name)(saved_models()[name]).save_pretrained(tmp_path)
+    report = Report()
+    found = import_model(tmp_path, HUGGINGFACE, Given(), report).description.preprocessing
+    assert found.mean[0] == mean
+    assert any("no preprocessor_config.json" in note and "ImageNet" in note for note in report.notes) == (
+        mean == 0.485
+    )

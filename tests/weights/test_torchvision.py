@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 from tests.parity.weights import assert_same_outputs, randomise
 from tests.photographs import noise
 from tests.weights.portable import check_reference, check_round_trip, outputs, portable
+from torch import nn
 from torchvision import models
 from torchvision.models import VisionTransformer
 
 from vision_transformers.data.resizing import resize, to_pixels
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.weights.conversion import export_model, import_model
 from vision_transformers.weights.foreign_files import open_foreign
 from vision_transformers.weights.format import Given
@@ -60,6 +61,39 @@ def test_a_file_of_torch_save_is_read(published_names: bool, tmp_path: Path) -> 
     export_model(tmp_path / "back", found, TORCHVISION, Report())
     again = import_model(tmp_path / "back", TORCHVISION, Given(), Report())
     assert all(torch.equal(again.weights[name], value) for name, value in found.weights.items())
+
+
+def replace_head(model: VisionTransformer, where: str, head: nn.Module) -> VisionTransformer:
+    owner, name = (model, "heads") if where == "heads" else (model.heads, "head")
+    setattr(owner, name, head)
+    return model
+
+
+@pytest.mark.parametrize("where", ["heads", "heads.head"])
+@pytest.mark.parametrize("dropout", [False, True])
+def test_a_head_that_a_person_put_there_is_read(where: str, dropout: bool, tmp_path: Path) -> None:
+    linear = nn.Linear(32, 3)
+    theirs = VisionTransformer(32, 8, 2, 4, 32, 48, num_classes=5)
+    replace_head(theirs, where, nn.Sequential(nn.Dropout(0.2), linear) if dropout else linear)
+    randomise(theirs)
+    torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+    report = Report()
+    found = import_model(tmp_path / "vit.pth", TORCHVISION, Given(number_of_heads=4), report)
+    assert report.left_out == []
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images))
+
+
+@pytest.mark.parametrize("first", [nn.Linear(32, 32), nn.LayerNorm(32)], ids=["two linear layers", "a norm"])
+def test_a_head_of_more_layers_is_not_read_as_one(first: nn.Module, tmp_path: Path) -> None:
+    theirs = VisionTransformer(32, 8, 2, 4, 32, 48, num_classes=5)
+    replace_head(theirs, "heads", nn.Sequential(first, nn.Linear(32, 3)))
+    torch.save(theirs.state_dict(), tmp_path / "vit.pth")
+    report = Report()
+    import_model(tmp_path / "vit.pth", TORCHVISION, Given(number_of_heads=4), report)
+    with pytest.raises(Failure, match=r"4 tensors would be left out:\n  heads.0.weight"):
+        report.check(())
 
 
 def test_heads_are_not_guessed(tmp_path: Path) -> None:

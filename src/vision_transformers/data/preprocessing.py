@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -52,3 +53,23 @@ class Preprocessing:
             raise ValueError(f"preprocessing.mean is {self.mean}: expected finite numbers")
         if not all(0 < value < math.inf for value in self.std):
             raise ValueError(f"preprocessing.std is {self.std}: expected numbers above 0")
+
+
+def channels_of(number: int) -> Literal[1, 3]:
+    """A number of channels that pictures have.
+
+    Raises:
+        ValueError: they have no such number of channels.
+    """
+    if number == 1:
+        return 1
+    if number == 3:
+        return 3
+    raise ValueError(
+        f"images have {number} channels: expected 1 for grey pictures, or 3 for red, green and blue"
+    )
+
+
+def averaged_if_grey(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """A mean or std of pictures: for one channel that of colours becomes its average, as timm has it."""
+    return (fmean(values),) if channels == 1 else values

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
 from typing import Literal
 
 import torch
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vision_transformers.data.preprocessing import averaged_if_grey
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model import initialization
 from vision_transformers.model.config import ViTConfig
@@ -86,7 +86,7 @@ def for_channels(model: PortableModel, channels: Literal[1, 3], report: Report) 
         kernel = kernel.repeat(1, times, 1, 1)[:, :channels] * (old.number_of_channels / channels)
     how = f"{old.number_of_channels} channels to {channels}"
     weights = _with_kernel(model.weights, kernel, config, how, report)
-    mean, std = ((fmean(values),) for values in (preprocessing.mean, preprocessing.std))
+    mean, std = (averaged_if_grey(values, channels) for values in (preprocessing.mean, preprocessing.std))
     changed = replace(preprocessing, channels=channels, mean=mean, std=std)
     return PortableModel(
         weights, replace(model.description, model=config, preprocessing=changed), model.aside

@@ -42,6 +42,11 @@ class ModelDescription:
     def __post_init__(self) -> None:
         if self.temperature is not None and not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}: expected a number above 0")
+        if self.model.number_of_channels != self.preprocessing.channels:
+            raise ValueError(
+                f"model.number_of_channels is {self.model.number_of_channels}, "
+                f"but preprocessing.channels is {self.preprocessing.channels}"
+            )
 
 
 def find_model_folder(path: Path) -> Path:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.preprocessing import Preprocessing, averaged_if_grey, channels_of
 from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
@@ -125,14 +124,14 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         layer_scale=1e-5 if "transformer.resblocks.0.ls_1.gamma" in tensors else None,
     )
     squashes = images.text("resize_mode", "shortest") == "squash"
-    channels: Any = number_of_channels
+    channels = channels_of(number_of_channels)
     preprocessing = Preprocessing(
         size=model.max_image_shape,
         channels=channels,
         crop="squash" if squashes else "center",
         interpolation=images.choice("interpolation", INTERPOLATIONS, "bicubic"),
-        mean=images.numbers("mean", _MEAN),
-        std=images.numbers("std", _STD),
+        mean=averaged_if_grey(images.numbers("mean", _MEAN), channels),
+        std=averaged_if_grey(images.numbers("std", _STD), channels),
     )
     return ModelDescription(model, preprocessing, ())
 

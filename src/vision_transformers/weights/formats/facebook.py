@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
@@ -19,7 +21,8 @@ from vision_transformers.weights.report import Report
 from vision_transformers.weights.rules import Rule
 
 _HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1536: 24}
-_OF_TRAINING = r"decoder_.*|mask_token|dino_head\..*|head\.0\..*|rope_embed\..*|(local_)?cls_norm\..*"
+_WITHOUT_A_PLACE = r"decoder_.*|mask_token|dino_head\..*|rope_embed\..*|local_cls_norm\..*"
+"""Of training, and the periods of rotary positions, which are computed here."""
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -84,7 +87,25 @@ def check(config: ViTConfig) -> None:
 
 def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescription:
     """From shapes, and what the published models have."""
-    return weights_alone.describe(foreign, given, report, _architecture, _preprocessing)
+    return weights_alone.describe(
+        foreign, given, report, _architecture, lambda model: _preprocessing(model, foreign.tensors, report)
+    )
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
+    """Writes `model.safetensors`, as strict loading by the projects' code takes it.
+
+    DINOv2 and DINOv3 have a mask token, which is of training: zeros, if it was not in a file of theirs.
+    """
+    weights_alone.write(folder, _mask_and_periods(description.model, tensors) | tensors, description)
+
+
+def _mask_and_periods(config: ViTConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What DINOv2 and DINOv3 store besides what features depend on; the others nothing."""
+    if config.layer_scale is None or config.prefix_positions == "none":
+        return {}
+    mask = {"mask_token": torch.zeros_like(tensors["cls_token"][0])}
+    return mask | (facebook_dinov3.periods(config) if config.positions == "rotary" else {})
 
 
 def _name(name: str, config: ViTConfig) -> str:
@@ -134,20 +155,31 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
     )
 
 
-def _preprocessing(model: ViTConfig) -> Preprocessing:
-    """The middle 224 of 256 pixels, also for DINOv2, whose positions are made for 518; DINOv3 squashes."""
+def _preprocessing(model: ViTConfig, tensors: Mapping[str, Tensor], report: Report) -> Preprocessing:
+    """The middle of a larger picture, of 224 pixels also for DINOv2, whose positions are made for 518."""
     if model.positions == "rotary":
-        return Preprocessing(
-            size=model.max_image_shape, mean=weights_alone.IMAGENET_MEAN, std=weights_alone.IMAGENET_STD
-        )
+        return facebook_dinov3.preprocessing(model, tensors, report)
     return Preprocessing(
         size=(224, 224) if model.max_image_shape == (518, 518) else model.max_image_shape,
         crop="center",
-        crop_fraction=224 / 256,
+        crop_fraction=_crop_fraction(model, report),
         interpolation="bicubic",
         mean=weights_alone.IMAGENET_MEAN,
         std=weights_alone.IMAGENET_STD,
     )
+
+
+def _crop_fraction(model: ViTConfig, report: Report) -> float:
+    """224 of 256 pixels; above 224 all for DeiT III, as timm has it, and for MAE (its util/datasets.py)."""
+    is_deit3, is_mae = model.prefix_positions == "none", model.pool == "mean"
+    if max(model.max_image_shape) > 224:
+        return 1.0 if is_deit3 or is_mae else 224 / 256
+    if is_deit3:
+        report.notes.append(
+            "pictures are cropped as for DeiT III trained on ImageNet-1k: what was first trained on "
+            "ImageNet-22k, which has the same shapes, has a crop_fraction of 1.0"
+        )
+    return 224 / 256
 
 
 def _recognises(tensors: Mapping[str, Tensor]) -> bool:
@@ -162,7 +194,7 @@ FACEBOOK = Format(
     canonical=canonical,
     describe=describe,
     rules=rules,
-    aside=(_OF_TRAINING,),
+    aside=(_WITHOUT_A_PLACE,),
     check=check,
-    write=weights_alone.write,
+    write=write,
 )

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Given
@@ -16,6 +18,8 @@ from vision_transformers.weights.transformations import Tensors, Transformation,
 
 _LAYER, _OURS = "blocks.{layer}", "transformer.layers.{layer}"
 _HEADS = {384: 6, 768: 12, 1024: 16, 1152: 18, 1280: 20, 4096: 32}
+_SATELLITE_MEAN, _SATELLITE_STD = (0.430, 0.411, 0.296), (0.213, 0.156, 0.143)
+"""Of SAT-493M, by the project's README."""
 
 
 def is_dinov3(tensors: Mapping[str, Tensor]) -> bool:
@@ -73,7 +77,16 @@ def check(config: ViTConfig) -> None:
 
 
 def architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:
-    """From shapes, and what the published models have; rotary positions are made for no size of images."""
+    """From shapes, and what the published models have; rotary positions are made for no size of images.
+
+    Raises:
+        UsageFailure: the class token has a norm of its own.
+    """
+    if "cls_norm.weight" in tensors:
+        raise UsageFailure(
+            "these weights have cls_norm, a norm of their own for the class token and the registers "
+            "(untie_cls_and_patch_norms), which none here has: they are not read"
+        )
     width, channels, rows, columns = shape_of(tensors, "patch_embed.proj.weight", 4)
     gated, biased = "blocks.0.mlp.w3.weight" in tensors, "blocks.0.attn.qkv.bias" in tensors
     second = "blocks.0.mlp.w3.weight" if gated else "blocks.0.mlp.fc2.weight"
@@ -94,6 +107,26 @@ def architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) ->
         key_bias=False,
         value_bias=biased,
         layer_scale=1e-5,
+    )
+
+
+def periods(config: ViTConfig) -> dict[str, Tensor]:
+    """The periods of rotary positions, which are stored there, by their name."""
+    count = config.head_dimension // 4
+    return {"rope_embed.periods": config.rotary_base ** (torch.arange(count) / count)}
+
+
+def preprocessing(model: ViTConfig, tensors: Mapping[str, Tensor], report: Report) -> Preprocessing:
+    """Squashed; a ViT-L with a norm of local class tokens is the one that was trained on satellite images."""
+    if model.model_dimension == 4096:
+        report.notes.append(
+            f"mean and std are ImageNet's, for LVD-1689M: SAT-493M, which has the same shapes, has "
+            f"{list(_SATELLITE_MEAN)} and {list(_SATELLITE_STD)}"
+        )
+    if model.model_dimension == 1024 and "local_cls_norm.weight" in tensors:
+        return Preprocessing(size=model.max_image_shape, mean=_SATELLITE_MEAN, std=_SATELLITE_STD)
+    return Preprocessing(
+        size=model.max_image_shape, mean=weights_alone.IMAGENET_MEAN, std=weights_alone.IMAGENET_STD
     )
 
 

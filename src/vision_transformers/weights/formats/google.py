@@ -231,7 +231,9 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
 
 
 def _preprocessing(model: ViTConfig) -> Preprocessing:
-    """Squashed to the square, pixels from -1 to 1."""
+    """Pixels from -1 to 1, squashed to the square; for big_vision's means of patches the middle of 256."""
+    if model.pool == "mean":  # big_vision/configs/vit_s16_i1k.py: resize_small(256)|central_crop(224)
+        return Preprocessing(size=model.max_image_shape, crop="center", crop_fraction=224 / 256)
     return Preprocessing(size=model.max_image_shape, crop="squash", mean=(0.5,), std=(0.5,))
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from vision_transformers.model.config import ViTConfig
@@ -27,8 +28,11 @@ _OF_RELEASE_5 = (
     (r"layers\.(\d+)\.mlp\.fc2\.(\w+)", r"encoder.layer.\1.output.dense.\2"),
     (r"layers\.(\d+)\.(.*)", r"encoder.layer.\1.\2"),
     (r"encoder\.layer\.(\d+)\.attention\.(q|k|v)_proj\.(\w+)", r"encoder.layer.\1.attention.attention.\2.\3"),
+    (r"encoder\.layer\.(\d+)\.mlp\.down_proj\.(\w+)", r"encoder.layer.\1.mlp.weights_out.\2"),
     (r"encoder\.layer\.(\d+)\.attention\.o_proj\.(\w+)", r"encoder.layer.\1.attention.output.dense.\2"),
 )
+_GATE = re.compile(r"(encoder\.layer\.\d+\.mlp)\.gate_proj\.(\w+)")
+"""Of DINOv2 in the memory of release 5, which has the gate and what it gates in two layers, not in one."""
 _LETTERS = {"q": "query", "k": "key", "v": "value"}
 _PREFIX_POSITIONS: dict[str, tuple[str, ...]] = {
     "vit": ("all", "class"),
@@ -41,7 +45,7 @@ _PREFIX_POSITIONS: dict[str, tuple[str, ...]] = {
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under the names of files, without the prefix of a model with a head."""
-    return {_name(name): tensor for name, tensor in stripped(tensors).items()}
+    return _with_gates_joined({_name(name): tensor for name, tensor in stripped(tensors).items()})
 
 
 def rules(config: ViTConfig) -> list[Rule]:
@@ -77,6 +81,7 @@ def check(config: ViTConfig) -> None:
         layer_scale=(None,) if kind in ("vit", "deit") else (config.layer_scale,),
     )
     dinov2 = kind.startswith("dinov2")
+    both_heads_or_none = kind == "deit" and (config.distillation_token or not config.number_of_classes)
     refuse(
         f"huggingface ({kind})",
         config,
@@ -84,7 +89,7 @@ def check(config: ViTConfig) -> None:
         activation=tuple(ACTIVATIONS) if kind in ("vit", "deit") else ("gelu", "swiglu"),
         prefix_positions=_PREFIX_POSITIONS.get(kind, (config.prefix_positions,)),
         number_of_register_tokens=(0,)
-        if kind in ("vit", "deit", "dinov2")
+        if kind in ("vit", "dinov2") or both_heads_or_none
         else (config.number_of_register_tokens,),
         number_of_classes=(0,) if kind == "dinov3_vit" else (config.number_of_classes,),
         attention_projection_bias=(True,) if kind != "dinov3_vit" else (config.attention_projection_bias,),
@@ -119,12 +124,24 @@ def _name(name: str) -> str:
     return re.sub(r"(\.attention\.attention)\.(q|k|v)\.", lambda m: f"{m[1]}.{_LETTERS[m[2]]}.", name)
 
 
+def _with_gates_joined(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, DINOv2's gates above what they gate."""
+    gates = [match for name in tensors if (match := _GATE.fullmatch(name))]
+    for gate in gates:
+        place, kind = gate.groups()
+        if (up := f"{place}.up_proj.{kind}") in tensors:
+            joined_rows = torch.cat([tensors.pop(gate[0]), tensors.pop(up)])
+            tensors[f"{place}.weights_in.{kind}"] = joined_rows
+    return tensors
+
+
 def _embeddings(config: ViTConfig, patch: str = "embeddings.patch_embeddings.projection") -> list[Rule]:
     table = [*patches(patch, config), rule("embeddings.cls_token", "prefix_tokens.class_token.tokens")]
     if config.distillation_token:
         table.append(rule("embeddings.distillation_token", "prefix_tokens.distillation_token.tokens"))
-    if config.number_of_register_tokens:
-        table.append(rule("embeddings.register_tokens", "prefix_tokens.registers.tokens"))
+    if config.number_of_register_tokens:  # a distillation token that no head reads is one
+        name = "distillation_token" if family(config) == "deit" else "register_tokens"
+        table.append(rule(f"embeddings.{name}", "prefix_tokens.registers.tokens"))
     if config.positions == "learnable":
         table.append(rule("embeddings.position_embeddings", "positions.position_embeddings"))
     return table

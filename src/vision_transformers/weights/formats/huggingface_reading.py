@@ -1,11 +1,16 @@
 """What the files beside transformers' weights say: `config.json` and `preprocessor_config.json`."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor
 
-from vision_transformers.data.preprocessing import Interpolation, Preprocessing
+from vision_transformers.data.preprocessing import (
+    Interpolation,
+    Preprocessing,
+    averaged_if_grey,
+    channels_of,
+)
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.model.config import Activation, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
@@ -13,6 +18,7 @@ from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import SILENT as OF_MOST
 from vision_transformers.weights.format import Given
+from vision_transformers.weights.formats.weights_alone import IMAGENET_MEAN, IMAGENET_STD
 from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
 
@@ -25,6 +31,8 @@ ACTIVATIONS: dict[Activation, str] = {
 }
 RESAMPLE: dict[int, Interpolation] = dict(enumerate(("nearest", "lanczos", "bilinear", "bicubic")))
 """By Pillow's number."""
+_OF_IMAGENET = ("vit_mae", "dinov2", "dinov2_with_registers", "dinov3_vit")
+"""Families whose published processors have ImageNet's mean and std."""
 SILENT = (*OF_MOST, "prefix_positions")
 
 
@@ -48,7 +56,7 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     classes = given.classes or config.names("id2label")
     if not model.number_of_classes:
         classes = ()
-    return ModelDescription(model, _preprocessing(foreign.preprocessor, model, report), classes)
+    return ModelDescription(model, _preprocessing(foreign.preprocessor, kind, model, report), classes)
 
 
 def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: str, given: Given) -> ViTConfig:
@@ -60,6 +68,11 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
     names = ("q_proj", "k_proj", "v_proj") if dinov3 else ("query", "key", "value")
     query, key, value = (f"{first}.{name}.bias" in tensors for name in names)
     dinov2 = kind.startswith("dinov2")
+    distillation_token = "embeddings.distillation_token" in tensors
+    if (
+        distillation_token and "classifier.weight" in tensors
+    ):  # DeiTForImageClassification's head passes over it
+        distillation_token, registers = False, 1
     return ViTConfig(
         patch_shape=config.pair("patch_size"),
         model_dimension=config.count("hidden_size"),
@@ -69,7 +82,7 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
         number_of_channels=config.count("num_channels", 3),
         number_of_classes=classes,
         max_image_shape=given.max_image_shape or config.pair("image_size"),
-        distillation_token="embeddings.distillation_token" in tensors,
+        distillation_token=distillation_token,
         number_of_register_tokens=registers,
         positions="rotary" if dinov3 else "learnable",
         prefix_positions="class" if dinov2 and registers else "all",
@@ -121,15 +134,14 @@ def _is_gated(config: ForeignConfig) -> bool:
     return True
 
 
-def _preprocessing(processor: ForeignConfig, model: ViTConfig, report: Report) -> Preprocessing:
-    channels: Any = model.number_of_channels
+def _preprocessing(processor: ForeignConfig, kind: str, model: ViTConfig, report: Report) -> Preprocessing:
+    channels = channels_of(model.number_of_channels)
     if not processor:
-        report.notes.append("no preprocessor_config.json lies there: mean and std 0.5, squashed, bilinear")
-        return Preprocessing(model.max_image_shape, channels)
+        return _without_processor(kind, model, report)
     interpolation = processor.choice("resample", RESAMPLE, 2)
     normalised = processor.flag("do_normalize", True)
-    mean = processor.numbers("image_mean", (0.5,)) if normalised else (0.0,)
-    std = processor.numbers("image_std", (0.5,)) if normalised else (1.0,)
+    mean = averaged_if_grey(processor.numbers("image_mean", (0.5,)), channels) if normalised else (0.0,)
+    std = averaged_if_grey(processor.numbers("image_std", (0.5,)), channels) if normalised else (1.0,)
     if not processor.flag("do_center_crop"):
         shape = _shape(processor, "size")
         return Preprocessing(shape, channels, "squash", interpolation=interpolation, mean=mean, std=std)
@@ -138,6 +150,17 @@ def _preprocessing(processor: ForeignConfig, model: ViTConfig, report: Report) -
         report.notes.append("pictures keep their aspect before the crop; transformers makes them square")
     fraction = min(shape) / min(_shape(processor, "size"))
     return Preprocessing(shape, channels, "center", fraction, "down", interpolation, mean, std)
+
+
+def _without_processor(kind: str, model: ViTConfig, report: Report) -> Preprocessing:
+    """Squashed, with the mean and std that the family's published processors have."""
+    channels, where = channels_of(model.number_of_channels), "no preprocessor_config.json lies there"
+    if kind not in _OF_IMAGENET:
+        report.notes.append(f"{where}: mean and std 0.5, squashed, bilinear")
+        return Preprocessing(model.max_image_shape, channels)
+    report.notes.append(f"{where}: ImageNet's mean and std, squashed, bilinear")
+    mean, std = (averaged_if_grey(values, channels) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return Preprocessing(model.max_image_shape, channels, mean=mean, std=std)
 
 
 def _shape(processor: ForeignConfig, name: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from vision_transformers.weights.model_folder import ModelDescription, write_ten
 
 _HEADS = {
     "vit": "ViTForImageClassification",
-    "deit": "DeiTForImageClassificationWithTeacher",
+    "deit": "DeiTForImageClassification",
     "dinov2": "Dinov2ForImageClassification",
     "dinov2_with_registers": "Dinov2WithRegistersForImageClassification",
 }
@@ -37,7 +37,7 @@ def family(config: ViTConfig) -> Family:
         return "dinov3_vit"
     if config.layer_scale is not None:
         return "dinov2_with_registers" if config.number_of_register_tokens else "dinov2"
-    return "deit" if config.distillation_token else "vit"
+    return "deit" if config.distillation_token or config.number_of_register_tokens == 1 else "vit"
 
 
 def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescription) -> None:
@@ -66,8 +66,8 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     except ImportError as error:
         raise UsageFailure("--verify needs transformers: pip install transformers") from error
     if description.model.number_of_classes:
-        heads = {"deit": "DeiTForImageClassificationWithTeacher"}
-        name = heads.get(family(description.model), "AutoModelForImageClassification")
+        both = description.model.distillation_token
+        name = _classifier(description.model) if both else "AutoModelForImageClassification"
         model = getattr(transformers, name).from_pretrained(path).float().eval()
         return lambda images: torch.as_tensor(model(images).logits)
     body = transformers.AutoModel.from_pretrained(path).float().eval()
@@ -95,6 +95,11 @@ def check_hidden_dimension(config: ViTConfig) -> None:
             f"huggingface ({family(config)}) cannot express hidden_dimension={config.hidden_dimension}: "
             f"the nearest is {_of_ratio(config, _ratio(config))}"
         )
+
+
+def _classifier(config: ViTConfig) -> str:
+    """The class of the model with a head."""
+    return f"{_HEADS[family(config)]}{'WithTeacher' if config.distillation_token else ''}"
 
 
 def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:
@@ -125,7 +130,7 @@ def _config(description: ModelDescription, kind: Family) -> dict[str, Any]:
     rows, columns = model.max_image_shape
     patch_rows, patch_columns = model.patch_shape
     content: dict[str, Any] = {
-        "architectures": [_HEADS[kind] if model.number_of_classes else _BODIES[kind]],
+        "architectures": [_classifier(model) if model.number_of_classes else _BODIES[kind]],
         "model_type": kind,
         "hidden_size": model.model_dimension,
         "num_hidden_layers": model.number_of_layers,

@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from torch import Tensor
 
-from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.preprocessing import Preprocessing, averaged_if_grey, channels_of
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.model.config import Activation, Pool, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
@@ -267,7 +267,7 @@ def _classes(config: ForeignConfig, pretrained: ForeignConfig) -> tuple[str, ...
 def _preprocessing(pretrained: ForeignConfig, model: ViTConfig, report: Report) -> Preprocessing:
     if "mean" not in pretrained:
         report.notes.append("no preprocessing lies beside the weights: mean and std 0.5, squashed, bicubic")
-    channels: Any = model.number_of_channels
+    channels = channels_of(model.number_of_channels)
     size = _input_size(pretrained) if "input_size" in pretrained else model.max_image_shape
     crop = pretrained.choice("crop_mode", _CROPS, "center" if "mean" in pretrained else "squash")
     crop_pct = pretrained.number("crop_pct", 1.0)
@@ -280,8 +280,8 @@ def _preprocessing(pretrained: ForeignConfig, model: ViTConfig, report: Report) 
         crop=crop,
         crop_fraction=_fraction(size[0], crop_pct),
         interpolation=pretrained.choice("interpolation", INTERPOLATIONS, "bicubic"),
-        mean=pretrained.numbers("mean", (0.5,)),
-        std=pretrained.numbers("std", (0.5,)),
+        mean=averaged_if_grey(pretrained.numbers("mean", (0.5,)), channels),
+        std=averaged_if_grey(pretrained.numbers("std", (0.5,)), channels),
     )
 
 

@@ -20,15 +20,18 @@ from vision_transformers.weights.report import Report
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
 
 _LAYER, _OURS = "encoder.layers.encoder_layer_{layer}", "transformer.layers.{layer}"
+_HEAD = re.compile(r"heads\.(head\.)?(\d+\.)?(weight|bias)")
+"""Tensors of a head, or of layers that a person put in its place, by number in an `nn.Sequential`."""
 _HEADS = {768: 12, 1024: 16, 1280: 16}
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Published files call the network's layers `linear_1` and `linear_2`; newer ones `0` and `3`."""
-    return {
+    plain = {
         re.sub(r"mlp\.linear_([12])\.", lambda match: f"mlp.{3 * int(match[1]) - 3}.", name): tensor
         for name, tensor in stripped(tensors).items()
     }
+    return _with_head(plain)
 
 
 def rules(config: ViTConfig) -> list[Rule]:
@@ -112,6 +115,17 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     theirs.load_state_dict(canonical(open_foreign(path).tensors))
     theirs.eval()
     return lambda images: torch.as_tensor(theirs(images))
+
+
+def _with_head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A linear layer in place of the head, or of all heads, as the head; dropouts have no tensors."""
+    layers = {name.rpartition(".")[0] for name in tensors if _HEAD.fullmatch(name)}
+    if len(layers) != 1:
+        return tensors
+    return {
+        f"heads.head.{name.rpartition('.')[2]}" if _HEAD.fullmatch(name) else name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -> ViTConfig:

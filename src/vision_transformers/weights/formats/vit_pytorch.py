@@ -168,11 +168,9 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
     simple = "pos_embedding" not in tensors
     class_token = "cls_token" in tensors
     pool = _pool(tensors, given, report)
-    channels = 3
-    side = round((flat / channels) ** 0.5)
-    if side * side * channels != flat:
-        raise UsageFailure(f"{flat} numbers of a patch are no square of three channels: convert square ones")
-    report.notes.append(f"patches of {side} x {side} pixels with three channels")
+    channels, side = _channels_and_side(flat)
+    what = "three channels" if channels == 3 else "one channel"
+    report.notes.append(f"patches of {side} x {side} pixels with {what}")
     patch = (side, side)
     heads = weights_alone.heads(width, {}, given, report)
     attention = shape_of(tensors, "transformer.layers.0.0.to_qkv.weight", 2)[0] // 3
@@ -201,6 +199,21 @@ def _architecture(tensors: Mapping[str, Tensor], given: Given, report: Report) -
         attention_projection=f"{place}.0.weight" in tensors or f"{place}.weight" in tensors,
         attention_projection_bias=not simple,
         pool=pool,
+    )
+
+
+def _channels_and_side(numbers: int) -> tuple[int, int]:
+    """Channels, and rows and columns of pixels, of a square patch of so many numbers: no number fits two.
+
+    Raises:
+        UsageFailure: none fits.
+    """
+    for channels in (1, 3):
+        side = round((numbers / channels) ** 0.5)
+        if side * side * channels == numbers:
+            return channels, side
+    raise UsageFailure(
+        f"{numbers} numbers of a patch are no square of one or three channels: convert square ones"
     )
 
 

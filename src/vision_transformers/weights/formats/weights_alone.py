@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.preprocessing import Preprocessing, averaged_if_grey, channels_of
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.presets import preset
 from vision_transformers.weights.foreign_files import ForeignModel
@@ -41,7 +41,7 @@ def describe(
         return ours if given.classes is None else replace(ours, classes=given.classes)
     model = architecture(foreign.tensors, given, report)
     report.notes.append("preprocessing is what the project uses for its published weights")
-    return ModelDescription(model, preprocessing(model), given.classes or ())
+    return ModelDescription(model, _of_channels(preprocessing(model), model), given.classes or ())
 
 
 def heads(width: int, published: Mapping[int, int], given: Given, report: Report) -> int:
@@ -86,3 +86,10 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     """Writes `model.safetensors`: `load_state_dict(safetensors.torch.load_file(...))` takes it."""
     del description
     write_tensors(folder / "model.safetensors", tensors)
+
+
+def _of_channels(preprocessing: Preprocessing, model: ViTConfig) -> Preprocessing:
+    """The preprocessing of colours for a model's own channels."""
+    channels = channels_of(model.number_of_channels)
+    mean, std = (averaged_if_grey(values, channels) for values in (preprocessing.mean, preprocessing.std))
+    return replace(preprocessing, channels=channels, mean=mean, std=std)
