@@ -14,7 +14,7 @@ ROWS = [
 @pytest.mark.filterwarnings("error")
 def test_any_name_of_a_run_stands_in_the_legend() -> None:
     names = ("plain", "_underscore", "a$b$c", "$\\frac", "two\nlines", "not\udcffutf8", "猫")
-    runs = [ComparedRun(name, {}, ROWS, None, "finished") for name in names]
+    runs = [ComparedRun(name, {}, "", "", ROWS, None, "finished") for name in names]
     figure = comparison_figure(runs, LIGHT)
     (legend,) = figure.legends
     shown = [text.get_text() for text in legend.get_texts()]

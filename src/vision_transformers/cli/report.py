@@ -80,7 +80,8 @@ def _compared(folder: RunFolder) -> "ComparedRun":
     from vision_transformers.report.comparison import FINISHED, ComparedRun
     from vision_transformers.report.metrics import read_metrics
 
-    recipe = folder.record().recipe
+    record = folder.record()
+    recipe, data = record.recipe, record.recipe.data
     rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
     timing = read_metrics(folder.timing) if folder.timing.exists() else []
     fields = {name: value for name, value in flat(recipe).items() if name not in CANNOT_CHANGE_THE_RESULT}
@@ -88,7 +89,8 @@ def _compared(folder: RunFolder) -> "ComparedRun":
     if not folder.is_finished:
         reached = f"{rows[-1]['epoch']:.2f}" if rows else "0"
         state = f"stopped at epoch {reached} of {recipe.epochs}" if recipe.steps is None else "stopped"
-    return ComparedRun(str(folder.path), fields, rows, _seconds(timing), state)
+    images, place = record.environments[-1].data, data.path or data.root or data.name
+    return ComparedRun(str(folder.path), fields, images, place, rows, _seconds(timing), state)
 
 
 def _seconds(timing: "Sequence[Row]") -> float | None:
