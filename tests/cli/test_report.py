@@ -123,3 +123,19 @@ def test_runs_on_other_pictures_are_no_further_seeds(vit: Vit, tmp_path: Path) -
     assert fingerprints[0] == fingerprints[2] != fingerprints[1]
     assert vit.run(tmp_path, ["report", "on-cats", "on-moved"]).code == 0
     assert "images" not in (tmp_path / "report" / "table.csv").read_text()
+
+
+def test_a_run_that_cannot_be_read_is_named_and_the_others_are_compared(vit: Vit, runs: Path) -> None:
+    for name, file in (("of-a-later-release", "recipe.json"), ("damaged", "metrics.jsonl")):
+        shutil.copytree(runs / "runs" / "one", runs / "mixed" / name)
+        (runs / "mixed" / name / file).write_text('{"format_version": 9}\n')
+    alone = vit.run(runs, ["report", "mixed", "--output", "mixed-report"])
+    assert (alone.code, "none of these runs can be read" in alone.errors) == (1, True), alone.errors
+    assert not (runs / "mixed-report").exists()
+    shutil.copytree(runs / "runs" / "one", runs / "mixed" / "whole")
+    found = vit.run(runs, ["report", "mixed", "--output", "mixed-report"])
+    assert found.code == 0, found.errors
+    assert "mixed/of-a-later-release is passed over: " in found.errors
+    assert "mixed/damaged is passed over: line 1 of" in found.errors
+    with open(runs / "mixed-report" / "table.csv", newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["mixed/whole"]

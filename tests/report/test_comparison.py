@@ -6,6 +6,7 @@ from vision_transformers.report.comparison import ComparedRun, comparison_figure
 from vision_transformers.report.style import LIGHT, render_png
 
 ROWS = [
+    {"step": 0, "train_loss": 3.0},  # as somebody's own log may have it
     {"step": 1, "epoch": 1, "train_loss": 2.0, "train_accuracy": 0.25},
     {"step": 2, "epoch": 2, "train_loss": 1.0, "train_accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5},
 ]

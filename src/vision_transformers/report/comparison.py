@@ -187,7 +187,8 @@ def _part_of(run: ComparedRun) -> str:
 
 
 def _series(run: ComparedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
-    points = [(row["epoch"], row[key]) for row in run.rows if key in row and np.isfinite(row[key])]
+    rows = [row for row in run.rows if "epoch" in row and key in row]
+    points = [(row["epoch"], row[key]) for row in rows if np.isfinite(row[key])]
     return tuple(np.array(points, dtype=float).reshape(-1, 2).T)  # type: ignore[return-value]
 
 
