@@ -13,9 +13,9 @@ from tests.commands import Finished, Vit
 from tests.photographs import noise, save_photographs
 
 from vision_transformers.classifier import load
-from vision_transformers.cli.evaluate import Subject
-from vision_transformers.data.images import ImagesInMemory
-from vision_transformers.data.labelled import Labelled, Split, in_order_of, load_labelled
+from vision_transformers.cli.evaluate import Split, Subject
+from vision_transformers.data.images import ImageFiles, ImagesInMemory
+from vision_transformers.data.labelled import Labelled, in_order_of, load_labelled
 from vision_transformers.data.source import DataSource
 from vision_transformers.evaluation.judgement import judge
 from vision_transformers.recipes.table import find_recipe
@@ -186,16 +186,20 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, run: Path,
     assert (tmp_path / "taken" / "letter.txt").read_text() == "dear"
 
 
+ON_PETS = [
+    *("train", "folder", "--data.path", "pets", "--preprocessing.crop", "squash", "--steps", "1", *TINY),
+    *("--preprocessing.size", "32", "32", "--model.max-image-shape", "32", "32", "--batch-size", "4"),
+    *("--run-folder", "run"),
+]
+
+
 def test_training_images_by_another_name_and_classes_without_images_are_warned_of(
     vit: Vit, tmp_path: Path
 ) -> None:
     for part in ("train", "test"):
         for name in ("cat", "dog", "frog"):
             save_photographs(tmp_path / "pets" / part / name, 4)
-    few = ["--preprocessing.size", "32", "32", "--model.max-image-shape", "32", "32", "--steps", "1"]
-    few += ["--data.validation-fraction", "0.25", "--batch-size", "4", "--run-folder", "run"]
-    command = ["train", "folder", "--data.path", "pets", "--preprocessing.crop", "squash", *few, *TINY]
-    trained = vit.run(tmp_path, command)
+    trained = vit.run(tmp_path, [*ON_PETS, "--data.validation-fraction", "0.25"])
     assert trained.code == 0, trained.errors
     flatters = "the numbers flatter it"
     assert flatters in evaluate(vit, tmp_path, "run", "pets/train", "--output", "a").output
@@ -205,6 +209,40 @@ def test_training_images_by_another_name_and_classes_without_images_are_warned_o
     (tmp_path / "pets" / "test" / "frog").rename(tmp_path / "frog")
     found = evaluate(vit, tmp_path, "run", "pets/test", "--output", "c")
     assert "1 of 3 classes have no images here: frog." in found.output, found
+
+
+def test_a_picture_more_makes_no_held_out_ones_of_those_that_were_learned_from(
+    vit: Vit, tmp_path: Path
+) -> None:
+    """The folder is another one than the run's, and still holds what the run learned from."""
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            save_photographs(tmp_path / "pets" / part / name, 4)
+    trained = vit.run(tmp_path, ON_PETS)
+    assert trained.code == 0, trained.errors
+    save_photographs(tmp_path / "pets" / "val" / "cat", 5)
+    found = evaluate(vit, tmp_path, "run", "pets")
+    assert found.code == 0, found.errors
+    assert "pets validation: 9 images" in found.output
+    assert "warning" not in found.output
+    for split in ("train", "all"):
+        assert "the numbers flatter it" in evaluate(vit, tmp_path, "run", "pets", "--split", split).output
+
+
+def test_a_checkpoint_and_a_model_where_one_stands_are_of_their_run(vit: Vit, run: Path) -> None:
+    """So what the run held out is known, and what it learned from; a checkpoint is not what it came to."""
+    step = (run / "checkpoints" / "LAST").read_text().strip()
+    checkpoint = str(run / "checkpoints" / step / "model")
+    before = sorted((run / "evaluation").rglob("*"))
+    found = evaluate(vit, run.parent, checkpoint, "digits")
+    assert (found.code, "digits test: 360 images" in found.output) == (0, True), found.errors
+    assert metrics(run.parent / "evaluation-model-digits-test")["places"]["model"] == checkpoint
+    assert sorted((run / "evaluation").rglob("*")) == before
+    for folder, model in ((run.parent, checkpoint), (run / "model", "."), (run / "plots", "../model")):
+        arguments = (model, "digits", "--split", "all", "--output", str(run.parent / "all"))
+        assert "trained on some of these" in evaluate(vit, folder, *arguments).output, model
+    assert evaluate(vit, run / "model", ".", "digits", "--split", "train").code == 0
+    assert (run / "evaluation" / "digits-train" / "index.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -228,9 +266,10 @@ def test_images_that_were_learned_from_are_warned_of(
     monkeypatch.setenv("HOME", str(tmp_path))
     recipe = replace(find_recipe("digits"), data=source)
     record = Record(FORMAT_VERSION, recipe, "", (), Versions("0", "3", "2", "linux"), ())
-    images = ImagesInMemory(
-        torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), name
-    )
+    label = torch.zeros(1, dtype=torch.int64)
+    in_memory = ImagesInMemory(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), label, name)
+    in_files = ImageFiles((tmp_path / name / "cat" / "1.jpg",), label)
+    images = in_memory if source.path is None else in_files
     labelled = Labelled(name, {split: images}, ("cat",), "", is_of_run=False)
     paths = tmp_path / "model", tmp_path / name
     subject = Subject(paths[0], None, record, random_classifier(), labelled, split, paths[1], images)

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.cli.test_evaluate import TINY, last_row
 from tests.commands import Vit
+from tests.training.runs import make_images
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,44 @@ def test_the_seconds_of_a_resumed_run_are_those_of_all_its_processes(vit: Vit, r
     with open(runs / "resumed-one" / "table.csv", newline="") as table:
         (row,) = csv.DictReader(table)
     assert float(row["seconds"]) == 65.5
+
+
+def test_runs_on_other_pictures_are_no_further_seeds(vit: Vit, tmp_path: Path) -> None:
+    """Pictures that have moved are the same; others are not, whatever their files are called."""
+    make_images(tmp_path / "cats", classes=2, count=10)
+    make_images(tmp_path / "cars", classes=2, count=10)
+    make_images(tmp_path / "moved", classes=2, count=10)
+    Image.new("RGB", (4, 4)).save(tmp_path / "cars" / "class-0" / "0.png")
+    command = ["train", "digits", *TINY, "--steps", "1", "--batch-size", "4", "--data.name", "folder"]
+    command += ["--model.number-of-channels", "3", "--model.number-of-classes", "2"]
+    command += ["--preprocessing.channels", "3", "--data.workers", "0"]
+    for seed, pictures in enumerate(("cats", "cars", "moved")):
+        trained = [*command, "--seed", f"{seed}", "--data.path", pictures, "--run-folder", f"on-{pictures}"]
+        assert vit.run(tmp_path, trained).code == 0
+    found = vit.run(tmp_path, ["report", "on-cats", "on-cars", "on-moved"])
+    assert found.code == 0, found.errors
+    (means,) = (line for line in found.output.splitlines() if "seeds, mean" in line)
+    assert means.endswith(": on-cats, on-moved")
+    with open(tmp_path / "report" / "table.csv", newline="") as file:
+        images = {row["run"]: row["images"] for row in csv.DictReader(file)}
+    assert images["on-cars"].startswith(f"{tmp_path / 'cars'} (")
+    fingerprints = [name.rpartition("(")[2] for name in images.values()]
+    assert fingerprints[0] == fingerprints[2] != fingerprints[1]
+    assert vit.run(tmp_path, ["report", "on-cats", "on-moved"]).code == 0
+    assert "images" not in (tmp_path / "report" / "table.csv").read_text()
+
+
+def test_a_run_that_cannot_be_read_is_named_and_the_others_are_compared(vit: Vit, runs: Path) -> None:
+    for name, file in (("of-a-later-release", "recipe.json"), ("damaged", "metrics.jsonl")):
+        shutil.copytree(runs / "runs" / "one", runs / "mixed" / name)
+        (runs / "mixed" / name / file).write_text('{"format_version": 9}\n')
+    alone = vit.run(runs, ["report", "mixed", "--output", "mixed-report"])
+    assert (alone.code, "none of these runs can be read" in alone.errors) == (1, True), alone.errors
+    assert not (runs / "mixed-report").exists()
+    shutil.copytree(runs / "runs" / "one", runs / "mixed" / "whole")
+    found = vit.run(runs, ["report", "mixed", "--output", "mixed-report"])
+    assert found.code == 0, found.errors
+    assert "mixed/of-a-later-release is passed over: " in found.errors
+    assert "mixed/damaged is passed over: line 1 of" in found.errors
+    with open(runs / "mixed-report" / "table.csv", newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["mixed/whole"]

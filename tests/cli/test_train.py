@@ -10,7 +10,8 @@ import pytest
 from tests.training.runs import make_images
 
 from vision_transformers.cli.main import main
-from vision_transformers.cli.train import parse
+from vision_transformers.cli.train import CommandLine, TrainOptions
+from vision_transformers.cli.train import parse as parse_command_line
 from vision_transformers.errors import UsageFailure
 from vision_transformers.recipes.table import RECIPES, find_recipe
 from vision_transformers.training.train import train
@@ -20,6 +21,10 @@ TINY = [
     *("--model.model-dimension", "16", "--model.number-of-layers", "1", "--steps", "2", "--threads", "1"),
     *("--device", "cpu", "--checkpoint-seconds", "0", "--data.workers", "0"),
 ]
+
+
+def parse(arguments: list[str]) -> TrainOptions:
+    return parse_command_line(CommandLine.of(arguments))[0]
 
 
 def test_without_a_recipe_the_digits_are_trained_on() -> None:
@@ -157,3 +162,32 @@ def test_fine_tuning_follows_what_a_person_says_of_it(tmp_path: Path) -> None:
         train(both, tmp_path / "run")
     with pytest.raises(UsageFailure, match=r"test_fraction is 2\.0"):
         parse([*command, "--data.test-fraction", "2"])
+
+
+def test_what_the_weights_decide_is_not_asked_for_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They bring the model and its preprocessing, so that these options would change nothing."""
+    monkeypatch.chdir(tmp_path)
+    make_images(tmp_path / "images", count=20)
+    command = ["finetune", "--data.path", "images", "--init", "digits"]
+    for option in ("--preprocessing.crop squash", "--model.pool=mean", "--model.max_image_shape 384 384"):
+        name = option.replace("_", "-").partition("=")[0].split()[0]
+        with pytest.raises(UsageFailure, match=rf"{name} does nothing .* --init-image-shape"):
+            parse([*command, *option.split()])
+    yours = parse([*command, "--model.dropout", "0.1", "--model.stochastic_depth=0.2"]).recipe.model
+    assert (yours.dropout, yours.stochastic_depth) == (0.1, 0.2)
+    assert main(["train", "digits", *TINY, "--run-folder", "digits"]) == 0
+    assert main(["train", "digits", *TINY[4:], "--init", "digits", "--run-folder", "run"]) == 0
+    with pytest.raises(UsageFailure, match=r"--model.model-dimension does nothing"):
+        parse(["--resume", "run", "--model.model-dimension", "32"])
+
+
+def test_what_is_said_of_the_pictures_is_what_the_recipe_has(tmp_path: Path) -> None:
+    """They are counted once: while they are being copied, a second count would be another."""
+    make_images(tmp_path / "images", count=20)
+    typed = CommandLine.of(["finetune", "--data.path", str(tmp_path / "images"), "--init", "source"])
+    options, choices = parse_command_line(typed)
+    chosen = {choice.option: choice.value for choice in choices}
+    assert chosen["epochs"] == str(options.recipe.epochs)
+    assert chosen["batch-size"] == str(options.recipe.batch_size)

@@ -6,6 +6,7 @@ from vision_transformers.report.comparison import ComparedRun, comparison_figure
 from vision_transformers.report.style import LIGHT, render_png
 
 ROWS = [
+    {"step": 0, "train_loss": 3.0},  # as somebody's own log may have it
     {"step": 1, "epoch": 1, "train_loss": 2.0, "train_accuracy": 0.25},
     {"step": 2, "epoch": 2, "train_loss": 1.0, "train_accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5},
 ]
@@ -14,7 +15,7 @@ ROWS = [
 @pytest.mark.filterwarnings("error")
 def test_any_name_of_a_run_stands_in_the_legend() -> None:
     names = ("plain", "_underscore", "a$b$c", "$\\frac", "two\nlines", "not\udcffutf8", "猫")
-    runs = [ComparedRun(name, {}, ROWS, None, "finished") for name in names]
+    runs = [ComparedRun(name, {}, "", "", ROWS, None, "finished") for name in names]
     figure = comparison_figure(runs, LIGHT)
     (legend,) = figure.legends
     shown = [text.get_text() for text in legend.get_texts()]

@@ -86,6 +86,22 @@ def test_fields_that_cannot_change_the_result_may_differ(run: Path, finished: Pa
     assert result(run) == result(finished)
 
 
+def test_what_is_asked_for_in_going_on_holds_from_there_on(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command that an interruption names does the same as the one that was interrupted."""
+    change_record(run, "recipe", "device", value="cuda:9")
+    change_record(run, "environments", 0, "device", value="cuda:9")
+    begun = RunFolder(run).record().recipe
+    options = "--device cpu --log-steps 10 --data.workers 1 --checkpoint-steps 3 --threads 2"
+    assert main(["train", "--resume", "run", *options.split(), "--allow-different-machine"]) == 0
+    shutil.rmtree(run / "model")
+    assert main(["train", "--resume", "run"]) == 0, capsys.readouterr().err
+    data = replace(begun.data, workers=1)
+    expected = replace(begun, device="cpu", log_steps=10, data=data, checkpoint_steps=3)
+    assert RunFolder(run).record().recipe == expected, "which has the threads that it began with"
+
+
 def test_every_other_field_is_compared() -> None:
     """A field that is added to the recipe is compared unless it is marked."""
     recipe = tiny()

@@ -37,7 +37,7 @@ class EvaluateOptions:
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """digits, mnist, fashion-mnist, cifar10, cifar100, or a folder: PATH/<class>/* or PATH/test/<class>/*."""
     split: Split | None = None
-    """Which part; test if not given, or all of a folder without parts. The run's data is split as it was."""
+    """Which part; if not given, test, else validation, else all. The run's data is split as it was."""
     output: Path | None = None
     """Where to write; else RUN/evaluation/<data>-<split>, or ./evaluation-<model>-<data>-<split>."""
     probe: tuple[Literal["knn", "linear"], ...] = ()
@@ -76,12 +76,13 @@ class Subject:
     model: Path
     """As it was named."""
     run: RunFolder | None
+    """Where it lies, as its finished model or one of its checkpoints."""
     record: Record | None
     classifier: "Classifier"
     labelled: "Labelled"
     split: Split
     folder: Path
-    """Where they lie, if they are no known data set."""
+    """Where these lie, if they are no known data set."""
     images: "Images"
     """Of the split, with labels as places among the classifier's classes."""
 
@@ -89,18 +90,24 @@ class Subject:
     def places(self) -> dict[str, str]:
         """Where images and model lie, for any working folder; of a known data set, its name.
 
-        A run holds its evaluations, and may be moved with them: it is left out.
+        A run holds the evaluations of its finished model, and may be moved with them: it is left out.
         """
         from vision_transformers.data.labelled import is_known
 
         data = self.labelled.name if is_known(str(self.folder)) else str(self.folder.resolve())
-        return {"data": data} if self.run is not None else {"data": data, "model": str(self.model.resolve())}
+        return {"data": data} if self.is_finished_run else {"data": data, "model": str(self.model.resolve())}
+
+    @property
+    def is_finished_run(self) -> bool:
+        """Whether the model is the one that its run ended with, and none of the checkpoints."""
+        found = self.model.resolve()
+        return self.run is not None and found in (self.run.path.resolve(), self.run.model.resolve())
 
     @property
     def warning(self) -> str | None:
         """Why the numbers may not be believed."""
         warnings = []
-        if self._was_learned_from or self._lies_in_training_data:
+        if self._was_learned_from:
             warnings.append("The model was trained on some of these images: the numbers flatter it.")
         there = set(self.images.labels.tolist())
         classes = self.classifier.classes
@@ -112,22 +119,17 @@ class Subject:
 
     @property
     def _was_learned_from(self) -> bool:
-        """Whether the split is of the run's own data set and not held out; in another form, only test is."""
+        """Whether the run learned from some of the images, as far as their names or places tell."""
         if self.labelled.is_of_run:
             return self.split in ("train", "all")
-        source = self.record.recipe.data if self.record is not None else None
-        is_same = source is not None and source.path is None and source.name == self.labelled.name
-        return is_same and self.split != "test"
-
-    @property
-    def _lies_in_training_data(self) -> bool:
-        """Whether the images are a folder inside the one that the run learned from."""
-        path = self.record.recipe.data.path if self.record is not None else None
-        if path is None or self.labelled.is_of_run:
+        if self.record is None:
             return False
-        learned = Path(path).expanduser().resolve()
+        source = self.record.recipe.data
+        if source.path is None:  # in another form, only the test images are held out for sure
+            return source.name == self.labelled.name and self.split != "test"
+        learned = Path(source.path).expanduser().resolve()
         learned = learned / "train" if (learned / "train").is_dir() else learned
-        return self.folder.resolve().is_relative_to(learned)
+        return any(folder.is_relative_to(learned) for folder in _folders_of(self.images))
 
 
 def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
@@ -161,10 +163,16 @@ def _subject(options: EvaluateOptions) -> Subject:
     of_run, listing = (record.recipe.data, record.images) if record is not None else (None, None)
     labelled = load_labelled(options.data, classifier.preprocessing, options.data_root, of_run, listing)
     _check_probes(options, labelled)
-    split = options.split or ("test" if "test" in labelled.parts else "all")
+    split = options.split or _held_out(labelled)
     images = in_order_of(labelled, labelled.split(split), classifier.classes)
     folder = Path(options.data).expanduser()
     return Subject(options.model, run, record, classifier, labelled, split, folder, images)
+
+
+def _held_out(labelled: "Labelled") -> Split:
+    """The part that says most about a model; all of a folder where none is held out."""
+    held_out: tuple[Split, ...] = ("test", "validation")
+    return next((part for part in held_out if part in labelled.parts), "all")
 
 
 def _check_probes(options: EvaluateOptions, labelled: "Labelled") -> None:
@@ -211,11 +219,19 @@ def _metrics(options: EvaluateOptions, subject: Subject, judgement: "Judgement")
 
 
 def _run_of(model: Path) -> RunFolder | None:
-    """The run that a path names, itself or by its model folder."""
-    for path in (model, model.parent if model.name == "model" else model):
+    """The run that a path names, itself or by one of its models: RUN/checkpoints/step-N/model is deepest."""
+    for path in (model, *model.resolve().parents[:3]):
         if RunFolder(path).is_begun:
             return RunFolder(path)
     return None
+
+
+def _folders_of(images: "Images") -> set[Path]:
+    """Where image files lie; nowhere, if they are held in memory."""
+    from vision_transformers.data.images import ImageFiles
+
+    paths = images.paths if isinstance(images, ImageFiles) else ()
+    return {folder.resolve() for folder in {path.parent for path in paths}}
 
 
 def _make_folder(folder: Path) -> None:
@@ -239,7 +255,9 @@ def _output(options: EvaluateOptions, subject: Subject) -> Path:
         UsageFailure: something else lies there.
     """
     judged_by = f"{subject.labelled.name}-{subject.split}"
-    of_run = subject.run.path / "evaluation" / judged_by if subject.run is not None else None
+    of_run = None
+    if subject.run is not None and subject.is_finished_run:
+        of_run = subject.run.path / "evaluation" / judged_by
     folder = options.output or of_run or Path(f"evaluation-{options.model.resolve().name}-{judged_by}")
     if folder.exists() and not folder.is_dir():
         raise UsageFailure(f"{folder} is a file: choose another --output")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from vision_transformers.config import flat
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT
-from vision_transformers.training.run_folder import RunFolder
+from vision_transformers.training.run_folder import RunFolder, each_readable
 
 if TYPE_CHECKING:
     from vision_transformers.report.comparison import ComparedRun, Comparison
@@ -38,7 +38,10 @@ def main(arguments: list[str]) -> int:
 
     folders = _run_folders(options.runs)
     _check_output(options.output)
-    comparison = Comparison.of([_compared(folder) for folder in folders])
+    runs = [run for _, run in each_readable(folders, _compared)]
+    if not runs:
+        raise Failure("none of these runs can be read")
+    comparison = Comparison.of(runs)
     options.output.mkdir(parents=True, exist_ok=True)
     write_comparison(options.output, comparison)
     _print(comparison)
@@ -80,15 +83,17 @@ def _compared(folder: RunFolder) -> "ComparedRun":
     from vision_transformers.report.comparison import FINISHED, ComparedRun
     from vision_transformers.report.metrics import read_metrics
 
-    recipe = folder.record().recipe
+    record = folder.record()
+    recipe, data = record.recipe, record.recipe.data
     rows = read_metrics(folder.metrics) if folder.metrics.exists() else []
     timing = read_metrics(folder.timing) if folder.timing.exists() else []
     fields = {name: value for name, value in flat(recipe).items() if name not in CANNOT_CHANGE_THE_RESULT}
     state = FINISHED
     if not folder.is_finished:
-        reached = f"{rows[-1]['epoch']:.2f}" if rows else "0"
-        state = f"stopped at epoch {reached} of {recipe.epochs}" if recipe.steps is None else "stopped"
-    return ComparedRun(str(folder.path), fields, rows, _seconds(timing), state)
+        epochs = [0, *(row["epoch"] for row in rows if "epoch" in row)]
+        state = f"stopped at epoch {epochs[-1]:.2f} of {recipe.epochs}" if recipe.steps is None else "stopped"
+    images, place = record.environments[-1].data, data.path or data.root or data.name
+    return ComparedRun(str(folder.path), fields, images, place, rows, _seconds(timing), state)
 
 
 def _seconds(timing: "Sequence[Row]") -> float | None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
+WITHOUT_WEIGHTS = ("model.dropout", "model.stochastic-depth")
+"""What of the model stays the recipe's where a run begins with somebody's weights."""
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -56,8 +59,8 @@ class CommandLine:
         """What was given to an option, the last time; None where it was not."""
         found = None
         for argument, following in zip_longest(self.options, self.options[1:]):
-            name, has_value, value = argument.partition("=")
-            if name.replace("_", "-") == f"--{option}":  # tyro takes both
+            if _name(argument) == option:
+                _, has_value, value = argument.partition("=")
                 found = value if has_value else following
         return found
 
@@ -69,13 +72,20 @@ class CommandLine:
             return default
 
 
+def _name(argument: str) -> str | None:
+    """The option that an argument is, as the help spells it; None for a value."""
+    name = argument.partition("=")[0].replace("_", "-")  # tyro takes both
+    return name.removeprefix("--") if name.startswith("--") else None
+
+
 def main(arguments: list[str]) -> int:
     """Trains as the arguments say; returns the exit code."""
-    options, typed = parse(arguments), CommandLine.of(arguments)
+    typed = CommandLine.of(arguments)
+    options, choices = parse(typed)
     folder = _folder_to_resume(options, typed)
     was_finished = folder is not None and folder.is_finished
     if folder is None:
-        _print_choices(typed)
+        _print_choices(choices, typed)
     result = _train(options, folder)
     if was_finished:
         print(f"{result.folder} is finished already.")
@@ -83,43 +93,66 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def parse(arguments: list[str]) -> TrainOptions:
+def parse(typed: CommandLine) -> tuple[TrainOptions, tuple[Choice, ...]]:
     """Reads the options; a recipe's own values, or those of the run to resume, are the defaults.
+
+    Returns:
+        The options, and what the number of pictures decided before them.
 
     Raises:
         UsageFailure: an unknown recipe, no such run, or values that contradict each other.
     """
     description = f"Train a Vision Transformer. Recipes: {', '.join(RECIPES)}; digits if none is named."
     try:
-        typed = CommandLine.of(arguments)
         if typed.options and not typed.options[0].startswith("-"):
             word = typed.options[0]
             raise UsageFailure(
                 f"{word} stands where only options can: a folder of pictures is --data.path {word}, "
                 "and one recipe is trained at a time"
             )
-        default = TrainOptions(_recipe_before_options(typed))
-        return tyro.cli(
+        recipe, choices = _recipe_before_options(typed)
+        if recipe.init is not None or typed.value("init") is not None:
+            _refuse_what_weights_decide(typed)
+        options = tyro.cli(
             TrainOptions,
             prog="vit train [RECIPE]",
             description=description,
             args=typed.options,
-            default=default,
+            default=TrainOptions(recipe),
         )
+        return options, choices
     except ValueError as error:
         raise UsageFailure(str(error)) from error
 
 
-def _recipe_before_options(typed: CommandLine) -> Recipe:
-    """The recipe that options change: the one named first, that of the run to resume, or digits."""
+def _recipe_before_options(typed: CommandLine) -> tuple[Recipe, tuple[Choice, ...]]:
+    """The recipe that options change: the one named first, that of the run to resume, or digits.
+
+    And what the number of pictures decided of it.
+    """
     resumed = typed.value("resume")
     if resumed is not None and resumed != "auto":
         if typed.recipe is not None:
             raise UsageFailure("give a recipe or --resume RUN, not both: a run knows its recipe")
-        return RunFolder(Path(resumed)).record().recipe
+        return RunFolder(Path(resumed)).record().recipe, ()
     if typed.recipe == "finetune" and None not in (typed.value("data.path"), typed.value("init")):
-        return _finetune_on(typed)[0]
-    return find_recipe(typed.recipe or "digits")
+        return _finetune_on(typed)
+    return find_recipe(typed.recipe or "digits"), ()
+
+
+def _refuse_what_weights_decide(typed: CommandLine) -> None:
+    """Meets options that the weights to begin with leave without effect.
+
+    Raises:
+        UsageFailure: names the first.
+    """
+    for name in filter(None, map(_name, typed.options)):
+        if name.startswith(("model.", "preprocessing.")) and name not in WITHOUT_WEIGHTS:
+            raise UsageFailure(
+                f"--{name} does nothing where --init brings the model and its preprocessing: leave it out. "
+                "What can be changed of them is --init-image-shape, --init-patch-shape, --init-channels, "
+                f"and {' and '.join(f'--{option}' for option in WITHOUT_WEIGHTS)}"
+            )
 
 
 def _finetune_on(typed: CommandLine) -> tuple[Recipe, tuple[Choice, ...]]:
@@ -145,13 +178,12 @@ def _learns(typed: CommandLine) -> Learns | None:
     return "all" if typed.number("probe.fraction", 0.0) > 0 else None
 
 
-def _print_choices(typed: CommandLine) -> None:
+def _print_choices(choices: tuple[Choice, ...], typed: CommandLine) -> None:
     """What the number of pictures decided, and a person did not."""
-    if typed.recipe == "finetune" and typed.value("data.path") is not None:
-        for choice in _finetune_on(typed)[1]:
-            said_by = (choice.option, "steps") if choice.option == "epochs" else (choice.option,)
-            if all(typed.value(option) is None for option in said_by):
-                print(f"chosen         --{choice.option} {choice.value}: {choice.reason}")
+    for choice in choices:
+        said_by = (choice.option, "steps") if choice.option == "epochs" else (choice.option,)
+        if all(typed.value(option) is None for option in said_by):
+            print(f"chosen         --{choice.option} {choice.value}: {choice.reason}")
 
 
 def _folder_to_resume(options: TrainOptions, typed: CommandLine) -> RunFolder | None:

@@ -108,9 +108,7 @@ def _parts_to_judge(folder: Path) -> dict[str, Path]:
     if not names or not names <= _PARTS:
         parts = _parts(folder)
         return {"all": folder} if parts == {"train": folder} else parts
-    if {"val", "validation"} <= names:
-        raise DataFailure(f"{folder} has both a folder val and a folder validation: keep one of them")
-    return {"validation" if name == "val" else name: folder / name for name in sorted(names)}
+    return _by_part(folder, names)
 
 
 def _parts(folder: Path) -> dict[str, Path]:
@@ -118,8 +116,6 @@ def _parts(folder: Path) -> dict[str, Path]:
     names = {path.name for path in _folders(folder)}
     _check_names_of_parts(folder, names)
     beside = names & _PARTS - {"train"}
-    if {"val", "validation"} <= names and "train" in names:
-        raise DataFailure(f"{folder} has both a folder val and a folder validation: keep one of them")
     if names and names == beside:
         raise DataFailure(
             f"{folder} has {', '.join(sorted(names))} but no folder train: put what to learn from there"
@@ -127,7 +123,13 @@ def _parts(folder: Path) -> dict[str, Path]:
     # A class may be called `train`, as vehicles are: it is a part where it is alone or has its siblings.
     if "train" not in names or not (beside or len(names) == 1):
         return {"train": folder}
-    return {"validation" if name == "val" else name: folder / name for name in sorted(beside | {"train"})}
+    return _by_part(folder, beside | {"train"})
+
+
+def _by_part(folder: Path, names: Set[str]) -> dict[str, Path]:
+    if {"val", "validation"} <= names:
+        raise DataFailure(f"{folder} has both a folder val and a folder validation: keep one of them")
+    return {"validation" if name == "val" else name: folder / name for name in sorted(names)}
 
 
 def _check_names_of_parts(folder: Path, names: Set[str]) -> None:

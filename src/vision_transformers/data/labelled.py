@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
@@ -14,7 +14,6 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataName, DataSource
 from vision_transformers.errors import DataFailure, UsageFailure
 
-Split = Literal["test", "validation", "train", "all"]
 NAMED_CLASSES = 12
 """How many classes an error names of each side."""
 

@@ -23,6 +23,8 @@ from vision_transformers.report.style import Palette, on_one_line, render_for_a_
 MEASURED = ("validation_accuracy", "test_accuracy", "validation_loss", "test_loss")
 FINISHED = "finished"
 _LONGEST_NAME = 100
+_DIGITS = 8
+"""Of a fingerprint, which tells images apart that lie in one place."""
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
@@ -32,7 +34,11 @@ class ComparedRun:
 
     name: str
     fields: Mapping[str, Any]
-    """Of its recipe, by dotted name."""
+    """Of its recipe, by dotted name, where they can change the result."""
+    images: str
+    """The fingerprint of what it learned from."""
+    place: str
+    """Where that lies, or what it is called."""
     rows: Sequence[Row]
     """Of its metrics.jsonl."""
     seconds: float | None
@@ -66,7 +72,7 @@ class Comparison:
 
     runs: tuple[ComparedRun, ...]
     differing: tuple[str, ...]
-    """The fields in which their recipes differ."""
+    """The fields in which their recipes differ, and `images` where these do."""
     groups: tuple[Group, ...]
     """Of two seeds or more."""
 
@@ -74,8 +80,9 @@ class Comparison:
     def of(cls, runs: Sequence[ComparedRun]) -> "Comparison":
         """Finds what differs, and which runs differ by their seed alone."""
         names = dict.fromkeys(name for run in runs for name in run.fields)
-        differing = tuple(name for name in names if len({repr(run.fields.get(name)) for run in runs}) > 1)
-        return cls(tuple(runs), differing, _groups(runs))
+        differing = [name for name in names if len({repr(run.fields.get(name)) for run in runs}) > 1]
+        differing += ["images"] if len({run.images for run in runs}) > 1 else []
+        return cls(tuple(runs), tuple(differing), _groups(runs))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -91,6 +98,7 @@ class Comparison:
         return {
             "run": run.name,
             **fields,
+            "images": f"{run.place} ({run.images[:_DIGITS]})",
             **measured,
             "reached epoch": epochs,
             "seconds": run.seconds,
@@ -146,10 +154,10 @@ def readable(column: str, value: Any) -> str:
 
 
 def _groups(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
-    alike: dict[str, list[ComparedRun]] = {}
+    alike: dict[tuple[str, str], list[ComparedRun]] = {}
     for run in runs:
-        key = repr({name: value for name, value in run.fields.items() if name != "seed"})
-        alike.setdefault(key, []).append(run)
+        recipe = repr({name: value for name, value in run.fields.items() if name != "seed"})
+        alike.setdefault((recipe, run.images), []).append(run)
     return tuple(group for several in alike.values() if (group := _group(several)) is not None)
 
 
@@ -179,7 +187,8 @@ def _part_of(run: ComparedRun) -> str:
 
 
 def _series(run: ComparedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
-    points = [(row["epoch"], row[key]) for row in run.rows if key in row and np.isfinite(row[key])]
+    rows = [row for row in run.rows if "epoch" in row and key in row]
+    points = [(row["epoch"], row[key]) for row in rows if np.isfinite(row[key])]
     return tuple(np.array(points, dtype=float).reshape(-1, 2).T)  # type: ignore[return-value]
 
 

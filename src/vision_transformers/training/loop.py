@@ -42,7 +42,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
             if state.step == 0:
                 draw_first_batch(run, journal)
             if state.sums.images and run.is_logged_at(state.step):
-                # An image of this step's evaluation could not be decoded: the state was saved before its row.
+                # An image of this step's evaluation could not be decoded: see `_log`.
                 _log(run, state, journal)
             waiting = Waiting()
             for batch in waiting.for_each(_batches(run, state)):
@@ -82,7 +82,16 @@ def _begin_learning(run: Run, state: TrainingState) -> Gradients:
 def _log(run: Run, state: TrainingState, journal: Journal) -> None:
     """Writes and draws what there is to say after this step."""
     if run.is_logged_at(state.step):
-        journal.write(_row(run, state))
+        row = _learned(run, state)
+        if run.is_evaluated_at(state.step):
+            row |= _validated(run, state)
+            if run.recipe.keep == "best":
+                state.keep_if_best(row["validation_accuracy"])
+                row["best_validation_accuracy"] = state.best_accuracy
+            row |= _tested(run, state)
+        journal.write(row)
+        # Only now: if an image could not be decoded, the state was saved with its sums, and the row is due.
+        state.sums = ClassificationSums()
     if run.is_explained_at(state.step):
         draw_explanations(run, state, journal)
 
@@ -125,35 +134,31 @@ def _batches(run: Run, state: TrainingState) -> Iterator[Batch]:
     )
 
 
-def _row(run: Run, state: TrainingState) -> Row:
-    """Everything that is known after this step; the sums begin anew."""
+def _learned(run: Run, state: TrainingState) -> Row:
+    """What the steps since the last row tell."""
     rate = run.rate_at(state.step - 1)
-    row: Row = {
+    return {
         "step": state.step,
         "epoch": state.step / run.order.batches_per_epoch,
         **state.sums.means("train"),
         "learning_rate": run.recipe.optimizer.learning_rate * rate,
         "gradient_norm": state.gradient_norm,
     }
-    if run.is_evaluated_at(state.step):
-        row |= _evaluations(run, state)
-    state.sums = ClassificationSums()
-    return row
 
 
-def _evaluations(run: Run, state: TrainingState) -> Row:
-    """Validation, and the test where it is due, which is on the weights that are kept."""
-    row: Row = {}
-    if run.data.validation is not None:
-        row |= _evaluate(run, state.judged, run.data.validation).means("validation")
-        if run.recipe.keep == "best":
-            state.keep_if_best(row["validation_accuracy"])
-            row["best_validation_accuracy"] = state.best_accuracy
+def _validated(run: Run, state: TrainingState) -> Row:
+    """What the validation images tell, where there are some."""
+    if run.data.validation is None:
+        return {}
+    return _evaluate(run, state.judged, run.data.validation).means("validation")
+
+
+def _tested(run: Run, state: TrainingState) -> Row:
+    """What the test images tell, where they are due: in the end of the weights that are kept."""
     is_last = state.step == run.total_steps
-    if run.data.test is not None and (is_last or run.recipe.test == "validation"):
-        tested = state.kept() if is_last else state.judged
-        row |= _evaluate(run, tested, run.data.test).means("test")
-    return row
+    if run.data.test is None or not (is_last or run.recipe.test == "validation"):
+        return {}
+    return _evaluate(run, state.kept() if is_last else state.judged, run.data.test).means("test")
 
 
 def _evaluate(run: Run, model: torch.nn.Module, images: Images) -> ClassificationSums:

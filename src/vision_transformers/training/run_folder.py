@@ -14,9 +14,10 @@ import logging
 import secrets
 import shlex
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from vision_transformers.config import differences, from_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
@@ -26,6 +27,8 @@ from vision_transformers.training.record import FORMAT_VERSION, Record
 
 RUNS = Path("runs")
 _LOCK = "lock"
+
+Content = TypeVar("Content")
 
 logger = logging.getLogger(__name__)
 
@@ -163,18 +166,26 @@ def newest_run(recipe: Recipe) -> RunFolder | None:
     """
     same = []
     recipe = with_absolute_places(recipe)
-    for path in RUNS.glob("*/recipe.json"):
-        folder = RunFolder(path.parent)
-        try:
-            record = folder.record()
-        except Failure as failure:
-            logger.warning("the run %s is passed over: %s", folder.path, failure)
-            continue
+    folders = [RunFolder(path.parent) for path in RUNS.glob("*/recipe.json")]
+    for folder, record in each_readable(folders, RunFolder.record):
         # On images that lie elsewhere it is another run, unless a person says that they have moved.
         is_same = not (changed_fields(record.recipe, recipe) or has_other_precision(record, recipe))
         if is_same and with_absolute_places(record.recipe).data.path == recipe.data.path:
             same.append(folder)
     return max(same, key=lambda folder: (folder.path / "recipe.json").stat().st_mtime_ns, default=None)
+
+
+def each_readable(
+    folders: Iterable[RunFolder], read: Callable[[RunFolder], Content]
+) -> Iterator[tuple[RunFolder, Content]]:
+    """The runs of which this can be read, with it; any other is named and passed over."""
+    for folder in folders:
+        try:
+            content = read(folder)
+        except Failure as failure:
+            logger.warning("the run %s is passed over: %s", folder.path, failure)
+        else:
+            yield folder, content
 
 
 def with_absolute_places(recipe: Recipe) -> Recipe:

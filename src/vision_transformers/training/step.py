@@ -39,7 +39,8 @@ def training_step(run: Run, state: TrainingState, gradients: Gradients, batch: B
 
 
 def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: float, batch: Batch) -> str:
-    options = " or ".join(f"--{rate.option}" for rate in learning_rates(run.recipe, step < run.probe_steps))
+    named = learning_rates(run.recipe, step < run.probe_steps)
+    options = " or ".join(f"--{each.option}" for each in named)
     names = ", ".join(run.data.train.name(index) for index in batch.indices.tolist())
     return (
         f"step {step}: the loss is {loss / len(batch.labels):g} and the norm of the gradient "

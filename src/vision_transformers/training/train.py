@@ -140,11 +140,14 @@ def resume(
 
 
 def _gone_on(record: Record, recipe: Recipe, environment: Environment) -> Record:
-    """The record with the places where the run goes on, and where its images lie now."""
-    data = replace(record.recipe.data, path=recipe.data.path, root=recipe.data.root)
+    """The record with the places where the run goes on, and with what may be asked for otherwise than before.
+
+    So whoever goes on next need not ask for it again; the number of threads stays what was recorded.
+    """
+    recipe = replace(recipe, threads=record.recipe.threads)
     passed = record.environments
     environments = passed if environment == passed[-1] else (*passed, environment)
-    return replace(record, recipe=replace(record.recipe, data=data), environments=environments)
+    return replace(record, recipe=recipe, environments=environments)
 
 
 def _check(run: Run) -> None:
