@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import write_folder, write_json
+from vision_transformers.files import write_folder
+from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.vit import ViT
 from vision_transformers.weights.foreign_files import ForeignModel, open_foreign
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.model_folder import (
     ModelDescription,
-    description_from_json,
-    description_to_json,
     map_tensors,
     read_description,
     write_model,
@@ -24,9 +23,8 @@ from vision_transformers.weights.model_folder import (
 )
 from vision_transformers.weights.report import NAMED, Report, Row
 from vision_transformers.weights.rules import names_of, read_by, write_by
+from vision_transformers.weights.sidecar import SIDECAR, description_beside, is_of, write_sidecar
 
-SIDECAR = "vision_transformers.json"
-"""Beside exported weights: what their format cannot say."""
 ASIDE = re.compile(r"kept-aside\.(?P<format>[a-z-]+)\.safetensors")
 
 
@@ -71,7 +69,7 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     if not format.recognises(opened.tensors):
         raise NotThisFormat(path, format.name, opened.tensors)
     foreign = replace(opened, tensors=format.canonical(opened.tensors))
-    description = _with_sidecar(_described(foreign, format, given, report), foreign, format, report)
+    description = _described(foreign, format, given, report)
     given.check_that_it_holds(description.model, path)
     rules, layers = format.rules(description.model), description.model.number_of_layers
     weights = read_by(rules, layers, foreign.tensors, report)
@@ -119,7 +117,7 @@ def export_model(
 
     def fill(empty: Path) -> None:
         format.write(empty, theirs, model.description)
-        write_json(empty / SIDECAR, description_to_json(model.description))
+        write_sidecar(empty, theirs, model.description)
         if further is not None:
             further(empty)
 
@@ -161,6 +159,21 @@ def _check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _described(foreign: ForeignModel, format: Format, given: Given, report: Report) -> ModelDescription:
+    """What the files say, and our own beside them: all of it, or of other weights the architecture alone."""
+    if foreign.sidecar is None:
+        return _said(foreign, format, given, report)
+    ours = description_beside(foreign.sidecar, foreign.path)
+    if is_of(foreign.sidecar, foreign.tensors):
+        return _with_sidecar(_said(foreign, format, given, report), ours, format, report)
+    report.notes.append(
+        f"{SIDECAR} is of other weights than lie beside it now: nothing in it counts but the architecture"
+    )
+    known = given if foreign.config else given.completed_by(ours.model, format.given)
+    said = _said(replace(foreign, sidecar=None), format, known, report)
+    return replace(said, model=_with_silent(said.model, ours.model, format, report))
+
+
+def _said(foreign: ForeignModel, format: Format, given: Given, report: Report) -> ModelDescription:
     """What the files say, if it makes sense together."""
     try:
         return format.describe(foreign, given, report)
@@ -169,27 +182,30 @@ def _described(foreign: ForeignModel, format: Format, given: Given, report: Repo
 
 
 def _with_sidecar(
-    description: ModelDescription, foreign: ForeignModel, format: Format, report: Report
+    description: ModelDescription, ours: ModelDescription, format: Format, report: Report
 ) -> ModelDescription:
     """The description, with what only the file that we wrote beside the weights knows."""
-    if foreign.sidecar is None:
-        return description
-    ours = description_from_json(foreign.sidecar, Path(SIDECAR))
-    silent = {
-        name: getattr(ours.model, name)
-        for name in format.silent
-        if (getattr(ours.model, name) is None) == (getattr(description.model, name) is None)
-    }
-    model = replace(description.model, **silent)
-    report.notes.append(f"{', '.join(silent)} are as {SIDECAR} says")
     said = {name: getattr(ours.preprocessing, name) for name in ("background", "crop_rounding")}
     return replace(
         description,
-        model=model,
+        model=_with_silent(description.model, ours.model, format, report),
         preprocessing=replace(description.preprocessing, **said),
         temperature=ours.temperature,
         training=ours.training,
     )
+
+
+def _with_silent(model: ViTConfig, ours: ViTConfig, format: Format, report: Report) -> ViTConfig:
+    """The architecture, with the options of ours that the format's files do not tell."""
+    silent = {
+        name: getattr(ours, name)
+        for name in format.silent
+        if (getattr(ours, name) is None) == (getattr(model, name) is None)
+        and getattr(ours, name) != getattr(model, name)
+    }
+    if silent:
+        report.notes.append(f"as {SIDECAR} says: {', '.join(silent)}")
+    return replace(model, **silent)
 
 
 def _set_aside(tensors: Mapping[str, Tensor], format: Format, report: Report) -> Aside | None:
