@@ -76,7 +76,8 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     _check_shapes(weights, description, path)
     _check_numbers(weights, path)
     used = names_of(rules, layers)
-    unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used}
+    # Empty ones, of which transformers' DINOv3 has one where it has no registers, hold nothing to lose.
+    unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used and tensor.numel()}
     return PortableModel(weights, description, _set_aside(unused, format, report))
 
 
@@ -107,13 +108,7 @@ def export_model(
         report,
     )
     if model.aside is not None:
-        names = list(model.aside.tensors)
-        row = Row.of(names, [model.aside.tensors[name] for name in names])
-        if model.aside.format == format.name:
-            theirs |= model.aside.tensors
-            report.add("matched", row, row, "kept aside when it was read")
-        else:
-            report.add("left_out", row, Row(()), f"kept aside for the format {model.aside.format}")
+        theirs |= _written_back(model.aside, format, report)
 
     def fill(empty: Path) -> None:
         format.write(empty, theirs, model.description)
@@ -130,13 +125,21 @@ def read_native(folder: Path) -> PortableModel:
     Raises:
         Failure: a file is missing or damaged, or a weight is no number.
     """
-    aside = None
-    for file in sorted(folder.iterdir()):
-        if match := ASIDE.fullmatch(file.name):
-            aside = Aside(match["format"], map_tensors(file))
     weights = map_tensors(folder / "model.safetensors")
     _check_numbers(weights, folder)
-    return PortableModel(weights, read_description(folder), aside)
+    return PortableModel(weights, read_description(folder), read_aside(folder))
+
+
+def read_aside(folder: Path) -> Aside | None:
+    """What was kept aside in a model folder; its file stays mapped: nothing is copied.
+
+    Raises:
+        Failure: the file is damaged.
+    """
+    for file in folder.iterdir():
+        if match := ASIDE.fullmatch(file.name):
+            return Aside(match["format"], map_tensors(file))
+    return None
 
 
 def write_native(folder: Path, model: PortableModel, further: Callable[[Path], None] | None = None) -> None:
@@ -206,6 +209,20 @@ def _with_silent(model: ViTConfig, ours: ViTConfig, format: Format, report: Repo
     if silent:
         report.notes.append(f"as {SIDECAR} says: {', '.join(silent)}")
     return replace(model, **silent)
+
+
+def _written_back(aside: Aside, format: Format, report: Report) -> Mapping[str, Tensor]:
+    """What was kept aside, where the format is the one that it came from; another has no place for it."""
+    row = Row.of(list(aside.tensors), list(aside.tensors.values()))
+    if aside.format == format.name:
+        report.add("matched", row, row, "kept aside when it was read")
+        return aside.tensors
+    report.add("without_place", row, Row(()), f"kept aside for the format {aside.format}")
+    roots = ", ".join(sorted({name.split(".")[0] for name in aside.tensors}))
+    report.notes.append(
+        f"{format.name} has no place for what {aside.format} has beside a classifier: {roots}"
+    )
+    return {}
 
 
 def _set_aside(tensors: Mapping[str, Tensor], format: Format, report: Report) -> Aside | None:
