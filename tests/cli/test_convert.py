@@ -170,7 +170,9 @@ def test_a_tensor_that_nobody_knows_is_named_before_a_library_is_asked(vit: Vit,
     finished = vit.run(tmp_path, command)
     assert finished.code == 1
     assert "1 tensors would be left out:\n  extra" in finished.errors
-    finished = vit.run(tmp_path, [*command, "--allow", "extra"])
+    # The file was changed since names were written beside it.
+    (tmp_path / "names.txt").write_text("\n".join(CLASSES))
+    finished = vit.run(tmp_path, [*command, "--allow", "extra", "--classes", "names.txt"])
     assert finished.code == 1
     assert "torchvision cannot load there itself" in finished.errors
     assert "Traceback" not in finished.errors
