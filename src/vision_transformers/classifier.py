@@ -14,17 +14,13 @@ from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import Picture, ReadPicture, read_pictures
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
-from vision_transformers.files import write_folder
 from vision_transformers.model.vit import ViT
 from vision_transformers.runtime.device import resolve_device
 from vision_transformers.runtime.precision import ResolvedPrecision, autocast
+from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
+from vision_transformers.weights.conversion import Aside, PortableModel, read_aside, write_native
 from vision_transformers.weights.formats.table import CONVERT_FIRST, NATIVE, read_as_it_is
-from vision_transformers.weights.model_folder import (
-    ModelDescription,
-    find_model_folder,
-    read_model,
-    write_model,
-)
+from vision_transformers.weights.model_folder import ModelDescription, build, find_model_folder, read_model
 from vision_transformers.weights.places import local_path
 from vision_transformers.weights.report import Report
 
@@ -89,6 +85,7 @@ class Classifier:
         description: its preprocessing, class names and temperature.
         device: where it computes: `auto`, `cpu`, `cuda`, ...
         precision: of its matrix products.
+        aside: tensors of the files that it came from without a place in it, for `save`.
 
     Raises:
         Failure: there are more or fewer class names than logits.
@@ -100,17 +97,20 @@ class Classifier:
         description: ModelDescription,
         device: str = "auto",
         precision: ResolvedPrecision = "float32",
+        aside: Aside | None = None,
     ) -> None:
         logits, names = description.model.number_of_classes, len(description.classes)
         if logits != names:
             raise Failure(
                 f"the model has {logits} classes, but {names} class names: give them to load(classes=...), "
-                "or once and for all to `vit convert` with --classes FILE"
+                "or once and for all to `vit convert` with --classes FILE. "
+                f"For those of ImageNet, give {IMAGENET_1K!r}"
             )
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval()
         self.description = description
         self.precision: ResolvedPrecision = precision
+        self.aside = aside
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ class Classifier:
         return (logits / (self.description.temperature or 1.0)).softmax(dim=1)
 
     def save(self, path: Path | str) -> None:
-        """Writes a model folder, from which `load` gives this classifier again.
+        """Writes a model folder, from which `load` gives this classifier again, with what was kept aside.
 
         Raises:
             UsageFailure: there is something already.
@@ -195,7 +195,7 @@ class Classifier:
         folder = Path(path)
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UsageFailure(f"{folder} is there already: choose another path, or remove it first")
-        write_folder(folder, lambda empty: write_model(empty, self.model.state_dict(), self.description))
+        write_native(folder, PortableModel(self.model.state_dict(), self.description, self.aside))
 
     def _features_of_nothing(self) -> Float[Tensor, "0 pooled_dimension"]:
         blank = torch.zeros(1, self.preprocessing.channels, *self.preprocessing.size, dtype=torch.uint8)
@@ -261,7 +261,7 @@ def load(
     precision: ResolvedPrecision = "float32",
     classes: Sequence[str] | None = None,
 ) -> Classifier:
-    """Reads a model and what belongs to it.
+    """Reads a model and what belongs to it; warns, in the log, of what others' files do not tell.
 
     Args:
         path: a run folder or a model folder; of other formats, a file of weights or a folder with one, or
@@ -269,26 +269,28 @@ def load(
         format: whose files they are: `native` is this project's model folder; else as of `vit convert`.
         device: where the model computes: `auto`, `cpu`, `cuda`, ...
         precision: of its matrix products.
-        classes: class names, in the order of the logits, where the files have none, or others.
+        classes: class names, in the order of the logits, where the files have none, or others; `imagenet-1k`
+            stands for ImageNet's.
 
     Raises:
         UsageFailure: there is no model at that path, its format is not known, or it is of another.
         Failure: its files are damaged, or hold tensors that nobody knows.
     """
     if format == NATIVE:
-        model, description = read_model(find_model_folder(Path(path)))
+        folder = find_model_folder(Path(path))
+        (model, description), aside = read_model(folder), read_aside(folder)
     else:
-        model, description = _read_foreign(local_path(str(path)), format)
+        read = _read_foreign(path, format)
+        model, description, aside = build(read.description.model, read.weights), read.description, read.aside
     if classes is not None:
-        description = replace(description, classes=tuple(classes))
-    return Classifier(model, description, device, precision)
+        names = named_classes(classes) if isinstance(classes, str) else tuple(classes)
+        description = replace(description, classes=names)
+    return Classifier(model, description, device, precision, aside)
 
 
-def _read_foreign(path: Path, format: str) -> tuple[ViT, ModelDescription]:
+def _read_foreign(path: Path | str, format: str) -> PortableModel:
     report = Report()
-    read = read_as_it_is(path, format, report)
+    read = read_as_it_is(local_path(str(path)), format, report)
     report.check((), CONVERT_FIRST)
-    with torch.device("meta"):
-        model = ViT.from_config(read.description.model)
-    model.load_state_dict({name: value.float() for name, value in read.weights.items()}, assign=True)
-    return model, read.description
+    report.log_notes(path)
+    return read

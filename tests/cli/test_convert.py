@@ -10,10 +10,11 @@ from safetensors.torch import load_file, save_file
 from tests.classifiers import CLASSES, save_random_model
 from tests.commands import Vit
 from tests.photographs import noise
-from tests.weights.portable import VIT_PYTORCH_OPTIONS, outputs, portable
+from tests.weights.portable import CLIP_OPTIONS, VIT_PYTORCH_OPTIONS, outputs, portable
+from torch import Tensor
 
 from vision_transformers.classifier import load
-from vision_transformers.weights.conversion import import_model, read_native, write_native
+from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.table import FORMATS
 from vision_transformers.weights.report import Report
@@ -77,6 +78,11 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, tmp_path: 
         (["nothing", "new", "--from", "timm", "--to", "native"], 2, "there is no file or folder nothing"),
         (["model", "new", "--from", "timm", "--to", "native"], 2, "look like native"),
         (["half.pth", "new", "--from", "torchvision", "--to", "native"], 1, "encoder.pos_embedding"),
+        (
+            ["model", "new", "--from", "native", "--to", "native", "--to-channels", "1", "--verify"],
+            2,
+            "--verify lets another library compute too, which reads neither",
+        ),
         (["hf:nobody", "new", "--from", "timm", "--to", "native"], 2, "expected hf:OWNER/NAME"),
     ]
     before = sorted(tmp_path.rglob("*"))
@@ -164,11 +170,47 @@ def test_a_tensor_that_nobody_knows_is_named_before_a_library_is_asked(vit: Vit,
     finished = vit.run(tmp_path, command)
     assert finished.code == 1
     assert "1 tensors would be left out:\n  extra" in finished.errors
-    finished = vit.run(tmp_path, [*command, "--allow", "extra"])
+    # The file was changed since names were written beside it.
+    (tmp_path / "names.txt").write_text("\n".join(CLASSES))
+    finished = vit.run(tmp_path, [*command, "--allow", "extra", "--classes", "names.txt"])
     assert finished.code == 1
     assert "torchvision cannot load there itself" in finished.errors
     assert "Traceback" not in finished.errors
     assert not (tmp_path / "back").exists()
+
+
+PUBLISHED: dict[str, tuple[dict[str, Any], dict[str, Tensor], str, str]] = {
+    "facebook": (
+        {"layer_scale": 1e-5, "hidden_dimension": 64, "number_of_classes": 0},
+        {"mask_token": torch.zeros(1, 32)},
+        "huggingface",
+        "mask_token",
+    ),
+    "clip": (
+        CLIP_OPTIONS,
+        {"visual.proj": torch.ones(32, 16), "transformer.resblocks.0.ln_1.weight": torch.ones(16)},
+        "timm",
+        "proj",
+    ),
+}
+"""By format: the architecture, tensors that stand beside a classifier, what becomes of it, and a name."""
+
+
+@pytest.mark.parametrize("format", PUBLISHED)
+def test_what_a_published_file_has_beside_a_classifier_stops_no_conversion(
+    format: str, vit: Vit, tmp_path: Path
+) -> None:
+    options, beside, other, name = PUBLISHED[format]
+    export_model(tmp_path / "model", portable(**options), FORMATS[format], Report())
+    (file,) = (tmp_path / "model").glob("*.safetensors")
+    save_file(load_file(file) | beside, file)
+    command = ["convert", "model", "there", "--from", format, "--to", other, "--report", "r.json"]
+    finished = vit.run(tmp_path, command)
+    assert finished.code == 0, finished.errors
+    (note,) = [line for line in finished.output.splitlines() if f"note: {other} has no place for" in line]
+    assert name in note
+    (change,) = json.loads((tmp_path / "r.json").read_text())["written"]["without_place"]
+    assert len(change["before"]) == len(beside)
 
 
 @pytest.mark.usefixtures("model")
@@ -187,6 +229,8 @@ def test_a_report_that_cannot_be_written_is_told_before_the_target_is_made(vit: 
 
 @pytest.mark.usefixtures("model")
 def test_the_option_whose_file_is_missing_is_named(vit: Vit, tmp_path: Path) -> None:
+    imagenet = ["convert", "model", "new", "--from", "native", "--to", "native", "--classes", "imagenet-1k"]
+    assert "7 classes and 1000 class names" in vit.run(tmp_path, imagenet).errors
     for option in ("--classes", "--to-classes"):
         command = ["convert", "model", "new", "--from", "native", "--to", "native", option, "none.txt"]
         finished = vit.run(tmp_path, command)

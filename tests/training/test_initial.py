@@ -144,6 +144,17 @@ def test_the_same_source_is_the_same_recipe(source: Path, monkeypatch: pytest.Mo
     ]
 
 
+def test_a_colon_in_a_path_makes_it_no_place_on_the_hub(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is resumed from elsewhere has to find it."""
+    from vision_transformers.training.initial import settle_recipe
+
+    shutil.copytree(source / "model", tmp_path / "digits:small")
+    monkeypatch.chdir(tmp_path)
+    assert settle_recipe(replace(tiny(), init="digits:small")).init == str(tmp_path / "digits:small")
+
+
 def test_missing_weights_are_told_before_anything_is_made(vit: Vit, tmp_path: Path) -> None:
     with pytest.raises(UsageFailure, match="there is no model"):
         train(replace(tiny(), init=str(tmp_path / "nothing")), tmp_path / "run")

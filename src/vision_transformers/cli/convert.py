@@ -37,7 +37,8 @@ class ConvertOptions:
     allow: tuple[str, ...] = ()
     """Tensors that may be left out or newly made: names, or what they begin with, such as head."""
     classes: Path | None = None
-    """File with a class name on each line, or a JSON list, where the source has no names."""
+    """File with a class name on each line, or a JSON list, where the source has no names; imagenet-1k stands
+    for those of ImageNet."""
     preset: str | None = None
     """A named architecture, such as ViT-B/16, for what the files do not tell."""
     number_of_heads: int | None = None
@@ -59,7 +60,7 @@ class ConvertOptions:
     to_channels: Literal[1, 3] | None = None
     """Make it for grey or for colour pictures."""
     to_classes: Path | None = None
-    """Give it a new head for the class names in this file; needs --allow head."""
+    """Give it a new head for the class names in this file, or for imagenet-1k; needs --allow head."""
 
 
 def main(arguments: list[str]) -> int:
@@ -72,6 +73,8 @@ def main(arguments: list[str]) -> int:
     adapts += (options.to_channels, options.to_classes, options.classes)
     if options.source_format == options.target_format and not any(adapts):
         raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
+    if options.verify and options.source_format == options.target_format == "native":
+        raise UsageFailure("--verify lets another library compute too, which reads neither: leave it out")
     _check_report(options)
     _convert(options)
     print(f"written        {options.target}")
@@ -156,6 +159,10 @@ def _given(options: ConvertOptions) -> Any:
 
 
 def _read_classes(file: Path, option: str) -> tuple[str, ...]:
+    from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
+
+    if str(file) == IMAGENET_1K:
+        return named_classes(IMAGENET_1K)
     if not file.exists():
         raise UsageFailure(f"there is no file {file}: {option} names one with a class name on each line")
     if file.suffix == ".json":
@@ -174,7 +181,7 @@ def _check_classes(model: "PortableModel", are_needed: bool) -> None:
     if logits != names and (names or are_needed):
         raise UsageFailure(
             f"the model has {logits} classes and {names} class names: "
-            "give them with --classes FILE, one on each line"
+            "give them with --classes FILE, one on each line, or --classes imagenet-1k"
         )
 
 

@@ -14,7 +14,7 @@ from vision_transformers.training.state import TrainingState
 from vision_transformers.weights.adaptation import for_classes, for_images
 from vision_transformers.weights.conversion import PortableModel
 from vision_transformers.weights.formats.table import CONVERT_FIRST, read_as_it_is
-from vision_transformers.weights.places import local_path
+from vision_transformers.weights.places import HUB, local_path
 from vision_transformers.weights.report import Report
 
 
@@ -29,7 +29,9 @@ def settle_recipe(recipe: Recipe) -> Recipe:
     """
     if recipe.init is None:
         return recipe
-    description = _read(recipe).description
+    report = Report()
+    description = _read(recipe, report).description
+    report.log_notes(recipe.init)
     model = replace(
         description.model,
         number_of_classes=0,
@@ -38,7 +40,7 @@ def settle_recipe(recipe: Recipe) -> Recipe:
         stochastic_depth=recipe.model.stochastic_depth,
     )
     # A path that is relative would mean another place to a run that is resumed from elsewhere.
-    init = recipe.init if ":" in recipe.init else str(Path(recipe.init).expanduser().resolve())
+    init = recipe.init if recipe.init.startswith(HUB) else str(Path(recipe.init).expanduser().resolve())
     return replace(recipe, init=init, model=model, preprocessing=description.preprocessing)
 
 
@@ -49,7 +51,7 @@ def load_initial_weights(run: Run, state: TrainingState) -> None:
         UsageFailure: the weights are of another architecture than when the run was begun.
     """
     seed = derive_seed(run.recipe.seed, "head")
-    source = for_classes(_read(run.recipe), run.data.classes, seed, Report())
+    source = for_classes(_read(run.recipe, Report()), run.data.classes, seed, Report())
     weights = {name: value.float() for name, value in source.weights.items()}
     state_dict = state.model.state_dict()
     weights |= {name: value for name, value in state_dict.items() if is_low_rank(name)}
@@ -62,8 +64,7 @@ def load_initial_weights(run: Run, state: TrainingState) -> None:
             state.average.module.load_state_dict(state.model.state_dict())
 
 
-def _read(recipe: Recipe) -> PortableModel:
-    report = Report()
+def _read(recipe: Recipe, report: Report) -> PortableModel:
     model = read_as_it_is(local_path(str(recipe.init)), recipe.init_format, report)
     report.check(("head",), CONVERT_FIRST)
     # Positions may be made for larger pictures than those that come, as DINOv2's are.

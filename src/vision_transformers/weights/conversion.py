@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import write_folder, write_json
+from vision_transformers.files import write_folder
+from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.vit import ViT
 from vision_transformers.weights.foreign_files import ForeignModel, open_foreign
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.model_folder import (
     ModelDescription,
-    description_from_json,
-    description_to_json,
     map_tensors,
     read_description,
     write_model,
@@ -24,9 +23,8 @@ from vision_transformers.weights.model_folder import (
 )
 from vision_transformers.weights.report import NAMED, Report, Row
 from vision_transformers.weights.rules import names_of, read_by, write_by
+from vision_transformers.weights.sidecar import SIDECAR, description_beside, is_of, write_sidecar
 
-SIDECAR = "vision_transformers.json"
-"""Beside exported weights: what their format cannot say."""
 ASIDE = re.compile(r"kept-aside\.(?P<format>[a-z-]+)\.safetensors")
 
 
@@ -71,14 +69,15 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     if not format.recognises(opened.tensors):
         raise NotThisFormat(path, format.name, opened.tensors)
     foreign = replace(opened, tensors=format.canonical(opened.tensors))
-    description = _with_sidecar(_described(foreign, format, given, report), foreign, format, report)
+    description = _described(foreign, format, given, report)
     given.check_that_it_holds(description.model, path)
     rules, layers = format.rules(description.model), description.model.number_of_layers
     weights = read_by(rules, layers, foreign.tensors, report)
     _check_shapes(weights, description, path)
     _check_numbers(weights, path)
     used = names_of(rules, layers)
-    unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used}
+    # Empty ones, of which transformers' DINOv3 has one where it has no registers, hold nothing to lose.
+    unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used and tensor.numel()}
     return PortableModel(weights, description, _set_aside(unused, format, report))
 
 
@@ -109,17 +108,11 @@ def export_model(
         report,
     )
     if model.aside is not None:
-        names = list(model.aside.tensors)
-        row = Row.of(names, [model.aside.tensors[name] for name in names])
-        if model.aside.format == format.name:
-            theirs |= model.aside.tensors
-            report.add("matched", row, row, "kept aside when it was read")
-        else:
-            report.add("left_out", row, Row(()), f"kept aside for the format {model.aside.format}")
+        theirs |= _written_back(model.aside, format, report)
 
     def fill(empty: Path) -> None:
         format.write(empty, theirs, model.description)
-        write_json(empty / SIDECAR, description_to_json(model.description))
+        write_sidecar(empty, theirs, model.description)
         if further is not None:
             further(empty)
 
@@ -132,13 +125,21 @@ def read_native(folder: Path) -> PortableModel:
     Raises:
         Failure: a file is missing or damaged, or a weight is no number.
     """
-    aside = None
-    for file in sorted(folder.iterdir()):
-        if match := ASIDE.fullmatch(file.name):
-            aside = Aside(match["format"], map_tensors(file))
     weights = map_tensors(folder / "model.safetensors")
     _check_numbers(weights, folder)
-    return PortableModel(weights, read_description(folder), aside)
+    return PortableModel(weights, read_description(folder), read_aside(folder))
+
+
+def read_aside(folder: Path) -> Aside | None:
+    """What was kept aside in a model folder; its file stays mapped: nothing is copied.
+
+    Raises:
+        Failure: the file is damaged.
+    """
+    for file in folder.iterdir():
+        if match := ASIDE.fullmatch(file.name):
+            return Aside(match["format"], map_tensors(file))
+    return None
 
 
 def write_native(folder: Path, model: PortableModel, further: Callable[[Path], None] | None = None) -> None:
@@ -161,6 +162,21 @@ def _check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _described(foreign: ForeignModel, format: Format, given: Given, report: Report) -> ModelDescription:
+    """What the files say, and our own beside them: all of it, or of other weights the architecture alone."""
+    if foreign.sidecar is None:
+        return _said(foreign, format, given, report)
+    ours = description_beside(foreign.sidecar, foreign.path)
+    if is_of(foreign.sidecar, foreign.tensors):
+        return _with_sidecar(_said(foreign, format, given, report), ours, format, report)
+    report.notes.append(
+        f"{SIDECAR} is of other weights than lie beside it now: nothing in it counts but the architecture"
+    )
+    known = given if foreign.config else given.completed_by(ours.model, format.given)
+    said = _said(replace(foreign, sidecar=None), format, known, report)
+    return replace(said, model=_with_silent(said.model, ours.model, format, report))
+
+
+def _said(foreign: ForeignModel, format: Format, given: Given, report: Report) -> ModelDescription:
     """What the files say, if it makes sense together."""
     try:
         return format.describe(foreign, given, report)
@@ -169,27 +185,44 @@ def _described(foreign: ForeignModel, format: Format, given: Given, report: Repo
 
 
 def _with_sidecar(
-    description: ModelDescription, foreign: ForeignModel, format: Format, report: Report
+    description: ModelDescription, ours: ModelDescription, format: Format, report: Report
 ) -> ModelDescription:
     """The description, with what only the file that we wrote beside the weights knows."""
-    if foreign.sidecar is None:
-        return description
-    ours = description_from_json(foreign.sidecar, Path(SIDECAR))
-    silent = {
-        name: getattr(ours.model, name)
-        for name in format.silent
-        if (getattr(ours.model, name) is None) == (getattr(description.model, name) is None)
-    }
-    model = replace(description.model, **silent)
-    report.notes.append(f"{', '.join(silent)} are as {SIDECAR} says")
     said = {name: getattr(ours.preprocessing, name) for name in ("background", "crop_rounding")}
     return replace(
         description,
-        model=model,
+        model=_with_silent(description.model, ours.model, format, report),
         preprocessing=replace(description.preprocessing, **said),
         temperature=ours.temperature,
         training=ours.training,
     )
+
+
+def _with_silent(model: ViTConfig, ours: ViTConfig, format: Format, report: Report) -> ViTConfig:
+    """The architecture, with the options of ours that the format's files do not tell."""
+    silent = {
+        name: getattr(ours, name)
+        for name in format.silent
+        if (getattr(ours, name) is None) == (getattr(model, name) is None)
+        and getattr(ours, name) != getattr(model, name)
+    }
+    if silent:
+        report.notes.append(f"as {SIDECAR} says: {', '.join(silent)}")
+    return replace(model, **silent)
+
+
+def _written_back(aside: Aside, format: Format, report: Report) -> Mapping[str, Tensor]:
+    """What was kept aside, where the format is the one that it came from; another has no place for it."""
+    row = Row.of(list(aside.tensors), list(aside.tensors.values()))
+    if aside.format == format.name:
+        report.add("matched", row, row, "kept aside when it was read")
+        return aside.tensors
+    report.add("without_place", row, Row(()), f"kept aside for the format {aside.format}")
+    roots = ", ".join(sorted({name.split(".")[0] for name in aside.tensors}))
+    report.notes.append(
+        f"{format.name} has no place for what {aside.format} has beside a classifier: {roots}"
+    )
+    return {}
 
 
 def _set_aside(tensors: Mapping[str, Tensor], format: Format, report: Report) -> Aside | None:

@@ -1,7 +1,7 @@
 """What a format is: where its tensors lie, what its files say, and what it cannot express."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -60,6 +60,11 @@ class Given:
     """Rows and columns of pixels that the positions are made for."""
     classes: tuple[str, ...] | None = None
     """Class names, in the order of the logits."""
+
+    def completed_by(self, model: ViTConfig, used: Collection[str]) -> "Given":
+        """With a model's own values where nothing is given, in fields that files may leave open."""
+        open_ones = [name for name in OF_MODELS if name in used and getattr(self, name) is None]
+        return replace(self, **{name: getattr(model, name) for name in open_ones})
 
     def check(self, used: Collection[str], files: str) -> None:
         """What a person says about files that have no use for it is not passed over.

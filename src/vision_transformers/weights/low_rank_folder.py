@@ -5,13 +5,11 @@ low-rank.json          format version, rank and parts, which weights they belong
 """
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vision_transformers.config import from_versioned_json, to_json
@@ -22,6 +20,7 @@ from vision_transformers.model.low_rank import add_low_rank, is_low_rank, merged
 from vision_transformers.model.vit import ViT
 from vision_transformers.weights.adaptation import for_images
 from vision_transformers.weights.conversion import PortableModel
+from vision_transformers.weights.digest import sha256_of
 from vision_transformers.weights.model_folder import (
     ModelDescription,
     description_from_json,
@@ -114,9 +113,10 @@ def _verify(dressed: nn.Module, description: ModelDescription, folder: Path) -> 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
     """The sha256 of all weights but the head's and the matrices."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        if not (is_low_rank(name) or name.startswith("head.")):
-            digest.update(name.encode() + b"\0")
-            digest.update(weights[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return sha256_of(
+        {
+            name: weight
+            for name, weight in weights.items()
+            if not (is_low_rank(name) or name.startswith("head."))
+        }
+    )

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,23 @@ def read_model(folder: Path) -> tuple[ViT, ModelDescription]:
         Failure: a file is missing, broken, of a later format, or does not fit the architecture.
     """
     description = read_description(folder)
-    with torch.device("meta"):
-        model = ViT.from_config(description.model)
     weights = read_tensors(folder / "model.safetensors")
     try:
-        model.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+        return build(description.model, weights), description
     except RuntimeError as error:
         raise Failure(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
-    return model.eval(), description
+
+
+def build(config: ViTConfig, weights: Mapping[str, Tensor]) -> ViT:
+    """The network with these weights, in evaluation mode and float32; no others are initialised before.
+
+    Raises:
+        RuntimeError: the weights are of another architecture.
+    """
+    with torch.device("meta"):
+        model = ViT.from_config(config)
+    model.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    return model.eval()
 
 
 def read_description(folder: Path) -> ModelDescription:

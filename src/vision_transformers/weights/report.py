@@ -1,5 +1,6 @@
 """What a conversion did with every tensor: for people, and as JSON."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,20 @@ from torch import Tensor
 from vision_transformers.errors import Failure
 from vision_transformers.weights.transformations import Transformation
 
-KINDS = ("matched", "renamed", "transformed", "resized", "newly_made", "kept_aside", "left_out")
+KINDS = (
+    "matched",
+    "renamed",
+    "transformed",
+    "resized",
+    "newly_made",
+    "kept_aside",
+    "without_place",
+    "left_out",
+)
 NAMED = 5
 """How many tensors an error names."""
+
+_logger = logging.getLogger(__name__)
 
 Named = tuple[str, tuple[int, ...]]
 """A tensor's name and shape."""
@@ -57,8 +69,10 @@ class Report:
     """Not in the source: initialised afresh."""
     kept_aside: list[Change] = field(default_factory=list)
     """Of the source, without a place in the model: written back when the source's format is written."""
+    without_place: list[Change] = field(default_factory=list)
+    """Kept aside when it was read, and not written: the target is another format than the source's."""
     left_out: list[Change] = field(default_factory=list)
-    """Of the source, and lost."""
+    """Of the source, and lost, though it may matter: only what is allowed by name."""
     notes: list[str] = field(default_factory=list)
     """What else a person should know: rewrites that cannot be undone, settings that were taken from where."""
 
@@ -102,6 +116,11 @@ class Report:
                     f"{len(wrong)} tensors would be {what}:\n  {listed}{more}\nWhere that is meant, {remedy}"
                 )
 
+    def log_notes(self, source: object) -> None:
+        """Warns of what the notes say, where nobody is shown a report."""
+        for note in self.notes:
+            _logger.warning("%s: %s", source, note)
+
     def summary(self) -> str:
         """A line for each kind that there is, and the notes."""
         lines = []
@@ -109,7 +128,7 @@ class Report:
             changes = getattr(self, kind)
             if changes:
                 count = sum(len(change.before.tensors or change.after.tensors) for change in changes)
-                lines.append(f"{kind.replace('_', ' '):<12} {count:>5} tensors")
+                lines.append(f"{kind.replace('_', ' '):<13} {count:>5} tensors")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def to_json(self) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vision_transformers.model.vit import ViT
 from vision_transformers.weights.conversion import PortableModel
+from vision_transformers.weights.model_folder import build
 
 IMAGES = 4
 TOLERANCE = 1e-5
@@ -32,10 +32,8 @@ class Difference:
 def compare(model: PortableModel, theirs: Callable[[Tensor], Tensor]) -> Difference:
     """Runs both on the same random images, in float32: logits, or pooled vectors where there is no head."""
     config = model.description.model
-    with torch.device("meta"):
-        ours = ViT.from_config(config)
-    ours.load_state_dict({name: value.float() for name, value in model.weights.items()}, assign=True)
+    ours = build(config, model.weights)
     shape = (IMAGES, config.number_of_channels, *config.max_image_shape)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    mine, other = ours.eval()(images), theirs(images)
+    mine, other = ours(images), theirs(images)
     return Difference(float((mine - other).abs().max()), float(other.abs().max()))

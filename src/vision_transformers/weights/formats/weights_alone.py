@@ -11,12 +11,9 @@ from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.presets import preset
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.format import Given, NotTold
-from vision_transformers.weights.model_folder import (
-    ModelDescription,
-    description_from_json,
-    write_tensors,
-)
+from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 from vision_transformers.weights.report import Report
+from vision_transformers.weights.sidecar import SIDECAR, description_beside
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -36,8 +33,8 @@ def describe(
         Failure: the tensors are not of this format.
     """
     if foreign.sidecar is not None:
-        given.check(("classes",), "weights with vision_transformers.json beside them, which tells all")
-        ours = description_from_json(foreign.sidecar, foreign.path / "vision_transformers.json")
+        given.check(("classes",), f"weights with {SIDECAR} beside them, which tells all")
+        ours = description_beside(foreign.sidecar, foreign.path)
         return ours if given.classes is None else replace(ours, classes=given.classes)
     model = architecture(foreign.tensors, given, report)
     report.notes.append("preprocessing is what the project uses for its published weights")
