@@ -9,6 +9,7 @@ A request is a line of JSON on standard input. To start a process:
     environment  variables to set
     die_at       the operation on files at which the process kills itself; 0 for none
     file_limit   bytes that a file may have; 0 for any number
+    memory_limit bytes that the process may have in memory; 0 for any number
 
 The answer is its process number. The request `{"wait": <number>}` is answered by its exit code when it ends,
 negative if a signal ended it.
@@ -70,6 +71,8 @@ def prepare(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     if request["file_limit"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"], request["file_limit"]))
+    if request["memory_limit"]:
+        resource.setrlimit(resource.RLIMIT_DATA, (request["memory_limit"], request["memory_limit"]))
     if request["die_at"]:
         die_at(request["die_at"])
 

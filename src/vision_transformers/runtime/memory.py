@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, is_lack_of_memory
 from vision_transformers.runtime.allocation import give_back_freed_memory
 
 _CLEAR = Path("/proc/self/clear_refs")
@@ -25,9 +25,8 @@ def advising_on_memory(advice: Callable[[], str]) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        # GPUs have an error of their own; that of a CPU's allocator is known by its words.
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if is_lack_of_memory(error):
             raise Failure(advice()) from error
         raise
 
