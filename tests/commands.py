@@ -73,6 +73,7 @@ class Vit:
         arguments: Sequence[str],
         die_at: int = 0,
         file_limit: int = 0,
+        open_limit: int = 0,
         memory_limit: int = 0,
     ) -> Process:
         """Starts `vit` in a folder."""
@@ -87,6 +88,7 @@ class Vit:
                 "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache")},
                 "die_at": die_at,
                 "file_limit": file_limit,
+                "open_limit": open_limit,
                 "memory_limit": memory_limit,
             }
         )

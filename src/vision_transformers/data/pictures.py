@@ -1,7 +1,7 @@
 """Pictures without labels, from wherever they come, read a batch at a time and in their order."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from vision_transformers.data.as_seen import as_seen
 from vision_transformers.data.decoding import decode
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.reading import leave_signals_to_main_process
+from vision_transformers.data.reading import as_it_is, leave_signals_to_main_process, stack_images, started
 from vision_transformers.data.resizing import resize, to_pixels
 from vision_transformers.errors import DataFailure
 
@@ -50,23 +50,37 @@ def read_pictures(
     if not first:
         return
     loader = DataLoader(
-        _Pictures(preprocessing),
-        batch_sampler=chain([first], batches),
+        _Batches(preprocessing),
+        batch_size=None,  # what is asked for is a batch already
+        sampler=chain([first], batches),
         num_workers=workers if len(first) == batch_size else 0,
-        collate_fn=list,
+        collate_fn=as_it_is,
         worker_init_fn=leave_signals_to_main_process,
         generator=torch.Generator(),  # without one, the loader draws from the global generator
     )
-    yield from loader
+    for batch, pixels in started(loader):
+        rows = iter(pixels)
+        yield [one if one.failure is not None else replace(one, pixels=next(rows)) for one in batch]
+
+
+_WithoutPixels = list[ReadPicture]
 
 
 @dataclass(frozen=True)
-class _Pictures(Dataset[ReadPicture]):
-    """Every picture there is, by itself: the sampler says which."""
+class _Batches(Dataset[tuple[_WithoutPixels, Tensor]]):
+    """Batches, whose pictures the sampler names, and the pixels of all that could be read in one tensor: from
+    a worker, each tensor takes an open file."""
 
     preprocessing: Preprocessing
 
-    def __getitem__(self, picture: Picture) -> ReadPicture:
+    def __getitem__(self, pictures: list[Picture]) -> tuple[_WithoutPixels, Tensor]:
+        batch = [self._read(picture) for picture in pictures]
+        pixels = [one.pixels for one in batch if one.pixels is not None]
+        return [replace(one, pixels=None) for one in batch], stack_images(pixels) if pixels else torch.empty(
+            0
+        )
+
+    def _read(self, picture: Picture) -> ReadPicture:
         try:
             seen = _seen(picture, self.preprocessing)
         except DataFailure as failure:

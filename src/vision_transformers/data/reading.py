@@ -1,5 +1,6 @@
 """Reads images a batch at a time, in loader workers."""
 
+import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -70,12 +71,12 @@ def read_batches(
         batch_size=None,  # what is asked for by its position is a batch already
         sampler=positions,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_signals_to_main_process,
         generator=torch.Generator(),  # without one, the loader draws from the global generator
     )
-    for batch in loader:
+    for batch in started(loader):
         if isinstance(batch, DataFailure):
             raise batch
         pixels, indices = batch
@@ -93,7 +94,7 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
     def __getitem__(self, positions: Positions) -> PixelsAndIndices | DataFailure:
         epoch, places = positions
         try:
-            pixels = _stacked([self._read(epoch, index) for index in places])
+            pixels = stack_images([self._read(epoch, index) for index in places])
         except DataFailure as failure:
             return failure
         indices = torch.tensor(places)
@@ -115,7 +116,7 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
         return partial(part_of, self.images.pixels[index].permute(1, 2, 0).numpy())
 
 
-def _stacked(
+def stack_images(
     images: list[UInt8[Tensor, "channels height width"]],
 ) -> UInt8[Tensor, "batch channels height width"]:
     """One tensor, in the order of memory that Pillow's pictures have: a pixel's channels side by side."""
@@ -128,7 +129,25 @@ def _stacked(
     return stacked.permute(0, 3, 1, 2)
 
 
-def _as_it_is(batch: Any) -> Any:
+def started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """The loader's batches.
+
+    Raises:
+        OSError: the system refuses to start all workers; those that it started are ended.
+    """
+    before = multiprocessing.active_children()
+    try:
+        return iter(loader)
+    except OSError:
+        # Python would end them by SIGTERM, which they ignore, and then wait for them.
+        for process in multiprocessing.active_children():
+            if process not in before:
+                process.kill()
+        raise
+
+
+def as_it_is(batch: Any) -> Any:
+    """For a loader whose data set gives whole batches."""
     return batch
 
 
