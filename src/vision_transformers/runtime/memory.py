@@ -46,12 +46,14 @@ def forget_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> float:
     """The most memory held, in MiB: of the GPU, or of the process.
 
-    Outside Linux the system counts from the process's start, in KiB, or on macOS in bytes.
+    Outside Linux, and in sandboxes such as gVisor, it is counted from the process's start.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    if _STATUS.exists():
-        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
+    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
+    peak_line = next((line for line in lines if line.startswith("VmHWM:")), None)
+    if peak_line is not None:
+        return int(peak_line.split()[1]) / 2**10
+    # In KiB, or on macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
