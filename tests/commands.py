@@ -67,7 +67,15 @@ class Vit:
         print(json.dumps(request), file=self.program.stdin, flush=True)
         return int(self.program.stdout.readline())
 
-    def start(self, folder: Path, arguments: Sequence[str], die_at: int = 0, file_limit: int = 0) -> Process:
+    def start(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        die_at: int = 0,
+        file_limit: int = 0,
+        open_limit: int = 0,
+        memory_limit: int = 0,
+    ) -> Process:
         """Starts `vit` in a folder."""
         self.started += 1
         output, errors = (self.scratch / f"{self.started}-{name}" for name in ("output", "errors"))
@@ -80,13 +88,15 @@ class Vit:
                 "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache")},
                 "die_at": die_at,
                 "file_limit": file_limit,
+                "open_limit": open_limit,
+                "memory_limit": memory_limit,
             }
         )
         return Process(self, pid, output, errors)
 
-    def run(self, folder: Path, arguments: Sequence[str], die_at: int = 0, file_limit: int = 0) -> Finished:
-        """Runs `vit` in a folder until it ends."""
-        return self.start(folder, arguments, die_at, file_limit).wait()
+    def run(self, folder: Path, arguments: Sequence[str], **limits: int) -> Finished:
+        """Runs `vit` in a folder until it ends; what else may be given to `start`."""
+        return self.start(folder, arguments, **limits).wait()
 
     def __enter__(self) -> Self:
         return self

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training.recipes import tiny
 
-from vision_transformers.model import short_attention
+from vision_transformers.model import narrow_feed_forward, short_attention
 from vision_transformers.native import SWITCH, has_instructions, load_native
+from vision_transformers.training.environment import resolve_environment
 
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
 ADD = "int add(int a, int b) { return a + b; }"
@@ -67,6 +69,19 @@ def test_it_is_compiled_anew_when_a_header_beside_it_changes(source: Path) -> No
         assert library is not None
         found.append(library.add(2, 3))
     assert found == [6, 7]
+
+
+@needs_compiler
+@pytest.mark.parametrize("is_used", [True, False])
+def test_a_run_that_computes_by_it_records_the_compiler(
+    is_used: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one may compute other sums, so that a resumed run must know."""
+    monkeypatch.setattr(short_attention, "is_available", lambda: is_used)
+    monkeypatch.setattr(narrow_feed_forward, "is_available", lambda: False)
+    said = subprocess.run(["gcc", "--version"], capture_output=True, text=True, check=True).stdout
+    found = resolve_environment(tiny(precision="bfloat16"), "images").compiler
+    assert found == (said.splitlines()[0] if is_used else None)
 
 
 @needs_compiler

@@ -17,3 +17,13 @@ class DataFailure(Failure):
     """The images or labels cannot be used as they are. Exit code 3."""
 
     exit_code = 3
+
+
+_LACK_OF_MEMORY = ("out of memory", "can't allocate memory")
+"""What PyTorch says of a GPU, and of the CPU."""
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether there was less memory than Python, NumPy or PyTorch needed; PyTorch's errors of it are known
+    by their words."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _LACK_OF_MEMORY)

@@ -33,8 +33,7 @@ def load_native(source: Path) -> ctypes.CDLL | None:
     """
     if os.environ.get(SWITCH) == "off":
         return None
-    # No other: its threads are those of the OpenMP that PyTorch comes with, and clang's are not.
-    compiler = shutil.which("gcc")
+    compiler = _compiler()
     if compiler is None:
         logger.info("%s is left to PyTorch, which takes longer: gcc is not on the PATH", source.name)
         return None
@@ -46,6 +45,21 @@ def load_native(source: Path) -> ctypes.CDLL | None:
         )
         logger.warning("%s is left to PyTorch, which takes longer: %s", source.name, said.strip() or error)
         return None
+
+
+def describe_compiler() -> str | None:
+    """The name and version of what compiles here; None where nothing can."""
+    compiler = _compiler()
+    return None if compiler is None else _version(compiler).decode(errors="replace").splitlines()[0]
+
+
+def _compiler() -> str | None:
+    # No other: its threads are those of the OpenMP that PyTorch comes with, and clang's are not.
+    return shutil.which("gcc")
+
+
+def _version(compiler: str) -> bytes:
+    return subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
 
 
 def _loaded(compiler: str, source: Path) -> ctypes.CDLL:
@@ -74,10 +88,9 @@ def _processor_flags() -> bytes:
 
 def _digest(source: Path, compiler: str) -> str:
     """Of source and headers, compiler, flags, processor: a home folder may be shared by several machines."""
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
     files = [source, *sorted(source.parent.glob("*.h"))]
     parts = [file.read_bytes() for file in files]
-    parts += [compiler.encode(), version, " ".join(FLAGS).encode(), _processor_flags()]
+    parts += [compiler.encode(), _version(compiler), " ".join(FLAGS).encode(), _processor_flags()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from torchvision.datasets import MNIST
 
 from vision_transformers.cli.main import main
+from vision_transformers.files import cache_folder
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +158,19 @@ def test_what_makes_no_sense(
     assert code == 2
     assert says in message
     assert not list(working_folder.iterdir())
+
+
+def test_a_download_is_announced_and_one_that_fails_says_what_to_put_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: MNIST) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(MNIST, "download", refuse)
+    code, message = ends("mnist", capsys)
+    assert code == 3
+    assert "MNIST is missing and cannot be downloaded (no route to host): put these files into" in message
+    assert f"downloading MNIST into {cache_folder()}" in caplog.text
 
 
 def test_compiling_without_a_compiler(

@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.classifiers import save_random_model
+from tests.commands import Vit
+from tests.photographs import save_photographs
 
 from vision_transformers.cli.main import COMMANDS, main
 
@@ -64,6 +67,24 @@ def test_a_misspelt_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
 def test_the_installed_command_says_which_it_is() -> None:
     finished = subprocess.run([VIT, "--version"], capture_output=True, text=True, check=True)
     assert finished.stdout.startswith("vit 0.")
+
+
+@pytest.mark.parametrize(
+    ("images", "allocator"), [(2_000_000, "you tried to allocate"), (500_000, "Unable to allocate")]
+)
+def test_too_little_memory_is_told_in_one_message(
+    vit: Vit, tmp_path: Path, images: int, allocator: str
+) -> None:
+    """PyTorch's as well as NumPy's, which fill up the batch and normalise it."""
+    model = save_random_model(tmp_path / "model")
+    (picture,) = save_photographs(tmp_path, 1)
+    arguments = ["predict", str(model), str(picture), "--batch-size", f"{images}", "--device", "cpu"]
+    finished = vit.run(tmp_path, arguments, memory_limit=1_500_000_000)
+    assert finished.code == 1
+    assert finished.errors.startswith("vit: the memory is not enough. ")
+    assert allocator in finished.errors
+    assert "Try a smaller --batch-size" in finished.errors
+    assert "Traceback" not in finished.errors
 
 
 def test_a_reader_that_has_gone_is_no_failure_to_complain_of() -> None:

@@ -151,6 +151,28 @@ def test_what_cannot_be_written_is_told_by_its_own_name(vit: Vit, model: Path, t
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
 
 
+def test_a_larger_batch_takes_no_more_open_files(vit: Vit, model: Path, tmp_path: Path) -> None:
+    """A worker that cannot open more lets the command wait for ever."""
+    save_photographs(tmp_path / "pictures", 120)
+    arguments = ["predict", str(model), "pictures", "--workers", "2", "--batch-size", "60", "--format", "csv"]
+    finished = vit.run(tmp_path, arguments, open_limit=60)
+    assert finished.code == 0, finished.errors
+    assert len(rows(finished.output)) == 120
+
+
+def test_what_the_system_refuses_to_readers_is_not_said_of_the_output(
+    vit: Vit, model: Path, tmp_path: Path
+) -> None:
+    save_photographs(tmp_path / "pictures", 4)
+    arguments = ["predict", str(model), "pictures", "--workers", "40", "--batch-size", "2"]
+    finished = vit.run(tmp_path, [*arguments, "--output", "out.csv"], open_limit=60)
+    assert finished.code == 1
+    assert "cannot write" not in finished.errors
+    assert "the pictures cannot be read: [Errno 24] Too many open files" in finished.errors
+    assert "try fewer --workers" in finished.errors
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_features_are_those_of_the_library_to_the_bit(
     vit: Vit, model: Path, classifier: Classifier, tmp_path: Path

@@ -9,6 +9,8 @@ A request is a line of JSON on standard input. To start a process:
     environment  variables to set
     die_at       the operation on files at which the process kills itself; 0 for none
     file_limit   bytes that a file may have; 0 for any number
+    open_limit   files that each process may have open; 0 for any number
+    memory_limit bytes that the process may have in memory; 0 for any number
 
 The answer is its process number. The request `{"wait": <number>}` is answered by its exit code when it ends,
 negative if a signal ended it.
@@ -70,6 +72,10 @@ def prepare(request: dict[str, Any]) -> None:
     os.environ.update(request["environment"])
     if request["file_limit"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"], request["file_limit"]))
+    if request["open_limit"]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (request["open_limit"], request["open_limit"]))
+    if request["memory_limit"]:
+        resource.setrlimit(resource.RLIMIT_DATA, (request["memory_limit"], request["memory_limit"]))
     if request["die_at"]:
         die_at(request["die_at"])
 

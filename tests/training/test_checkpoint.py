@@ -100,6 +100,23 @@ def test_a_broken_checkpoint_does_not_take_the_place_of_a_whole_one(run: Path) -
     assert checkpoints(run) == ["LAST", "step-00000010", "step-00000011"]
 
 
+def test_an_old_one_that_cannot_be_removed_is_said_once_and_ends_no_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file of such a name stands for what a file system does not let go."""
+    stuck = tmp_path / "run" / "checkpoints" / "step-00000001"
+
+    class LeavesIt(Silent):
+        def stepped(self, report: StepReport) -> None:
+            if report.step == 1:
+                stuck.parent.mkdir()
+                stuck.touch()
+
+    train(everything(steps=8), tmp_path / "run", LeavesIt())
+    assert caplog.text.count(f"{stuck} is no longer needed, but cannot be removed: Not a directory") == 1
+    assert checkpoints(tmp_path / "run") == ["LAST", stuck.name, "step-00000006", "step-00000008"]
+
+
 def test_without_a_whole_checkpoint_the_run_is_refused(run: Path) -> None:
     for checkpoint in (run / "checkpoints").glob("step-*"):
         cut_short(checkpoint / "state.json")

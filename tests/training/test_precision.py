@@ -31,6 +31,15 @@ def test_a_cpu_computes_in_bfloat16_where_that_is_asked_for(asked: Precision, ha
     assert resolve_precision(asked, CPU) == ("bfloat16" if wanted else "float32")
 
 
+def test_each_gpu_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two may be older; the current one is the first."""
+    capabilities = {torch.device("cuda:0"): (9, 0), torch.device("cuda:1"): (7, 5)}
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", capabilities.__getitem__)
+    found = [resolve_precision("auto", device) for device in capabilities]
+    assert found == ["bfloat16", "float32"]
+
+
 def test_no_recipe_makes_a_processor_emulate_it() -> None:
     assert all(make().precision != "bfloat16" for make in RECIPES.values())
 

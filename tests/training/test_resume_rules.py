@@ -117,6 +117,8 @@ def test_every_other_field_is_compared() -> None:
         ("torchvision", "0.1.0"),
         ("pillow", "1.0"),
         ("numpy", "1.0"),
+        ("simplejpeg", "1.0"),
+        ("compiler", "gcc 1.0"),
         ("vision_transformers", "0.0"),
         ("device", "cuda:3"),
         ("processor", "an abacus"),
@@ -155,6 +157,15 @@ def test_versions_that_earlier_runs_recorded_elsewhere_are_compared(
     change_record(run, "versions", "numpy", value="1.0")
     assert main(["train", "--resume", "run"]) == 1
     assert "numpy: 1.0 before" in capsys.readouterr().err
+
+
+def test_what_earlier_runs_did_not_record_is_no_difference(run: Path) -> None:
+    content = json.loads((run / "recipe.json").read_text())
+    for name in ("simplejpeg", "compiler"):
+        del content["environments"][0][name]
+    (run / "recipe.json").write_text(json.dumps(content))
+    assert main(["train", "--resume", "run"]) == 0
+    assert RunFolder(run).is_finished
 
 
 class NotesThreads(Silent):

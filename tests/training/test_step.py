@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.training.recipes import everything, run_of, tiny
@@ -168,7 +169,14 @@ class NeedsTooMuchOfACPU(Objective):
         return torch.empty(2**50)
 
 
-@pytest.mark.parametrize("objective", [NeedsTooMuchOfAGPU, NeedsTooMuchOfACPU])
+class NeedsTooMuchOfNumPy(Objective):
+    """The same, where NumPy brings pixels to the model's numbers."""
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - as in Objective
+        return torch.from_numpy(np.empty(2**50))
+
+
+@pytest.mark.parametrize("objective", [NeedsTooMuchOfAGPU, NeedsTooMuchOfACPU, NeedsTooMuchOfNumPy])
 def test_a_batch_that_does_not_fit_is_answered_with_one_to_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: type[Objective]
 ) -> None:

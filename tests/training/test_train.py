@@ -168,6 +168,8 @@ def test_the_best_of_nothing_is_refused_before_anything_is_written(tmp_path: Pat
 def test_a_number_of_classes_that_the_data_has_not_is_refused(tmp_path: Path) -> None:
     recipe = tiny()
     wrong = replace(recipe, model=replace(recipe.model, number_of_classes=7))
-    with pytest.raises(UsageFailure, match=r"model.number_of_classes is 7, but the data has 10 classes"):
+    with pytest.raises(
+        UsageFailure, match=r"is 7, but the data has 10 classes: give --model.number-of-classes 0"
+    ):
         train(wrong, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from vision_transformers.cli.streams import silence
 from vision_transformers.config import nearest
-from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.errors import Failure, UsageFailure, is_lack_of_memory
 
 COMMANDS = {
     "train": "train a Vision Transformer, or go on with a run",
@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="vit: %(message)s", level=logging.WARNING)
+    logging.getLogger("vision_transformers").setLevel(logging.INFO)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be valid Unicode
@@ -36,11 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
     except Failure as failure:
         _complain(f"{failure}")
         return failure.exit_code
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        explanation = _explanation(error)
+        if explanation is None:
             raise
-        remedy = "If memory is short, try fewer workers: --data.workers of vit train, --workers of others"
-        _complain(f"{error}\n{remedy}")
+        _complain(explanation)
         return 1
     except KeyboardInterrupt:
         _complain("interrupted; what a run had saved is unharmed")
@@ -52,6 +53,18 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         _complain(f"{error}")
         return 1
+
+
+def _explanation(error: RuntimeError | MemoryError) -> str | None:
+    """What an error means for the person at the keyboard, where it can be told from one of this software."""
+    if is_lack_of_memory(error):
+        needed = str(error).partition("\n")[0]  # a worker's is followed by its traceback
+        remedy = "Try a smaller --batch-size where the command has one, fewer workers, or another --device"
+        return f"the memory is not enough. {needed}\n{remedy}"
+    if "DataLoader worker" in str(error):
+        remedy = "If memory is short, try fewer workers: --data.workers of vit train, --workers of others"
+        return f"{error}\n{remedy}"
+    return None
 
 
 def _complain(message: str) -> None:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from vision_transformers.cli.checks import check_least
-from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.files import fill_file
 
 if TYPE_CHECKING:
@@ -61,11 +61,12 @@ class PredictOptions:
 def main(arguments: list[str]) -> int:
     """Predicts as the arguments say; returns the exit code."""
     options = _parse(arguments)
+    classifier = _load(options)
     counts = Counts()
     if options.output is None:
-        _predict(options, sys.stdout.buffer, counts)
+        _predict(options, classifier, sys.stdout.buffer, counts)
     else:
-        fill_file(options.output, lambda temporary: _predict_into(options, temporary, counts))
+        fill_file(options.output, lambda temporary: _predict_into(options, classifier, temporary, counts))
     return _conclude(options, counts)
 
 
@@ -107,20 +108,25 @@ def _check(options: PredictOptions) -> None:
             raise UsageFailure(f"{path} is a folder: name a file to write")
 
 
-def _predict_into(options: PredictOptions, path: Path, counts: Counts) -> None:
-    with open(path, "wb") as stream:
-        _predict(options, stream, counts)
-
-
-def _predict(options: PredictOptions, stream: IO[bytes], counts: Counts) -> None:
-    """Writes a row for each picture, and its features, as they come."""
+def _load(options: PredictOptions) -> "Classifier":
     from vision_transformers.classifier import load
-    from vision_transformers.report.feature_file import FeatureFile
-    from vision_transformers.report.predictions import prediction_writer
 
     classifier = load(options.model, device=options.device, precision=options.precision)
     if not classifier.classes and options.features is None:
         raise UsageFailure(f"{options.model} has no classification head: ask for --features FILE.npz")
+    return classifier
+
+
+def _predict_into(options: PredictOptions, classifier: "Classifier", path: Path, counts: Counts) -> None:
+    with open(path, "wb") as stream:
+        _predict(options, classifier, stream, counts)
+
+
+def _predict(options: PredictOptions, classifier: "Classifier", stream: IO[bytes], counts: Counts) -> None:
+    """Writes a row for each picture, and its features, as they come."""
+    from vision_transformers.report.feature_file import FeatureFile
+    from vision_transformers.report.predictions import prediction_writer
+
     top = min(options.top_k, max(len(classifier.classes), 1))
     with ExitStack() as stack:
         outcomes = _outcomes(options, classifier)
@@ -141,7 +147,22 @@ def _outcomes(options: PredictOptions, classifier: "Classifier") -> "Iterator[Ou
 
     separator = b"\0" if options.null else b"\n"
     pictures = find_pictures(options.images, sys.stdin.buffer, separator)
-    return classifier.outcomes(pictures, options.top_k, options.batch_size, options.workers)
+    return _read(classifier.outcomes(pictures, options.top_k, options.batch_size, options.workers))
+
+
+def _read(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome]":
+    """The same; what the system refuses to those who read is not to be taken for an error of a file that is
+    written meanwhile.
+
+    Raises:
+        Failure: it refuses to start workers, to open more files, ...
+    """
+    try:
+        yield from outcomes
+    except OSError as error:
+        raise Failure(
+            f"the pictures cannot be read: {error}. If memory or open files are short, try fewer --workers"
+        ) from error
 
 
 def _row(outcome: "Outcome") -> "PredictionRow":

@@ -1,7 +1,7 @@
 """Pictures without labels, from wherever they come, read a batch at a time and in their order."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -10,13 +10,13 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from vision_transformers.data.as_seen import as_seen
 from vision_transformers.data.decoding import decode
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
-from vision_transformers.data.worker_signals import leave_signals_to_main_process
+from vision_transformers.data.workers import load_batches, stack_images
 from vision_transformers.errors import DataFailure
 
 Picture = Path | Image.Image | np.ndarray | Tensor
@@ -48,24 +48,29 @@ def read_pictures(
     first = next(batches, [])
     if not first:
         return
-    loader = DataLoader(
-        _Pictures(preprocessing),
-        batch_sampler=chain([first], batches),
-        num_workers=workers if len(first) == batch_size else 0,
-        collate_fn=list,
-        worker_init_fn=leave_signals_to_main_process,
-        generator=torch.Generator(),  # without one, the loader draws from the global generator
-    )
-    yield from loader
+    number_of_workers = workers if len(first) == batch_size else 0
+    for batch, pixels in load_batches(_Batches(preprocessing), chain([first], batches), number_of_workers):
+        rows = iter(pixels)
+        yield [one if one.failure is not None else replace(one, pixels=next(rows)) for one in batch]
+
+
+_WithoutPixels = list[ReadPicture]
 
 
 @dataclass(frozen=True)
-class _Pictures(Dataset[ReadPicture]):
-    """Every picture there is, by itself: the sampler says which."""
+class _Batches(Dataset[tuple[_WithoutPixels, Tensor]]):
+    """Batches, whose pictures the sampler names, and the pixels of all that could be read in one tensor: from
+    a worker, each tensor takes an open file."""
 
     preprocessing: Preprocessing
 
-    def __getitem__(self, picture: Picture) -> ReadPicture:
+    def __getitem__(self, pictures: list[Picture]) -> tuple[_WithoutPixels, Tensor]:
+        batch = [self._read(picture) for picture in pictures]
+        readable = [one.pixels for one in batch if one.pixels is not None]
+        pixels = stack_images(readable) if readable else torch.empty(0)
+        return [replace(one, pixels=None) for one in batch], pixels
+
+    def _read(self, picture: Picture) -> ReadPicture:
         try:
             seen = _seen(picture, self.preprocessing)
         except DataFailure as failure:

@@ -1,4 +1,4 @@
-"""Where data sets are looked for, and where this software keeps what it can make again."""
+"""Where data sets are looked for, and where downloads go."""
 
 import os
 from collections.abc import Iterable

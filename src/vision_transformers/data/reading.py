@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import Dataset
 
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.cropping import Picture, part_of
@@ -19,7 +17,7 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize_pixels
 from vision_transformers.data.vary_batch import vary_batch
 from vision_transformers.data.vary_image import vary_image
-from vision_transformers.data.worker_signals import leave_signals_to_main_process
+from vision_transformers.data.workers import load_batches, stack_images
 from vision_transformers.errors import DataFailure
 
 Positions = tuple[int, list[int]]
@@ -65,17 +63,8 @@ def read_batches(
     Raises:
         DataFailure: an image cannot be decoded.
     """
-    loader = DataLoader(
-        _Batches(images, preprocessing, variation),
-        batch_size=None,  # what is asked for by its position is a batch already
-        sampler=positions,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=leave_signals_to_main_process,
-        generator=torch.Generator(),  # without one, the loader draws from the global generator
-    )
-    for batch in loader:
+    batches = _Batches(images, preprocessing, variation)
+    for batch in load_batches(batches, positions, workers, pin_memory=device.type == "cuda"):
         if isinstance(batch, DataFailure):
             raise batch
         pixels, indices = batch
@@ -93,7 +82,7 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
     def __getitem__(self, positions: Positions) -> PixelsAndIndices | DataFailure:
         epoch, places = positions
         try:
-            pixels = _stacked([self._read(epoch, index) for index in places])
+            pixels = stack_images([self._read(epoch, index) for index in places])
         except DataFailure as failure:
             return failure
         indices = torch.tensor(places)
@@ -113,20 +102,3 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
             path, how = self.images.paths[index], self.preprocessing
             return partial(decode_pixels, path, how.channels, how.background)
         return partial(part_of, self.images.pixels[index].permute(1, 2, 0).numpy())
-
-
-def _stacked(
-    images: list[UInt8[Tensor, "channels height width"]],
-) -> UInt8[Tensor, "batch channels height width"]:
-    """One tensor, in the order of memory that Pillow's pictures have: a pixel's channels side by side."""
-    pictures = [image.permute(1, 2, 0) for image in images]
-    stacked: Tensor
-    if get_worker_info() is None:  # on this thread alone: `vary_on_cpu` says why
-        stacked = torch.from_numpy(np.stack([picture.numpy() for picture in pictures]))
-    else:  # into memory that the main process shares
-        stacked = default_collate(pictures)
-    return stacked.permute(0, 3, 1, 2)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

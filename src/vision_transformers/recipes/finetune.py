@@ -89,5 +89,9 @@ def finetune_on(
     ]
     base = finetune()
     optimizer = replace(base.optimizer, learning_rate=RATES[learns])
+    if learns == "matrices":
+        optimizer = replace(optimizer, layer_decay=1.0)
+        reason = f"{LEARNING[learns]}, at one rate in all layers: they hold nothing yet that it could spoil"
+        choices.append(Choice("optimizer.layer-decay", "1", reason))
     recipe = replace(base, batch_size=batch_size, epochs=epochs, frozen=frozen, optimizer=optimizer)
     return recipe, tuple(choices)

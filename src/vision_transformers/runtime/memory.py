@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, is_lack_of_memory
 from vision_transformers.runtime.allocation import give_back_freed_memory
 
 _CLEAR = Path("/proc/self/clear_refs")
@@ -25,9 +25,8 @@ def advising_on_memory(advice: Callable[[], str]) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        # GPUs have an error of their own; that of a CPU's allocator is known by its words.
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if is_lack_of_memory(error):
             raise Failure(advice()) from error
         raise
 
@@ -47,12 +46,14 @@ def forget_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> float:
     """The most memory held, in MiB: of the GPU, or of the process.
 
-    Outside Linux the system counts from the process's start, in KiB, or on macOS in bytes.
+    Outside Linux, and in sandboxes such as gVisor, it is counted from the process's start.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    if _STATUS.exists():
-        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
+    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
+    peak_line = next((line for line in lines if line.startswith("VmHWM:")), None)
+    if peak_line is not None:
+        return int(peak_line.split()[1]) / 2**10
+    # In KiB, or on macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

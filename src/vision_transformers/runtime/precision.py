@@ -22,7 +22,8 @@ def resolve_precision(asked: Precision, device: torch.device) -> ResolvedPrecisi
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies in bfloat16; a CPU that only seems to takes twenty times as long."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(False))
+        # Not by `is_bf16_supported`, which asks the current GPU.
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= 8
     return device.type != "cpu" or has_instructions("avx512_bf16")
 
 

@@ -11,6 +11,7 @@ checkpoints/step-<8 digits>/
 checkpoints/LAST             the name of the newest, for people and scripts
 """
 
+import functools
 import logging
 import re
 import shutil
@@ -96,7 +97,16 @@ def save_checkpoint(
     found = _newest_first(folder)
     newest = found.index(path)
     for other in found[:newest] + found[newest + KEPT :]:
-        shutil.rmtree(other)
+        try:
+            shutil.rmtree(other)
+        except OSError as error:
+            _warn_that_it_stays(other, error.strerror or str(error))
+
+
+@functools.cache
+def _warn_that_it_stays(checkpoint: Path, reason: str) -> None:
+    """Once, though it is tried again after every checkpoint: the run needs nothing of it."""
+    logger.warning("checkpoint %s is no longer needed, but cannot be removed: %s", checkpoint, reason)
 
 
 def has_checkpoints(folder: Path) -> bool:

@@ -14,7 +14,7 @@ from vision_transformers.config import differences
 from vision_transformers.errors import Failure
 from vision_transformers.model import narrow_feed_forward, short_attention
 from vision_transformers.model.native_operators import is_triton_available
-from vision_transformers.native import SWITCH
+from vision_transformers.native import SWITCH, describe_compiler
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
@@ -31,6 +31,8 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
     """
     device = resolve_device(recipe.device)
     precision = resolve_precision(recipe.precision, device)
+    attention = _computed_by(device, precision, short_attention.is_available)
+    feed_forward = _computed_by(device, precision, narrow_feed_forward.is_available)
     return Environment(
         torch=version("torch"),
         torchvision=version("torchvision"),
@@ -41,10 +43,12 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
         precision=precision,
         compile=resolve_compile(recipe.compile, device),
         data=data_fingerprint,
-        attention=_computed_by(device, precision, short_attention.is_available),
-        feed_forward=_computed_by(device, precision, narrow_feed_forward.is_available),
+        attention=attention,
+        feed_forward=feed_forward,
         numpy=version("numpy"),
         vision_transformers=version("vision_transformers"),
+        simplejpeg=version("simplejpeg"),
+        compiler=describe_compiler() if "native" in (attention, feed_forward) else None,
     )
 
 
@@ -75,7 +79,7 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
         Failure: something else differs, and that is not allowed; names each difference.
     """
     found = replace(found, threads=recorded.threads)
-    changed = differences(recorded, found)
+    changed = [each for each in differences(recorded, found) if each[1] is not None]
     if changed and not allow_different:
         listed = "".join(f"\n  {name}: {before} before, {now} now" for name, before, now in changed)
         raise Failure(
@@ -91,7 +95,8 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
 def applied_environment(environment: Environment, deterministic: bool) -> Iterator[None]:
     """Sets threads, memory and determinism for this process; threads and determinism are put back.
 
-    Who trains twice in one process gets the same as in two.
+    Who trains twice in one process gets the same as in two. What stays: `keep_freed_memory`, and with
+    determinism $CUBLAS_WORKSPACE_CONFIG, which PyTorch reads when cuBLAS is first used.
     """
     threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
     before = torch.are_deterministic_algorithms_enabled()

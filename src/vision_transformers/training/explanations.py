@@ -7,7 +7,6 @@ from vision_transformers.data.batches import Batch, evaluation_batches
 from vision_transformers.data.normalising import denormalise
 from vision_transformers.explain.methods import DEFAULT, METHODS
 from vision_transformers.explain.tokens import evaluating
-from vision_transformers.model.vit import ViT
 from vision_transformers.report.overlay import overlaid
 from vision_transformers.report.sheet import image_sheet, write_png
 from vision_transformers.training.journal import Journal
@@ -24,9 +23,9 @@ def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
         DataFailure: an image cannot be decoded.
     """
     images = run.data.validation or run.data.test
-    model = state.judged
-    if images is None or not isinstance(model, ViT):
+    if images is None:
         return
+    model = state.judged
     count = min(SHOWN, len(images))
     chosen = images.select(torch.linspace(0, len(images) - 1, count).long())
     batch: Batch = next(iter(evaluation_batches(chosen, run.recipe.preprocessing, count, run.device, 0)))

@@ -32,6 +32,11 @@ class Environment:
     numpy: str | None = None
     vision_transformers: str | None = None
     """These two are those of `Versions` where they are not given: earlier runs have them there alone."""
+    simplejpeg: str | None = None
+    """It decodes ordinary JPEG files. Where this or the next is None it is not compared: earlier runs did not
+    record them."""
+    compiler: str | None = None
+    """Of the C files that compute, where one does: another may round their sums otherwise."""
 
 
 @dataclass(frozen=True)

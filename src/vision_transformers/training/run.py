@@ -54,7 +54,8 @@ class Run:
         asked, found = self.recipe.model.number_of_classes, len(self.data.classes)
         if asked not in (0, found):
             raise UsageFailure(
-                f"model.number_of_classes is {asked}, but the data has {found} classes: leave it out"
+                f"model.number_of_classes is {asked}, but the data has {found} classes: "
+                "give --model.number-of-classes 0, which takes as many as there are"
             )
         return replace(self.recipe.model, number_of_classes=found)
 

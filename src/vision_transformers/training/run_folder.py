@@ -131,7 +131,8 @@ class RunFolder:
         """Reads what was asked for.
 
         Raises:
-            UsageFailure: the folder holds no run, or one of a later release.
+            UsageFailure: the folder holds no run, or a recipe with fields or values that are unknown here.
+            Failure: it is in a format of another release, or `recipe.json` cannot be read.
         """
         if not self.path.is_dir():
             raise UsageFailure(f"there is no run folder {self.path}")

@@ -8,8 +8,8 @@ from vision_transformers.training.recipe import Schedule
 def rate_at(schedule: Schedule, step: int, total_steps: int) -> float:
     """The part of the peak learning rate for step number `step`, counted from 0.
 
-    The first step of a warm-up is not at 0, which would waste it, and the last step of the fall ends at
-    `final` exactly where a further one would be.
+    Neither the first step of a warm-up nor the last step of the fall is at 0, which would waste it: the fall
+    begins at the peak, and would reach `final` with one step more.
     """
     warmup_steps = round(schedule.warmup * total_steps)
     if step < warmup_steps:

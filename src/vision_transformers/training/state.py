@@ -2,9 +2,10 @@
 
 import copy
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from vision_transformers.evaluation.metrics import ClassificationSums
@@ -35,11 +36,11 @@ class TrainingState:
     """Of the last step, before it was clipped."""
 
     @property
-    def judged(self) -> nn.Module:
+    def judged(self) -> ViT:
         """The model that is validated and kept: the moving average, where there is one."""
-        return self.model if self.average is None else self.average.module
+        return self.model if self.average is None else cast(ViT, self.average.module)
 
-    def kept(self) -> nn.Module:
+    def kept(self) -> ViT:
         """The model that the run ends with: the judged one, or the best of those that were validated."""
         if self.best_weights is None:
             return self.judged

@@ -1,0 +1,70 @@
+"""Batches of pictures out of loader workers: how they are started, what they hand over, and how they end."""
+
+import multiprocessing
+import signal
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+
+def load_batches(
+    batches: Dataset[Any], order: Iterable[Any], workers: int, pin_memory: bool = False
+) -> Iterator[Any]:
+    """The items of a data set that are asked for, each a whole batch, in that order.
+
+    Args:
+        batches: gives a batch for each item of `order`.
+        order: what to ask for, one after another.
+        workers: how many processes read; with 0, this one does.
+        pin_memory: whether the batches lie where a GPU can fetch them.
+
+    Raises:
+        OSError: the system refuses to start all workers; those that it started are ended.
+    """
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=order,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin_memory,
+        worker_init_fn=_leave_signals_to_main_process,
+        generator=torch.Generator(),  # without one, the loader draws from the global generator
+    )
+    before = multiprocessing.active_children()
+    try:
+        return iter(loader)
+    except OSError:
+        # Python would end them by SIGTERM, which they ignore, and then wait for them.
+        for process in multiprocessing.active_children():
+            if process not in before:
+                process.kill()
+        raise
+
+
+def stack_images(
+    images: list[UInt8[Tensor, "channels height width"]],
+) -> UInt8[Tensor, "batch channels height width"]:
+    """One tensor, in the order of memory that Pillow's pictures have: a pixel's channels side by side."""
+    pictures = [image.permute(1, 2, 0) for image in images]
+    stacked: Tensor
+    if get_worker_info() is None:  # on this thread alone: `vary_on_cpu` says why
+        stacked = torch.from_numpy(np.stack([picture.numpy() for picture in pictures]))
+    else:  # into memory that the main process shares
+        stacked = default_collate(pictures)
+    return stacked.permute(0, 3, 1, 2)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _leave_signals_to_main_process(worker: int) -> None:  # noqa: ARG001 - the loader passes it
+    """Ctrl-C and a scheduler's SIGTERM reach every process of a run; the main one ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
