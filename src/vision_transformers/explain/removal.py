@@ -19,7 +19,11 @@ Judge = Callable[[Int[Tensor, "batch kept"]], Float[Tensor, "batch classes"]]
 
 
 def judge_of(model: ViT, images: Float[Tensor, "batch channels height width"], removal: Removal) -> Judge:
-    """What the model says of images of which only some patches are left."""
+    """What the model says of images of which only some patches are left.
+
+    Raises:
+        ValueError: there is no such removal.
+    """
     if removal == "drop":
         tokens = embed(model, images)
         return lambda kept: logits_of(model, tokens.keeping(kept))
@@ -38,13 +42,21 @@ def painted(
     patch_shape: tuple[int, int],
     removal: Literal["mean", "blur"],
 ) -> Float[Tensor, "batch channels height width"]:
-    """What is painted where a patch is taken out."""
-    if removal == "mean":
-        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
-    sigma = float(max(patch_shape))
-    reach = min(3 * max(patch_shape), min(images.shape[2:]) - 1) // 2 * 2 + 1
-    blurred: Tensor = gaussian_blur(images, [reach, reach], [sigma, sigma])
-    return blurred
+    """What is painted where a patch is taken out.
+
+    Raises:
+        ValueError: nothing of this name is.
+    """
+    match removal:
+        case "mean":
+            return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+        case "blur":
+            sigma = float(max(patch_shape))
+            reach = min(3 * max(patch_shape), min(images.shape[2:]) - 1) // 2 * 2 + 1
+            blurred: Tensor = gaussian_blur(images, [reach, reach], [sigma, sigma])
+            return blurred
+        case _:
+            raise ValueError(f"removal is {removal!r}: expected 'drop', 'mean' or 'blur'")
 
 
 def _pixels_of(
