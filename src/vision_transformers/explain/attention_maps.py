@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vision_transformers.explain.tokens import Tokens, embed, evaluating, reading
+from vision_transformers.explain.tokens import Tokens, embed, reading
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
 

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vision_transformers.explain.tokens import embed, evaluating
+from vision_transformers.explain.tokens import embed
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
 OUTLIER = 3.0

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vision_transformers.explain.tokens import embed, evaluating
+from vision_transformers.explain.tokens import embed
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.stem import ConvolutionalStem
 from vision_transformers.model.vit import ViT
 
