@@ -132,7 +132,8 @@ def timed(step: Callable[[], None], device: torch.device, least_seconds: float) 
     """Seconds of each call, after some that warm up."""
     for _ in range(WARM_UP):
         step()
-    found, total = [], 0.0
+    found: list[float] = []
+    total = 0.0
     while len(found) < LEAST_ROUNDS or total < least_seconds:
         synchronize(device)
         began = time.perf_counter()

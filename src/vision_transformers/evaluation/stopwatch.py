@@ -17,7 +17,8 @@ CALLS_ON_GPU = 10
 def median_seconds(call: Callable[[], Any], device: torch.device) -> float:
     """The median of a call's seconds, over as many runs as fit, 5 at least."""
     calls = 1 if device.type == "cpu" else CALLS_ON_GPU
-    found, total = [], 0.0
+    found: list[float] = []
+    total = 0.0
     while len(found) < LEAST_RUNS or total < LEAST_SECONDS:
         synchronize(device)
         began = time.perf_counter()
