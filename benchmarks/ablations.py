@@ -8,8 +8,6 @@ each row.
 """
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from dataclasses import replace
@@ -19,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from benchmarks import record
 
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.presets import preset
@@ -27,7 +26,6 @@ from vision_transformers.recipes.table import find_recipe
 from vision_transformers.report.metrics import read_metrics
 from vision_transformers.training.train import train
 
-RESULTS = Path(__file__).parent / "results"
 BASE = preset("MNIST")
 CHANGES: dict[str, dict[str, Any]] = {
     "the preset": {},
@@ -51,6 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=list(CHANGES), default=list(CHANGES))
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)  # as runs do
     rows = []
     for name in options.only:
         rows.append(
@@ -89,27 +88,15 @@ def measure(name: str, model: ViTConfig, epochs: int, seeds: int, threads: int) 
 
 def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     """Writes what there is so far."""
-    today = date.today().isoformat()
-    conditions = {
-        "date": today,
-        "epochs": options.epochs,
-        "seeds": options.seeds,
-        "threads": options.threads,
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-        "torch": torch.__version__,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"ablations-{today}.json").write_text(
-        json.dumps({**conditions, "rows": rows}, indent=2) + "\n"
-    )
+    name, title = f"ablations-{date.today()}", record.title(torch.device("cpu"))
+    conditions = {"title": title, "epochs": options.epochs, "seeds": options.seeds}
+    record.write(f"{name}.json", {**conditions, "rows": rows})
     head = (
-        f"MNIST, {options.epochs} epochs of the recipe `mnist`, {options.seeds} seeds; threads "
-        f"{options.threads}, {conditions['machine']}, torch {torch.__version__}, {today}. "
+        f"MNIST, {options.epochs} epochs of the recipe `mnist`, {options.seeds} seeds; {title}. "
         "Accuracy on held-out training images.\n\n"
         "| change | mean accuracy | each seed | parameters | seconds |\n| --- | --- | --- | --- | --- |\n"
     )
-    table = head + "\n".join(line(row) for row in rows) + "\n"
-    (RESULTS / f"ablations-{today}.md").write_text(table)
+    record.write_text(f"{name}.md", head + "\n".join(line(row) for row in rows))
 
 
 def line(row: dict[str, Any]) -> str:

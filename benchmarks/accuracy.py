@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import title
+from benchmarks import record
 
 from vision_transformers.config import to_json
 from vision_transformers.recipes.table import RECIPES
 from vision_transformers.runtime.device import resolve_device
 
-FILE = Path(__file__).parent / "results" / "accuracy.json"
+NAME = "accuracy.json"
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
     options = parser.parse_args()
-    print(title(resolve_device("auto")))
+    print(record.title(resolve_device("auto")))
     for recipe in options.recipes:
         for seed in range(options.first, options.first + options.seeds):
             found = run(recipe, seed)
@@ -55,13 +55,13 @@ def add(recipe: str, found: dict[str, Any]) -> None:
     """Records a run."""
     others = [each for each in recorded(recipe) if each["seed"] != found["seed"]]
     runs = sorted([*others, found], key=lambda each: int(each["seed"]))
-    FILE.write_text(json.dumps(_read() | {recipe: runs}, indent=1) + "\n", encoding="utf-8")
+    record.write(NAME, record.read(NAME) | {recipe: runs})
 
 
 def recorded(recipe: str) -> list[dict[str, Any]]:
     """The runs of the recipe as it is now."""
     now = digest(recipe)
-    return [each for each in _read().get(recipe, []) if each["recipe"] == now]
+    return [each for each in record.read(NAME).get(recipe, []) if each["recipe"] == now]
 
 
 def digest(recipe: str) -> str:
@@ -79,15 +79,8 @@ def run(recipe: str, seed: int) -> dict[str, Any]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began
         rows = (Path(folder) / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    measured = {"title": title(resolve_device("auto")), "recipe": digest(recipe), "seconds": seconds}
+    measured = {"title": record.title(resolve_device("auto")), "recipe": digest(recipe), "seconds": seconds}
     return {"seed": seed, **measured, **json.loads(rows[-1])}
-
-
-def _read() -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = (
-        json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
-    )
-    return found
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from benchmarks.record import title
 from benchmarks.turns import Spread, number_of_rounds, take_turns
 from torch import Tensor
 
 from vision_transformers.model.scaled_dot_product import attention_weights
 from vision_transformers.model.short_attention import is_served, short_attention
 from vision_transformers.runtime.allocation import keep_freed_memory
-from vision_transformers.runtime.device import describe_device
 
 CPU = torch.device("cpu")
 HEADS = 8
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=number_of_rounds, default=9)
     options = parser.parse_args()
     keep_freed_memory()
-    print(f"{describe_device(CPU)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(title(CPU))
     print(f"{options.images} images, {HEADS} heads\n")
     print("| tokens | width of a head | numbers | fused | written | in C | the better of two / the last |")
     print("|---" * 7 + "|")

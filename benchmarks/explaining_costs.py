@@ -8,25 +8,22 @@ turns; each pair gives a ratio of seconds, and the median is printed with its qu
 """
 
 import argparse
-import json
-import platform
 import statistics
-import time
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from benchmarks.turns import number_of_rounds
+from benchmarks import record
+from benchmarks.turns import number_of_rounds, take_turns
 from torch import Tensor, nn
 
+from vision_transformers.evaluation.speed import prepare
 from vision_transformers.explain.attention_lrp import attention_lrp
 from vision_transformers.explain.relevance import relevance
 from vision_transformers.model.presets import preset
 from vision_transformers.model.vit import ViT
 
-RESULTS = Path(__file__).parent / "results"
+CPU = torch.device("cpu")
 
 
 class FusedOnlyAttention(nn.Module):
@@ -72,9 +69,7 @@ def main() -> None:
         low, middle, high = statistics.quantiles(values, n=4)
         lines.append(f"{name}: {middle:.3f} (quartiles {low:.3f} to {high:.3f}, {len(values)} pairs)")
         print(lines[-1], flush=True)
-    title = f"{date.today()}, {platform.machine()}, torch {torch.__version__}, {options.threads} threads"
-    content = {"title": title, "ratios": results}
-    (RESULTS / "explaining-costs.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    record.write("explaining-costs.json", {"title": record.title(CPU), "ratios": results})
 
 
 def training_pair() -> tuple[Callable[[], None], Callable[[], None]]:
@@ -82,46 +77,30 @@ def training_pair() -> tuple[Callable[[], None], Callable[[], None]]:
     ours, other = ViT.from_config(preset("MNIST")), ViT.from_config(preset("MNIST"))
     for layer in other.transformer.layers:
         layer.attention = FusedOnlyAttention(ours.config.model_dimension, ours.config.number_of_heads)
-    images, labels = torch.randn(256, 1, 28, 28), torch.randint(0, 10, (256,))
-    return training_step(ours, images, labels), training_step(other, images, labels)
+    return training_step(ours, 256), training_step(other, 256)
 
 
 def explaining_pair(explain: Callable[..., Tensor]) -> tuple[Callable[[], None], Callable[[], None]]:
-    """An explanation, and a step, of the same images."""
+    """An explanation, and a step, of as many images."""
     model = ViT.from_config(preset("ViT-S/16"))
     images, labels = torch.randn(16, 3, 224, 224), torch.randint(0, 1000, (16,))
 
     def explained() -> None:
         explain(model, images, labels)
 
-    return explained, training_step(model, images, labels)
+    return explained, training_step(model, len(images))
 
 
-def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Callable[[], None]:
-    """One step of AdamW."""
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-
-    def step() -> None:
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+def training_step(model: ViT, batch_size: int) -> Callable[[], None]:
+    """One step of AdamW, of a copy."""
+    shape = (model.config.number_of_channels, *model.config.max_image_shape)
+    return prepare(model, shape, batch_size, "training", "float32", False, CPU)
 
 
 def ratios(first: Callable[[], None], second: Callable[[], None], rounds: int) -> list[float]:
     """Seconds of the first over seconds of the second, in turns; the order of the two alternates."""
-    found = []
-    for turn in range(2 + rounds):
-        pair = (first, second) if turn % 2 else (second, first)
-        seconds = {}
-        for each in pair:
-            began = time.perf_counter()
-            each()
-            seconds[each] = time.perf_counter() - began
-        if turn >= 2:
-            found.append(seconds[first] / seconds[second])
-    return found
+    seconds = take_turns({"first": first, "second": second}, CPU, rounds)
+    return [one / other for one, other in zip(seconds["first"], seconds["second"], strict=True)]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How faithful each way to explain is: deletion and insertion beside random orders, on 500 pictures.
 
-    python benchmarks/explanations.py --model NAME=MODEL=DATA ... [--images N] [--threads N]
+    python -m benchmarks.explanations --model NAME=MODEL=DATA ... [--images N] [--threads N]
 
 MODEL is a run or a model folder; DATA is mnist, a folder of pictures by class, or `photographs`: crops of the
 two photographs that scikit-learn ships, for which there are no labels. What is explained is the class that
@@ -8,15 +8,13 @@ the model guesses. Writes the table under benchmarks/results.
 """
 
 import argparse
-import json
-import platform
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from benchmarks import record
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
@@ -30,7 +28,6 @@ from vision_transformers.explain.faithfulness import Faithfulness, faithfulness
 from vision_transformers.explain.methods import METHODS
 from vision_transformers.explain.removal import Removal
 
-RESULTS = Path(__file__).parent / "results"
 REMOVALS: tuple[Removal, ...] = ("drop", "mean", "blur")
 BATCH_SIZE = 50
 
@@ -144,11 +141,11 @@ def line(row: dict[str, Any]) -> str:
 
 def write(rows: list[dict[str, Any]]) -> None:
     """The table for people and programs."""
-    title = f"{date.today()}, {platform.machine()}, torch {torch.__version__}"
+    title = record.title(torch.device("cpu"))
     head = "| data | removal | method | deletion | insertion | random | advantage |\n" + "|---" * 7 + "|"
     text = "\n".join([f"# Explanations\n\n{title}\n", head, *map(line, rows)])
-    (RESULTS / "explanations.md").write_text(text + "\n", encoding="utf-8")
-    (RESULTS / "explanations.json").write_text(json.dumps({"title": title, "rows": rows}, indent=1))
+    record.write_text("explanations.md", text)
+    record.write("explanations.json", {"title": title, "rows": rows})
 
 
 if __name__ == "__main__":

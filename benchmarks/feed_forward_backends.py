@@ -10,13 +10,13 @@ import argparse
 from collections.abc import Callable
 
 import torch
+from benchmarks.record import title
 from benchmarks.turns import number_of_rounds, ratio, take_turns
 from torch import Tensor, nn
 
 from vision_transformers.model.feed_forward import FeedForward
 from vision_transformers.model.narrow_feed_forward import is_available, transform
 from vision_transformers.runtime.allocation import keep_freed_memory
-from vision_transformers.runtime.device import describe_device
 
 CPU = torch.device("cpu")
 WIDTHS = [(128, 64), (128, 256), (192, 384), (192, 768), (256, 1024), (384, 1536)]
@@ -32,7 +32,7 @@ def main() -> None:
     if not is_available():
         parser.error("needs AVX512_BF16 without AMX, and gcc")
     keep_freed_memory()
-    print(f"{describe_device(CPU)}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(f"{title(CPU)}\n")
     print("| widths | tokens | inference: PyTorch | in C | ratio | training: PyTorch | in C | ratio |")
     print("|---" * 8 + "|")
     for width, hidden in WIDTHS:

@@ -3,13 +3,12 @@
 python -m benchmarks.goals
 """
 
-import json
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from benchmarks import record
 from benchmarks.accuracy import recorded
 from benchmarks.opponents import OURS, STARTING_DOCUMENT
 from benchmarks.settings import Case
@@ -20,7 +19,6 @@ from benchmarks.turns import Spread, ratio
 
 from vision_transformers.recipes.table import RECIPES
 
-RESULTS = Path(__file__).parent / "results"
 ENOUGH_OF_CEILING = 0.8
 """A ratio counts as met, too, at this share of what the matrix products and fused attention alone allow."""
 TIMES_IMAGE_FOLDER = 1.5
@@ -104,7 +102,7 @@ def accurate(recipe: str, wanted: float, seconds: float | None, seeds: int) -> G
 
 def pictures() -> tuple[str, bool] | None:
     """The JPEG pipeline, by its worst ratio."""
-    rows = _read("pictures.json").get("rows", [])
+    rows = record.read("pictures.json").get("rows", [])
     if not rows:
         return None
     ratios = [Spread(**row["ratio"]) for row in rows]
@@ -116,7 +114,7 @@ def pictures() -> tuple[str, bool] | None:
 
 def start() -> tuple[str, bool] | None:
     """The help, and the first training step beside each peer's, round by round."""
-    seconds = _read("start.json").get("seconds")
+    seconds = record.read("start.json").get("seconds")
     if seconds is None:
         return None
     shown = statistics.median(seconds.pop(HELP))
@@ -161,18 +159,12 @@ def main() -> None:
         lines.append(f"| {goal.what} | {goal.wanted} | {measured} | {met} |")
     text = "\n".join(lines)
     print(text)
-    (RESULTS / "goals.md").write_text(f"# Goals\n\n{text}\n", encoding="utf-8")
+    record.write_text("goals.md", f"# Goals\n\n{text}")
 
 
 def _speeds(case: str) -> list[Any] | None:
-    record = _read("speed.json").get(case)
-    return None if record is None else read_rows(record)
-
-
-def _read(name: str) -> dict[str, Any]:
-    file = RESULTS / name
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return found
+    found = record.read("speed.json").get(case)
+    return None if found is None else read_rows(found)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
+from benchmarks.record import title
 from benchmarks.turns import number_of_rounds
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -21,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.biased_gelu import biased_gelu
 from vision_transformers.model.packed_attention import packed_attention
-from vision_transformers.runtime.device import describe_device, resolve_device
+from vision_transformers.runtime.device import resolve_device
 
 SHAPES = [
     (4096, 50, 8, 16),
@@ -63,7 +64,7 @@ def main() -> None:
     except UsageFailure as failure:
         parser.error(str(failure))
     stopwatch = ColdStopwatch(device, options.rounds)
-    print(f"{describe_device(device)}, torch {torch.__version__}\n\n| what | by | forward | backward |")
+    print(f"{title(device)}\n\n| what | by | forward | backward |")
     print("|---" * 4 + "|")
     for shape in SHAPES:
         for by, forward, backward in attention(shape, stopwatch):
@@ -116,7 +117,13 @@ def attention(shape: tuple[int, int, int, int], stopwatch: ColdStopwatch) -> Ite
     learned = product.flatten(2).clone().requires_grad_()
     for by, backend in BACKENDS.items():
         with sdpa_kernel(backend):
-            yield by, *_both(lambda: _by_pytorch(learned.view(product.shape)), learned, gradient, stopwatch)
+            try:
+                took = _both(lambda: _by_pytorch(learned.view(product.shape)), learned, gradient, stopwatch)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:  # it does not take these sizes
+                took = "", ""
+        yield by, *took
     bias = _random(3 * heads * width, device=stopwatch.device)
     ours = _both(lambda: packed_attention(learned.view(product.shape), bias)[0], learned, gradient, stopwatch)
     yield "this package", *ours
@@ -160,15 +167,12 @@ def _both(
     gradient: Tensor,
     stopwatch: ColdStopwatch,
 ) -> tuple[str, str]:
-    try:
-        result = forward()
-        with torch.no_grad():
-            took = stopwatch.milliseconds(forward)
-        return took, stopwatch.milliseconds(
-            lambda: torch.autograd.grad(result, learned, gradient, retain_graph=True)
-        )
-    except RuntimeError:  # PyTorch's backend does not take this
-        return "", ""
+    result = forward()
+    with torch.no_grad():
+        took = stopwatch.milliseconds(forward)
+    return took, stopwatch.milliseconds(
+        lambda: torch.autograd.grad(result, learned, gradient, retain_graph=True)
+    )
 
 
 def _by_pytorch(product: Tensor) -> Tensor:

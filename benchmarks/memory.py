@@ -9,7 +9,7 @@ import argparse
 import json
 
 import torch
-from benchmarks.settings import Setting, step_of
+from benchmarks.settings import Setting, settle_compiler, step_of
 from benchmarks.speed import CASES
 
 from vision_transformers.runtime.allocation import keep_freed_memory
@@ -25,6 +25,7 @@ def main() -> None:
         parser.add_argument(name)
     options = parser.parse_args()
     device = torch.device("cpu")
+    settle_compiler()
     keep_freed_memory()  # as where its speed is measured
     case = next(case for case in CASES if case.name == options.case)
     step = step_of(options.opponent, case, Setting(**json.loads(options.setting)), device)

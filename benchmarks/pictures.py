@@ -12,7 +12,6 @@ Writes benchmarks/results/pictures.json, where rows that are not measured anew s
 
 import argparse
 import cProfile
-import json
 import pstats
 import tempfile
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmarks.speed import title
+from benchmarks import record
 from benchmarks.turns import Spread, number_of_rounds, ratio, take_turns
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -39,7 +38,8 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
 from vision_transformers.runtime.allocation import keep_freed_memory
 
-FILE = Path(__file__).parent / "results" / "pictures.json"
+NAME = "pictures.json"
+LIBRARIES = ("torch", "torchvision")
 CPU = torch.device("cpu")
 BATCH = 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -56,7 +56,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 2])
     options = parser.parse_args()
     keep_freed_memory()  # everybody's, as `vit train` does
-    print(title(CPU))
+    title = record.title(CPU, LIBRARIES)
+    print(title)
     with tempfile.TemporaryDirectory() as folder:
         write_photographs(Path(folder))
         kinds: list[tuple[str, Path, int, Augmentation, list[Any]]] = [
@@ -81,7 +82,7 @@ def main() -> None:
         for name, path, size, augmentation, variations in kinds:
             for workers in options.workers:
                 row = measure(path, size, augmentation, variations, workers, options.rounds)
-                add({"kind": name, "workers": workers, "title": title(CPU), **row})
+                add({"kind": name, "workers": workers, "title": title, **row})
                 print(
                     f"{name}, {workers} workers: ours {row['ours']:,.0f}, ImageFolder with DataLoader "
                     f"{row['theirs']:,.0f} images a second (variations of {row['their_way']}), "
@@ -93,9 +94,9 @@ def main() -> None:
 
 def add(row: dict[str, Any]) -> None:
     """Records a row in the place of an earlier one of its kind."""
-    rows = json.loads(FILE.read_text(encoding="utf-8"))["rows"] if FILE.exists() else []
+    rows = record.read(NAME).get("rows", [])
     others = [each for each in rows if (each["kind"], each["workers"]) != (row["kind"], row["workers"])]
-    FILE.write_text(json.dumps({"rows": [*others, row]}, indent=1) + "\n", encoding="utf-8")
+    record.write(NAME, {"rows": [*others, row]})
 
 
 def write_photographs(folder: Path) -> None:

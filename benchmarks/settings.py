@@ -1,9 +1,11 @@
 """The list of settings that everybody chooses from, and one step of a model in one of them."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch._inductor.config
 import torch.nn.functional as F
 from benchmarks.architectures import Architecture
 from benchmarks.opponents import OPPONENTS, Attention
@@ -45,6 +47,16 @@ class Case:
         """As tables and records have it."""
         only = "" if len(self.numbers) > 1 else f", {self.numbers[0]}"
         return f"{self.architecture.name} {self.work}, batch {self.batch}{only}"
+
+
+def settle_compiler() -> None:
+    """Compiles inference with weights as constants, everybody's, here and in processes that are started.
+
+    And what cannot be compiled is told: else it would go on eager, and be called compiled.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_FREEZING", "1")
+    torch._inductor.config.freezing = os.environ["TORCHINDUCTOR_FREEZING"] == "1"
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
 
 
 def step_of(opponent: str, case: Case, setting: Setting, device: torch.device) -> Callable[[], object]:

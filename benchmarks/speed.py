@@ -15,32 +15,23 @@ speed.md. On GPUs: `benchmarks.speed_gpu`.
 import argparse
 import gc
 import json
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import date
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TORCHINDUCTOR_FREEZING", "1")  # for compiled inference, everybody's
-
 import torch
+from benchmarks import record
 from benchmarks.architectures import ARCHITECTURES
 from benchmarks.opponents import OPPONENTS, OURS, STARTING_DOCUMENT
-from benchmarks.settings import Case, Setting, step_of
+from benchmarks.settings import Case, Setting, settle_compiler, step_of
 from benchmarks.turns import Spread, number_of_rounds, ratio, take_turns
 
 from vision_transformers.evaluation.matrix_products import matrix_products, seconds_of
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.device import describe_device
 
-torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it would go on eager, and be called compiled
-
-RESULTS = Path(__file__).parent / "results"
 PARTS = 4
 FAR_BEHIND = 2.0
 """A setting whose second call takes so many times as long as another one's is not measured further."""
@@ -92,6 +83,7 @@ def main() -> None:
     cases = {case.name: case for case in (SHORT if options.short else CASES)}
     if unknown := set(options.cases or cases) - set(cases):
         parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(cases)}")
+    settle_compiler()
     keep_freed_memory()  # everybody's, as `vit train` does
     print(title(device))
     for name in options.cases or cases:
@@ -128,17 +120,17 @@ def choose(case: Case, device: torch.device) -> dict[str, Setting]:
         everything = found[name] + tried[FINALISTS:]
         milliseconds = [f"{each.setting}: {1000 * each.seconds:.1f} ms" for each in everything]
         print(f"{case.name}, {name}: " + "; ".join(milliseconds), flush=True)
-    record = _read(RESULTS / "settings.json")
-    record.setdefault(describe_device(device), {})[case.name] = {
+    settings = record.read("settings.json")
+    settings.setdefault(describe_device(device), {})[case.name] = {
         name: asdict(tried[0].setting) for name, tried in found.items()
     }
-    _write(RESULTS / "settings.json", record)
+    record.write("settings.json", settings)
     return {name: tried[0].setting for name, tried in found.items()}
 
 
 def recorded(case: Case, device: torch.device) -> dict[str, Setting]:
     """The settings that the last whole run on such a machine chose; empty where there was none."""
-    machine = _read(RESULTS / "settings.json").get(describe_device(device), {})
+    machine = record.read("settings.json").get(describe_device(device), {})
     return {name: Setting(**setting) for name, setting in machine.get(case.name, {}).items()}
 
 
@@ -247,23 +239,20 @@ def table(rows: list[Row]) -> str:
 
 
 def title(device: torch.device) -> str:
-    """Date, machine and versions."""
-    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    threads = f"{torch.get_num_threads()} threads"
-    machine = f"{describe_device(device)}, {threads}, Python {platform.python_version()}"
-    return f"{date.today()}, {machine}, {versions}"
+    """Date, machine, and versions of everybody."""
+    return record.title(device, LIBRARIES)
 
 
 def write(rows: list[Row], device: torch.device) -> None:
     """Puts the case into speed.json and writes speed.md anew from all of them."""
-    record = _read(RESULTS / "speed.json")
-    record[rows[0].case] = {"title": title(device), "rows": [asdict(row) for row in rows]}
-    _write(RESULTS / "speed.json", record)
+    cases = record.read("speed.json")
+    cases[rows[0].case] = {"title": title(device), "rows": [asdict(row) for row in rows]}
+    record.write("speed.json", cases)
     made_by = "`python -m benchmarks.speed` and, on GPUs, `benchmarks.speed_gpu`"
     parts = ["# Speeds", "", f"Medians with quartiles, in turns; made by {made_by}."]
-    for case in record.values():
+    for case in cases.values():
         parts += [table(read_rows(case)), "", case["title"]]
-    (RESULTS / "speed.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
+    record.write_text("speed.md", "\n".join(parts))
 
 
 def read_rows(case: dict[str, Any]) -> list[Row]:
@@ -276,15 +265,6 @@ def _forget_compiled() -> None:
     """Of the cases before: PyTorch compiles only so many versions of one function."""
     gc.collect()
     torch._dynamo.reset()
-
-
-def _read(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-
-
-def _write(file: Path, content: dict[str, Any]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 from benchmarks.architectures import ARCHITECTURES
 from benchmarks.opponents import OURS
-from benchmarks.settings import Case, Setting
+from benchmarks.settings import Case, Setting, settle_compiler
 from benchmarks.speed import Row, rows_of, table, title, with_ceiling, write
 from benchmarks.turns import number_of_rounds
 from benchmarks.workers import Worker
@@ -56,6 +56,7 @@ def main() -> None:
         device = resolve_device("cuda")
     except UsageFailure as failure:
         parser.error(str(failure))
+    settle_compiler()
     print(title(device), flush=True)
     for number in options.waves:
         measured = measure(WAVES[number], device, options.rounds)

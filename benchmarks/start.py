@@ -7,18 +7,17 @@ random images, in float32, eager. Writes benchmarks/results/start.json.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import torch
+from benchmarks import record
 from benchmarks.opponents import OPPONENTS
 from benchmarks.speed import title
 from benchmarks.turns import Spread, number_of_rounds, take_turns
 
-RESULTS = Path(__file__).parent / "results"
 FIRST_STEP = """
 import torch
 import torch.nn.functional as F
@@ -78,8 +77,7 @@ def main() -> None:
     for name, values in seconds.items():
         what = name if name == HELP else f"first training step, {name}"
         print(f"{what}: {Spread.of(values)} s")
-    record = {"title": title(device), "seconds": seconds}
-    (RESULTS / "start.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record.write("start.json", {"title": title(device), "seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """What the benchmarks say is of what they measured: this machine, this recipe, settings that ran."""
 
-import json
+import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from benchmarks import accuracy, explaining_costs, goals, speed, speed_gpu
+from benchmarks import accuracy, explaining_costs, finetuning, goals, gpu_kernels, record, speed, speed_gpu
 from benchmarks.architectures import ARCHITECTURES
 from benchmarks.opponents import OPPONENTS, OURS
-from benchmarks.settings import Case, Setting
+from benchmarks.settings import Case, Setting, settle_compiler
 from benchmarks.speed import CASES, SHORT, Row, choose, recorded
 from benchmarks.speed_gpu import MNIST
 from benchmarks.turns import Spread
+from tests.training.recipes import tiny
 
 from vision_transformers.model.attention import MultiHeadAttention
 
@@ -23,15 +25,47 @@ CASE = CASES[0]
 @pytest.fixture(autouse=True)
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(speed, "title", lambda _: "versions of libraries that need not be here")
-    monkeypatch.setattr(speed, "RESULTS", tmp_path)
-    monkeypatch.setattr(goals, "RESULTS", tmp_path)
-    monkeypatch.setattr(accuracy, "FILE", tmp_path / "accuracy.json")
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
     return tmp_path
 
 
-def test_settings_of_another_machine_are_nobody_s_best_here(results: Path) -> None:
+def test_what_is_measured_is_compiled_alike_and_whatever_else_reads_its_record_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`accuracy` hands its environment to `vit train`; the processes of `speed` inherit its."""
+    assert not torch._inductor.config.freezing, "importing a benchmark changed how PyTorch compiles"
+    monkeypatch.setattr(torch._inductor.config, "freezing", False)
+    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", False)
+    monkeypatch.setenv("TORCHINDUCTOR_FREEZING", "1")  # put back after
+    monkeypatch.delenv("TORCHINDUCTOR_FREEZING")
+    settle_compiler()
+    assert torch._inductor.config.freezing
+    assert torch._dynamo.config.fail_on_recompile_limit_hit
+    assert os.environ["TORCHINDUCTOR_FREEZING"] == "1"
+
+
+def test_fine_tuning_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "pictures" / "cat" / name).mkdir(parents=True)
+    for end in (2, 3):
+        finetuning.link(tmp_path / "pictures", tmp_path / "linked", ("cat",), 0, end)
+        assert len(list((tmp_path / "linked" / "cat").iterdir())) == end
+    first, again = (finetuning.trained(tiny(), tmp_path / "run") for _ in range(2))
+    assert again == first
+
+
+def test_a_kernel_of_ours_that_fails_is_no_empty_cell() -> None:
+    def broken() -> torch.Tensor:
+        raise RuntimeError("an illegal memory access")
+
+    never: Any = None
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        gpu_kernels._both(broken, torch.zeros(1), torch.zeros(1), never)
+
+
+def test_settings_of_another_machine_are_nobody_s_best_here() -> None:
     settings = {name: asdict(Setting("float32", "own")) for name in OPPONENTS}
-    speed._write(results / "settings.json", {"another machine": {CASE.name: settings}})
+    record.write("settings.json", {"another machine": {CASE.name: settings}})
     assert recorded(CASE, CPU) == {}
 
 
@@ -116,7 +150,7 @@ def test_a_wave_is_measured_and_written_before_its_ceiling_is(capsys: pytest.Cap
     }
     (rows,) = speed_gpu.measure([(case, settings)], CPU, rounds=3)
     assert [row.opponent for row in rows] == [OURS, "timm"]
-    written = speed.read_rows(json.loads((speed.RESULTS / "speed.json").read_text())[case.name])
+    written = speed.read_rows(record.read("speed.json")[case.name])
     assert written == rows
     assert all(row.share_of_ceiling is None and row.memory_mebibytes for row in rows)
     assert "not measured" in speed.table(rows)

@@ -1,5 +1,7 @@
 """The ceiling counts every matrix product once, however attention is computed; speeds are of the median."""
 
+import os
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -61,6 +63,27 @@ def test_a_speed_is_of_the_median_batch_and_leaves_the_model_alone(work: Work, n
 def test_a_speed_is_to_be_had_with_every_pool(pool: Pool) -> None:
     model = ViT((7, 7), 32, 2, 4, 64, 1, 10, pool=pool)
     assert measure_speed(model, SHAPE, 4, numbers="float32", least_seconds=0.0).share_of_ceiling > 0
+
+
+class Compiled(torch.nn.Linear):
+    """Takes 300 MiB for its first call, as a compiler does."""
+
+    is_compiled = False
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if not self.is_compiled:
+            torch.ones(300 * 2**18)
+            self.is_compiled = True
+        return super().forward(input)
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="a peak cannot be forgotten here")
+def test_memory_is_that_of_the_model_and_not_of_its_compiler() -> None:
+    needed, with_compiler = (
+        measure_speed(kind(4, 2), (1, 1, 4), 2, least_seconds=0.0).memory_mebibytes
+        for kind in (torch.nn.Linear, Compiled)
+    )
+    assert with_compiler < needed + 100
 
 
 def test_products_take_time() -> None:

@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
-from tests.explain.models import GRID, IMAGES, OPTIONS, random_model
+from tests.explain.models import CLASSES, GRID, IMAGES, OPTIONS, random_model
 from torch import Tensor, nn
 
 from vision_transformers.explain.attention_maps import attention_maps
+from vision_transformers.explain.methods import METHODS
+from vision_transformers.explain.occlusion import occlusion
 from vision_transformers.explain.rollout import attention_rollout
 from vision_transformers.explain.tokens import embed, logits_of, reading
 from vision_transformers.explain.weights import patch_filters
@@ -61,6 +65,30 @@ def test_layers_count_from_the_end_too_and_wrong_ones_are_told() -> None:
             attention_maps(model, IMAGES, **wrong)
 
 
+def test_a_token_may_be_numbered_as_numpy_does() -> None:
+    model = random_model({})
+    numbered = attention_maps(model, IMAGES, queries=np.int64(5))
+    torch.testing.assert_close(numbered, attention_maps(model, IMAGES, queries=5))
+
+
+@pytest.fixture
+def unchecked_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As everywhere but in these tests."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_word_that_is_mistyped_is_told_and_not_taken_for_another() -> None:
+    model: Any = random_model({})
+    with pytest.raises(ValueError, match="queries is 'patch': expected 'class', 'patches' or"):
+        attention_maps(model, IMAGES, queries="patch")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="fusion is 'median': expected 'mean', 'max' or 'min'"):
+        attention_rollout(model, IMAGES, "median")  # type: ignore[arg-type]
+    for removal in ("Drop", "gray"):
+        with pytest.raises(ValueError, match=f"removal is '{removal}': expected 'drop', 'mean' or 'blur'"):
+            occlusion(model, IMAGES, CLASSES, removal)  # type: ignore[arg-type]
+
+
 def test_only_the_wanted_layers_weights_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that memory holds one layer of a large model, not all."""
     asked = []
@@ -97,6 +125,18 @@ def test_rollout_is_the_product_written_out(options: dict[str, Any], fusion: Any
 def test_a_share_that_cannot_be_is_told() -> None:
     with pytest.raises(ValueError, match="residual_share is 1"):
         attention_rollout(random_model({}), IMAGES, residual_share=1.0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.bfloat16, 0.1)])
+def test_every_method_explains_models_in_other_numbers(
+    name: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    explain, model = METHODS[name].explain, random_model({})
+    expected = explain(model, IMAGES, CLASSES)
+    found = explain(model.to(dtype), IMAGES.to(dtype), CLASSES)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=tolerance * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests.explain.models import CLASSES, GRID, IMAGES, OPTIONS, random_model
 
+from vision_transformers.explain.attention_lrp import attention_lrp
 from vision_transformers.explain.faithfulness import faithfulness
 from vision_transformers.explain.occlusion import occlusion
 from vision_transformers.explain.removal import judge_of, painted
@@ -109,6 +110,14 @@ def test_an_explanation_that_only_sees_the_picture_does_not_change_with_the_weig
         lambda model, images, classes: images.mean(1).unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4)),  # noqa: ARG005
     )
     torch.testing.assert_close(alike, torch.ones(4))
+
+
+def test_random_numbers_of_the_caller_are_left_alone() -> None:
+    model, state = random_model({}), torch.get_rng_state()
+    alike = [randomised_from_the_top(model, IMAGES, CLASSES, attention_lrp, seed) for seed in (0, 0, 1)]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(alike[0], alike[1])
+    assert not torch.equal(alike[0], alike[2])
 
 
 def test_random_orders_of_another_map_stand_for_this_one_too() -> None:

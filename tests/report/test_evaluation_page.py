@@ -15,9 +15,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.browser import open_browser, opened_page
 
+from vision_transformers.evaluation import scores as scores_of_sums
 from vision_transformers.evaluation.scores import scores
 from vision_transformers.evaluation.sums import EvaluationSums
-from vision_transformers.report.confusion import most_confused
+from vision_transformers.report.confusion import most_confused, pairs_of
 from vision_transformers.report.evaluation_page import write_evaluation
 from vision_transformers.report.specimens import THUMBNAIL, Galleries, Specimen, specimen_sheet
 
@@ -125,6 +126,19 @@ def test_many_classes_are_pairs_and_few_a_matrix(tmp_path: Path, classes: int) -
     assert ("top-5" in text) == (classes > 5)
 
 
+def test_thousands_of_classes_are_the_pairs_that_occur(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = tuple(f"class {number}" for number in range(31))
+    matrix = np.array(metrics(names)["confusion"])
+    monkeypatch.setattr(scores_of_sums, "LARGEST_MATRIX", 30)
+    values = metrics(names)
+    assert "confusion" not in values
+    assert values["confusion_pairs"] == pairs_of(matrix).tolist()
+    assert "of the true class" in written(tmp_path, values, Galleries((), (), ()), [])
+    assert json.loads((tmp_path / "metrics.json").read_text()) == values
+
+
 def test_what_there_is_none_of_is_said(tmp_path: Path) -> None:
     text = written(tmp_path, metrics(temperature=None), Galleries((), (), ()), [])
     assert text.count("There are none.") == 2
@@ -174,10 +188,10 @@ def test_equal_evaluations_are_equal_pages(folder: Path, tmp_path: Path) -> None
 
 def test_the_most_confused_pairs_come_first() -> None:
     confusion = np.array([[5, 3, 0], [1, 9, 0], [4, 0, 4]])
-    pairs = most_confused(confusion, ("a", "b", "c"), 2)
+    pairs = most_confused(pairs_of(confusion), ("a", "b", "c"), 2)
     assert [(pair.truth, pair.guess, pair.count) for pair in pairs] == [("c", "a", 4), ("a", "b", 3)]
     assert pairs[0].share == 0.5
-    assert most_confused(np.diag([3, 4]), ("a", "b"), 5) == []
+    assert most_confused(pairs_of(np.diag([3, 4])), ("a", "b"), 5) == []
 
 
 def test_pictures_of_different_sizes_lie_on_one_sheet() -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vision_transformers.data.batches import Batch
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.runtime.precision import ResolvedPrecision, autocast
 
 
@@ -35,30 +36,26 @@ def outputs(
     model: nn.Module, batches: Iterable[Batch]
 ) -> tuple[Float[Tensor, "images classes"], Int[Tensor, " images"]]:
     """Logits, in float32, and labels of all valid images, on the CPU; the model's mode is put back."""
-    was_training = model.training
-    model.eval()
     logits, labels = [], []
-    for batch in batches:
-        logits.append(model(batch.images)[batch.valid].float().cpu())
-        labels.append(batch.labels[batch.valid].cpu())
-    model.train(was_training)
+    with evaluating(model):
+        for batch in batches:
+            logits.append(model(batch.images)[batch.valid].float().cpu())
+            labels.append(batch.labels[batch.valid].cpu())
     return torch.cat(logits), torch.cat(labels)
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Batch], precision: ResolvedPrecision) -> ClassificationSums:
     """Cross-entropy and correct guesses of a model over all valid images; the model's mode is put back."""
-    was_training = model.training
-    model.eval()
     total = ClassificationSums()
-    for batch in batches:
-        with autocast(precision, batch.images.device):
-            logits: Float[Tensor, "batch classes"] = model(batch.images)
-        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none").cpu().double()
-        correct = (logits.argmax(dim=1) == batch.labels).cpu()
-        valid = batch.valid.cpu()
-        total += ClassificationSums(
-            int(valid.sum()), float(losses[valid].sum()), int((correct & valid).sum())
-        )
-    model.train(was_training)
+    with evaluating(model):
+        for batch in batches:
+            with autocast(precision, batch.images.device):
+                logits: Float[Tensor, "batch classes"] = model(batch.images)
+            losses = F.cross_entropy(logits.float(), batch.labels, reduction="none").cpu().double()
+            correct = (logits.argmax(dim=1) == batch.labels).cpu()
+            valid = batch.valid.cpu()
+            total += ClassificationSums(
+                int(valid.sum()), float(losses[valid].sum()), int((correct & valid).sum())
+            )
     return total

@@ -1,52 +1,87 @@
 """From sums to what is read: accuracies with intervals, scores of each class, calibration."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float64
+import torch
+from jaxtyping import Float64, Int
 from torch import Tensor
 
 from vision_transformers.evaluation.intervals import wilson_interval
 from vision_transformers.evaluation.sums import BINS, CalibrationSums, EvaluationSums
 
+LARGEST_MATRIX = 2000
+"""Classes up to which all pairs of truth and guess are written, also those that do not occur."""
+
 
 def scores(sums: EvaluationSums, classes: Sequence[str], temperature: float | None) -> dict[str, Any]:
     """Plain values for `metrics.json`; every share is 0 to 1.
 
-    With five classes or fewer there is no `top_5`. Precision and F1 of a class that was never guessed, and
-    recall of one that has no images, are 0, as scikit-learn has them; macro averages are over the classes
-    that occur as truth or as guess.
+    With five classes or fewer there is no `top_5`. With more than 2,000, `confusion_pairs` stand in the place
+    of `confusion`, the matrix of truth (rows) by guess: [truth, guess, images] of each that occurs. Precision
+    and F1 of a class that was never guessed, and recall of one that has no images, are 0, as scikit-learn has
+    them; macro averages are over the classes that occur as truth or as guess.
     """
-    per_class = _per_class(sums)
-    occurring = (sums.confusion.sum(0) + sums.confusion.sum(1)) > 0
+    counts = _counts(sums, len(classes))
+    per_class = _per_class(counts)
+    occurring = (counts.guessed + counts.true) > 0
     macro = {name: float(values[occurring].mean()) for name, values in per_class.items()}
-    support = sums.confusion.sum(1).tolist()
     result: dict[str, Any] = {
         "samples": sums.images,
         "classes": list(classes),
         "loss": sums.loss / sums.images,
-        "top_1": _share(int(sums.confusion.trace()), sums.images),
+        "top_1": _share(int(counts.correct.sum()), sums.images),
     }
     if len(classes) > 5:
         result["top_5"] = _share(sums.in_top_5, sums.images)
-    rows = zip(classes, *(values.tolist() for values in per_class.values()), support, strict=True)
+    values = (each.tolist() for each in (*per_class.values(), counts.true))
+    rows = zip(classes, *values, strict=True)
     columns = ("class", *per_class, "support")
     return result | {
         "per_class": [dict(zip(columns, row, strict=True)) for row in rows],
         "macro": macro,
-        "confusion": sums.confusion.tolist(),
+        **_confusion(sums, len(classes)),
         "calibration": _calibration(sums, temperature),
     }
 
 
-def _per_class(sums: EvaluationSums) -> dict[str, Float64[Tensor, " classes"]]:
-    correct = sums.confusion.diagonal().double()
-    guessed, true = sums.confusion.sum(0), sums.confusion.sum(1)
+@dataclass(frozen=True)
+class _Counts:
+    """Images of each class: as truth, as guess, and as both."""
+
+    true: Int[Tensor, " classes"]
+    guessed: Int[Tensor, " classes"]
+    correct: Int[Tensor, " classes"]
+
+
+def _counts(sums: EvaluationSums, classes: int) -> _Counts:
+    truths, guesses = torch.tensor(list(sums.confusion)).T
+    images = torch.tensor(list(sums.confusion.values()))
+    none = torch.zeros(classes, dtype=torch.long)
+    return _Counts(
+        none.index_add(0, truths, images),
+        none.index_add(0, guesses, images),
+        none.index_add(0, truths, images * (truths == guesses)),
+    )
+
+
+def _per_class(counts: _Counts) -> dict[str, Float64[Tensor, " classes"]]:
+    correct = counts.correct.double()
     return {
-        "precision": correct / guessed.clamp(min=1),
-        "recall": correct / true.clamp(min=1),
-        "f1": 2 * correct / (guessed + true).clamp(min=1),
+        "precision": correct / counts.guessed.clamp(min=1),
+        "recall": correct / counts.true.clamp(min=1),
+        "f1": 2 * correct / (counts.guessed + counts.true).clamp(min=1),
     }
+
+
+def _confusion(sums: EvaluationSums, classes: int) -> dict[str, list[list[int]]]:
+    if classes > LARGEST_MATRIX:
+        return {"confusion_pairs": [[*pair, images] for pair, images in sorted(sums.confusion.items())]}
+    matrix = [[0] * classes for _ in range(classes)]
+    for (truth, guess), images in sums.confusion.items():
+        matrix[truth][guess] = images
+    return {"confusion": matrix}
 
 
 def _share(successes: int, trials: int) -> dict[str, float]:

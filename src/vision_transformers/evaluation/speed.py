@@ -74,6 +74,7 @@ def measure_speed(
         # By a copy of its own, which is gone before the memory is measured.
         products = matrix_products(prepare(model, image_shape, batch_size, work, numbers, False, device))
         step = prepare(model, image_shape, batch_size, work, numbers, compile, device)
+        step()  # compiles, whose memory does not count
         forget_peak_memory(device)
         seconds = timed(step, device, least_seconds)
         memory = peak_memory(device)
@@ -129,11 +130,15 @@ def prepare(
 
 def timed(step: Callable[[], None], device: torch.device, least_seconds: float) -> list[float]:
     """Seconds of each call, after some that warm up."""
+    for _ in range(WARM_UP):
+        step()
     found: list[float] = []
-    while len(found) < WARM_UP + LEAST_ROUNDS or sum(found[WARM_UP:]) < least_seconds:
+    total = 0.0
+    while len(found) < LEAST_ROUNDS or total < least_seconds:
         synchronize(device)
         began = time.perf_counter()
         step()
         synchronize(device)
         found.append(time.perf_counter() - began)
-    return found[WARM_UP:]
+        total += found[-1]
+    return found

@@ -18,11 +18,14 @@ def median_seconds(call: Callable[[], Any], device: torch.device) -> float:
     """The median of a call's seconds, over as many runs as fit, 5 at least."""
     calls = 1 if device.type == "cpu" else CALLS_ON_GPU
     found: list[float] = []
-    while len(found) < LEAST_RUNS or sum(found) * calls < LEAST_SECONDS:
+    total = 0.0
+    while len(found) < LEAST_RUNS or total < LEAST_SECONDS:
         synchronize(device)
         began = time.perf_counter()
         for _ in range(calls):
             call()
         synchronize(device)
-        found.append((time.perf_counter() - began) / calls)
+        took = time.perf_counter() - began
+        found.append(took / calls)
+        total += took
     return statistics.median(found)

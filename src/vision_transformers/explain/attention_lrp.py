@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vision_transformers.explain.tokens import embed, evaluating, logits_of
+from vision_transformers.explain.tokens import embed, logits_of
 from vision_transformers.model.attention import MultiHeadAttention
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.feed_forward import QuickGELU, SwiGLU
 from vision_transformers.model.pools import AttentionPool
 from vision_transformers.model.vit import ViT

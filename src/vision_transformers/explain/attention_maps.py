@@ -1,13 +1,15 @@
 """Attention weights as maps: where information is mixed, not why the model decides."""
 
+import operator
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vision_transformers.explain.tokens import Tokens, embed, evaluating, reading
+from vision_transformers.explain.tokens import Tokens, embed, reading
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
 
@@ -17,7 +19,7 @@ def attention_maps(
     images: Float[Tensor, "batch channels height width"],
     layers: Sequence[int] | None = None,
     heads: Sequence[int] | None = None,
-    queries: Literal["class", "patches"] | int = "class",
+    queries: Literal["class", "patches"] | SupportsIndex = "class",
 ) -> Float[Tensor, "layers batch heads rows columns"]:
     """How much some tokens attend to each patch, by layer and head (Equation 6).
 
@@ -37,6 +39,7 @@ def attention_maps(
 
     Raises:
         IndexError: there is no such layer, head or token.
+        ValueError: `queries` is another word.
     """
     depth = model.config.number_of_layers
     wanted = _places(layers, depth, "layers")
@@ -57,18 +60,21 @@ def attention_maps(
 
 
 def _shares(
-    model: ViT, tokens: Tokens, queries: Literal["class", "patches"] | int
+    model: ViT, tokens: Tokens, queries: Literal["class", "patches"] | SupportsIndex
 ) -> Float[Tensor, "batch tokens"]:
     """How much each token counts among those whose attention is asked for."""
     prefix = tokens.number_of_prefix_tokens
     shares = tokens.sequence.new_zeros(tokens.sequence.shape[:2])
-    if isinstance(queries, int):
-        (place,) = _places([queries], shares.shape[1], "tokens")
-        shares[:, place] = 1
-    elif queries == "patches" or model.config.pool == "attention":
-        shares[:, prefix:] = 1 / tokens.number_of_patches
-    else:
-        shares = reading(model, tokens.sequence)
+    match queries:
+        case "class" if model.config.pool != "attention":
+            shares = reading(model, tokens.sequence)
+        case "class" | "patches":
+            shares[:, prefix:] = 1 / tokens.number_of_patches
+        case str():
+            raise ValueError(f"queries is {queries!r}: expected 'class', 'patches' or a token's place")
+        case _:
+            (place,) = _places([operator.index(queries)], shares.shape[1], "tokens")
+            shares[:, place] = 1
     return shares
 
 

@@ -12,13 +12,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vision_transformers.explain.removal import Judge, Removal, judge_of
-from vision_transformers.explain.tokens import evaluating
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Probabilities of a class while patches go or come; every curve begins with the fewest changes."""
+    """Probabilities of a class while patches go or come; every curve begins with the fewest changes.
+
+    Where tokens are dropped, one patch is left at least: the last place of a deletion shows the map's worst
+    patch, the first of an insertion its best.
+    """
 
     fractions: Float[Tensor, " steps"]
     """Part of the patches that are gone (deletion) or there (insertion), from 0 to 1."""
@@ -26,8 +30,12 @@ class Faithfulness:
     """The most important patches go first: the lower, the better."""
     insertion: Float[Tensor, "batch steps"]
     """The most important patches come first: the higher, the better."""
-    random_deletion: Float[Tensor, "orders batch steps"]
     random_insertion: Float[Tensor, "orders batch steps"]
+
+    @property
+    def random_deletion(self) -> Float[Tensor, "orders batch steps"]:
+        """Of the same orders reversed: what is left when an order's first have gone begins its reverse."""
+        return self.random_insertion.flip(2)
 
     def areas(self) -> dict[str, Float[Tensor, "*orders batch"]]:
         """The area under each curve, 0 to 1."""
@@ -35,13 +43,13 @@ class Faithfulness:
         return {name: torch.trapezoid(getattr(self, name), self.fractions) for name in names}
 
     def advantage(self) -> Float[Tensor, " batch"]:
-        """Area between insertion and deletion, beyond that of random orders: 0 for a map that knows nothing.
+        """Area under insertion less that under deletion: on average 0 for a map that knows nothing.
 
-        Both curves in one number (SaCo and others compare the two alike, arXiv 2404.01415).
+        For a random order reversed is a random order, too, and has the same area. Both curves in one number
+        (SaCo and others compare the two alike, arXiv 2404.01415).
         """
         areas = self.areas()
-        chance = (areas["random_insertion"] - areas["random_deletion"]).mean(dim=0)
-        return areas["insertion"] - areas["deletion"] - chance
+        return areas["insertion"] - areas["deletion"]
 
 
 @torch.no_grad()
@@ -73,7 +81,7 @@ def faithfulness(
         beside: what came of another map, all else being equal: its random orders stand for this map's too.
 
     Raises:
-        ValueError: the maps are not of the model's grid.
+        ValueError: the maps are not of the model's grid, or there is no such removal.
     """
     grid = model.grid(images)
     if maps.shape != (len(images), *grid):
@@ -85,7 +93,6 @@ def faithfulness(
         # A mean over no patch is no number: of tokens that are left out, one stays.
         kept = [max(count, 1) for count in counts] if removal == "drop" else counts
         curve = partial(_insertion, judge_of(model, images, removal), classes, temperature, kept)
-        # What is left when the first of an order have gone is the beginning of the reversed order.
         if beside is None:
             shuffled = [torch.rand(ranking.shape, generator=generator).argsort(dim=1) for _ in range(orders)]
             random = torch.stack([curve(order.to(images.device)) for order in shuffled])
@@ -95,7 +102,6 @@ def faithfulness(
             fractions=torch.tensor(counts, device=images.device) / ranking.shape[1],
             deletion=curve(ranking.flip(1)).flip(1),
             insertion=curve(ranking),
-            random_deletion=random.flip(2),
             random_insertion=random,
         )
 

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vision_transformers.explain.tokens import embed, evaluating
+from vision_transformers.explain.tokens import embed
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
 OUTLIER = 3.0
@@ -20,7 +22,7 @@ def feature_colours(
     """The first three principal components of the patches' features as red, green and blue, 0 to 1.
 
     They are those of all images together, so that what is alike has one colour in all of them (as DINOv2
-    shows, arXiv 2304.07193, figure 1).
+    shows, arXiv 2304.07193, figure 1). Where there are fewer than three, the other colours are 0.
     """
     with evaluating(model):
         tokens = embed(model, images)
@@ -34,7 +36,7 @@ def feature_colours(
     values = centred @ (directions * largest.sign()).T
     low, high = values.quantile(0.01, dim=0), values.quantile(0.99, dim=0)
     colours = ((values - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
-    return colours.unflatten(0, (len(images), *tokens.grid))
+    return F.pad(colours, (0, 3 - len(directions))).unflatten(0, (len(images), *tokens.grid))
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,19 @@ class HighNorms:
 
     norms: Float[Tensor, "batch rows columns"]
     outliers: Bool[Tensor, "batch rows columns"]
+    has_registers: bool
+    """Whether the model has register tokens, which are to hold what outliers do."""
 
     def warning(self) -> str | None:
         """A sentence for people; None where there is nothing to warn of."""
         share = float(self.outliers.float().mean())
         if share == 0:
             return None
+        remedy = "" if self.has_registers else ". Models trained with register tokens have hardly any"
         return (
             f"{share:.1%} of the patches have states over {OUTLIER:g} times as long as the median's: such "
             "tokens hold what the whole image says and not what their place does (arXiv 2309.16588); "
-            "attention to them shows no place. A model with register tokens has none"
+            f"attention to them shows no place{remedy}"
         )
 
 
@@ -66,4 +71,4 @@ def high_norm_tokens(model: ViT, images: Float[Tensor, "batch channels height wi
             sequence, _ = layer(sequence, False, tokens.rotation)
     norms = tokens.on_grid(sequence.norm(dim=2))
     medians = norms.flatten(1).median(dim=1).values[:, None, None]
-    return HighNorms(norms, norms > OUTLIER * medians)
+    return HighNorms(norms, norms > OUTLIER * medians, model.config.number_of_register_tokens > 0)

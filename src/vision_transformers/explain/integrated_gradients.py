@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vision_transformers.explain.tokens import evaluating
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
 

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vision_transformers.explain.tokens import embed, evaluating, reading
+from vision_transformers.explain.tokens import embed, reading
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
 

@@ -18,7 +18,11 @@ Judge = Callable[[Int[Tensor, "batch kept"]], Float[Tensor, "batch classes"]]
 
 
 def judge_of(model: ViT, images: Float[Tensor, "batch channels height width"], removal: Removal) -> Judge:
-    """What the model says of images of which only some patches are left."""
+    """What the model says of images of which only some patches are left.
+
+    Raises:
+        ValueError: there is no such removal.
+    """
     if removal == "drop":
         tokens = embed(model, images)
         return lambda kept: logits_of(model, tokens.keeping(kept))
@@ -37,9 +41,23 @@ def painted(
     patch_shape: tuple[int, int],
     removal: Literal["mean", "blur"],
 ) -> Float[Tensor, "batch channels height width"]:
-    """What is painted where a patch is taken out."""
-    if removal == "mean":
-        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+    """What is painted where a patch is taken out.
+
+    Raises:
+        ValueError: nothing of this name is.
+    """
+    match removal:
+        case "mean":
+            return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+        case "blur":
+            return _blurred(images, patch_shape)
+        case _:
+            raise ValueError(f"removal is {removal!r}: expected 'drop', 'mean' or 'blur'")
+
+
+def _blurred(
+    images: Float[Tensor, "batch channels height width"], patch_shape: tuple[int, int]
+) -> Float[Tensor, "batch channels height width"]:
     from torchvision.transforms.v2.functional import gaussian_blur  # takes as long to import as torch
 
     sigma = float(max(patch_shape))

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vision_transformers.explain.tokens import embed, evaluating, reading
+from vision_transformers.explain.tokens import embed, reading
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
 Fusion = Literal["mean", "max", "min"]
@@ -28,15 +29,15 @@ def attention_rollout(
         residual_share: the part that passes a layer by its residual connection (section 3: 0.5).
 
     Raises:
-        ValueError: the share is not at least 0 and less than 1.
+        ValueError: the share is not at least 0 and less than 1, or there is no such fusion.
     """
     if not 0 <= residual_share < 1:
         raise ValueError(f"residual_share is {residual_share}: expected at least 0 and less than 1")
     with evaluating(model):
         tokens = embed(model, images)
         sequence = tokens.sequence
-        number_of_tokens = sequence.shape[1]
-        rolled = torch.eye(number_of_tokens, device=images.device).expand(len(images), -1, -1)
+        rolled = torch.eye(sequence.shape[1], dtype=sequence.dtype, device=images.device)
+        rolled = rolled.expand(len(images), -1, -1)
         for layer in model.transformer.layers:
             sequence, weights = layer(sequence, True, tokens.rotation)
             rolled = _with_residual(_fused(weights, fusion), residual_share) @ rolled
@@ -54,12 +55,14 @@ def _fused(
             return weights.amax(dim=1)
         case "min":
             return weights.amin(dim=1)
+        case _:
+            raise ValueError(f"fusion is {fusion!r}: expected 'mean', 'max' or 'min'")
 
 
 def _with_residual(
     attention: Float[Tensor, "batch tokens tokens"], residual_share: float
 ) -> Float[Tensor, "batch tokens tokens"]:
     """Mixed with the identity; rows sum to 1 again."""
-    identity = torch.eye(attention.shape[-1], device=attention.device)
+    identity = torch.eye(attention.shape[-1], dtype=attention.dtype, device=attention.device)
     mixed = residual_share * identity + (1 - residual_share) * attention
     return mixed / mixed.sum(dim=-1, keepdim=True)

@@ -23,8 +23,9 @@ def randomised_from_the_top(
         The mean rank correlation with the maps of the trained model, after each stage; an explanation of the
         model falls, one of the picture alone stays near 1.
     """
-    torch.manual_seed(seed)
-    fresh = ViT.from_config(model.config).to(images.device).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        fresh = ViT.from_config(model.config).state_dict()
     changed = copy.deepcopy(model)
     before = explain(model, images, classes)
     layers = range(model.config.number_of_layers - 1, -1, -1)

@@ -1,7 +1,5 @@
 """Images as the tokens that the first encoder reads: whole, or with patches left out."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -91,14 +89,3 @@ def reading(
         case _:
             raise TypeError(f"how a {type(pool).__name__} reads tokens is not known here")
     return shares
-
-
-@contextmanager
-def evaluating(model: ViT) -> Iterator[None]:
-    """Without dropout, whichever mode the model is in; it is in that mode again after."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vision_transformers.explain.tokens import embed, evaluating
+from vision_transformers.explain.tokens import embed
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.stem import ConvolutionalStem
 from vision_transformers.model.vit import ViT
 
@@ -24,7 +25,7 @@ def patch_filters(model: ViT, count: int = 28) -> Float[Tensor, "count channels 
     weight = extractor.get_parameter("weight")
     if weight.ndim == 2:
         weight = weight.unflatten(1, (*config.patch_shape, config.number_of_channels)).permute(0, 3, 1, 2)
-    _, _, components = torch.linalg.svd(weight.flatten(1), full_matrices=False)
+    _, _, components = torch.linalg.svd(weight.flatten(1).float(), full_matrices=False)
     return components[:count].unflatten(1, tuple(weight.shape[1:]))
 
 

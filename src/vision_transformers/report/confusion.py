@@ -16,6 +16,15 @@ _LONGEST_NAME = 18
 Confusion = Int[np.ndarray, "classes classes"]
 """Images by truth (rows) and guess (columns)."""
 
+Pairs = Int[np.ndarray, "pairs 3"]
+"""Truth, guess and images of every pair that occurs, in the order of a confusion matrix."""
+
+
+def pairs_of(confusion: Confusion) -> Pairs:
+    """What is not 0 in a matrix."""
+    places = confusion.nonzero()
+    return np.stack([*places, confusion[places]], axis=1)
+
 
 @dataclass(frozen=True)
 class ConfusedPair:
@@ -28,17 +37,15 @@ class ConfusedPair:
     """Of the images of the true class."""
 
 
-def most_confused(confusion: Confusion, classes: Sequence[str], most: int) -> list[ConfusedPair]:
+def most_confused(pairs: Pairs, classes: Sequence[str], most: int) -> list[ConfusedPair]:
     """The pairs of truth and guess with the most mistakes, the most frequent first."""
-    mistakes = confusion.copy()
-    np.fill_diagonal(mistakes, 0)
-    support = confusion.sum(axis=1)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:most]
-    pairs = [divmod(int(place), len(classes)) for place in order]
+    truths, guesses, counts = pairs.T
+    support = np.bincount(truths, weights=counts)
+    mistakes = pairs[truths != guesses]
+    order = np.argsort(-mistakes[:, 2], kind="stable")[:most]
     return [
-        ConfusedPair(classes[row], classes[column], int(count), float(count / support[row]))
-        for row, column in pairs
-        if (count := mistakes[row, column])
+        ConfusedPair(classes[truth], classes[guess], count, count / support[truth])
+        for truth, guess, count in mistakes[order].tolist()
     ]
 
 

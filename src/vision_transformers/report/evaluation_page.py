@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from vision_transformers.files import write_file, write_json
-from vision_transformers.report.confusion import MOST_CLASSES, confusion_figure, most_confused
+from vision_transformers.report.confusion import MOST_CLASSES, confusion_figure, most_confused, pairs_of
 from vision_transformers.report.curves import curves_figure
 from vision_transformers.report.metrics import Row
 from vision_transformers.report.page import fill_template, inline_drawing, picture_uri
@@ -99,9 +99,13 @@ def _page(
     origin: Mapping[str, str],
 ) -> bytes:
     many = len(metrics["classes"]) > MOST_CLASSES
-    confused = most_confused(
-        np.array(metrics["confusion"]), metrics["classes"], MOST_CLASSES if many else _FEW_CONFUSED
+    # Of very many classes the pairs stand in the place of the matrix.
+    pairs = (
+        np.array(metrics["confusion_pairs"])
+        if "confusion_pairs" in metrics
+        else pairs_of(np.array(metrics["confusion"]))
     )
+    confused = most_confused(pairs, metrics["classes"], MOST_CLASSES if many else _FEW_CONFUSED)
     return fill_template(
         "evaluation.html",
         metrics=metrics,

@@ -29,7 +29,7 @@ class Curves:
     random_deletion: Float[np.ndarray, "orders steps"]
     random_insertion: Float[np.ndarray, "orders steps"]
     advantage: float
-    """Area between insertion and deletion, beyond that of random orders."""
+    """Area under insertion less that under deletion; of random orders, 0."""
 
     def in_words(self) -> str:
         """The areas, in a line."""

@@ -6,7 +6,7 @@ import torch
 from vision_transformers.data.batches import Batch, evaluation_batches
 from vision_transformers.data.normalising import denormalise
 from vision_transformers.explain.methods import DEFAULT, METHODS
-from vision_transformers.explain.tokens import evaluating
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.report.overlay import overlaid
 from vision_transformers.report.sheet import image_sheet, write_png
 from vision_transformers.training.journal import Journal

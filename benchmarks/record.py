@@ -1,0 +1,41 @@
+"""What benchmarks keep under benchmarks/results, and of when, which machine and which versions it is."""
+
+import json
+import platform
+from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vision_transformers.runtime.device import describe_device
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def title(device: torch.device, libraries: Sequence[str] = ("torch",)) -> str:
+    """Date, machine and versions."""
+    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    threads = f"{torch.get_num_threads()} threads"
+    machine = f"{describe_device(device)}, {threads}, Python {platform.python_version()}"
+    return f"{date.today()}, {machine}, {versions}"
+
+
+def read(name: str) -> dict[str, Any]:
+    """What was recorded under a name that ends with .json; empty where nothing was."""
+    file = RESULTS / name
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
+
+
+def write(name: str, content: dict[str, Any]) -> None:
+    """Records it under such a name, in the place of what was there."""
+    write_text(name, json.dumps(content, indent=1))
+
+
+def write_text(name: str, text: str) -> None:
+    """The same for people, as Markdown."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).write_text(f"{text}\n", encoding="utf-8")
