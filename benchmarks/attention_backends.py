@@ -17,8 +17,8 @@ from benchmarks.record import title
 from benchmarks.turns import Spread, number_of_rounds, take_turns
 from torch import Tensor
 
+from vision_transformers.model.kernels.short_attention import is_served, short_attention
 from vision_transformers.model.scaled_dot_product import attention_weights
-from vision_transformers.model.short_attention import is_served, short_attention
 from vision_transformers.runtime.allocation import keep_freed_memory
 
 CPU = torch.device("cpu")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.feed_forward_backends [--rounds N]
 
-The table behind model/narrow_feed_forward.py: inference, and training (forward and backward). The two take
-turns; medians in milliseconds, and PyTorch's time over that of C, pair by pair.
+The table behind model/kernels/narrow_feed_forward.py: inference, and training (forward and backward). The
+two take turns; medians in milliseconds, and PyTorch's time over that of C, pair by pair.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from benchmarks.turns import number_of_rounds, ratio, take_turns
 from torch import Tensor, nn
 
 from vision_transformers.model.feed_forward import FeedForward
-from vision_transformers.model.narrow_feed_forward import is_available, transform
+from vision_transformers.model.kernels.narrow_feed_forward import is_available, transform
 from vision_transformers.runtime.allocation import keep_freed_memory
 
 CPU = torch.device("cpu")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu_kernels [--rounds N]
 
-The tables behind model/packed_attention_kernels.py and biased_gelu_kernels.py. Attention begins with queries,
+The tables behind packed_attention_kernels.py and biased_gelu_kernels.py. Attention begins with queries,
 keys and values as one linear layer gives them, and backward ends with one gradient of the three. Medians in
 milliseconds; before each call the GPU's cache is filled with something else. Of this package, the operator
 that models call is listed, then kernels alone, in every way to cut the work, and which of these are wrong.
@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vision_transformers.errors import UsageFailure
-from vision_transformers.model.biased_gelu import biased_gelu
-from vision_transformers.model.packed_attention import packed_attention
+from vision_transformers.model.kernels.biased_gelu import biased_gelu
+from vision_transformers.model.kernels.packed_attention import packed_attention
 from vision_transformers.runtime.device import resolve_device
 
 SHAPES = [
@@ -108,8 +108,8 @@ class ColdStopwatch:
 def attention(shape: tuple[int, int, int, int], stopwatch: ColdStopwatch) -> Iterator[tuple[str, str, str]]:
     """PyTorch's backends, then every way of ours: who, how long forward and backward take, and whether
     what comes out is right."""
-    from vision_transformers.model.packed_attention_backward_kernels import attend_backward
-    from vision_transformers.model.packed_attention_kernels import Tiles, attend, room_for
+    from vision_transformers.model.kernels.packed_attention_backward_kernels import attend_backward
+    from vision_transformers.model.kernels.packed_attention_kernels import Tiles, attend, room_for
 
     images, tokens, heads, width = shape
     product = _random(images, tokens, 3, heads, width, device=stopwatch.device)

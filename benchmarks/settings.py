@@ -12,7 +12,7 @@ from benchmarks.opponents import OPPONENTS, Attention
 from torch import nn
 
 from vision_transformers.evaluation.speed import Numbers, Work
-from vision_transformers.recording import Recording
+from vision_transformers.runtime.recording import Recording
 
 
 @dataclass(frozen=True)

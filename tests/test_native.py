@@ -11,8 +11,8 @@ import pytest
 import torch
 from tests.training.recipes import tiny
 
-from vision_transformers.model import narrow_feed_forward, short_attention
-from vision_transformers.native import SWITCH, has_instructions, load_native
+from vision_transformers.model.kernels import narrow_feed_forward, short_attention
+from vision_transformers.runtime.native import SWITCH, has_instructions, load_native
 from vision_transformers.training.environment import resolve_environment
 
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
@@ -20,7 +20,7 @@ ADD = "int add(int a, int b) { return a + b; }"
 ADDED = """
 import sys
 from pathlib import Path
-from vision_transformers.native import load_native
+from vision_transformers.runtime.native import load_native
 print(load_native(Path(sys.argv[1])).add(2, 3))
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_transformers.model import short_attention
+from vision_transformers.model.kernels import short_attention
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
 

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vision_transformers.model import biased_gelu, packed_attention
 from vision_transformers.model.encoder import Encoder
-from vision_transformers.model.native_operators import is_triton_available
+from vision_transformers.model.kernels import biased_gelu, packed_attention
+from vision_transformers.model.kernels.operators import is_triton_available
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
 MOST_SHARED_MEMORY = 227 * 1024

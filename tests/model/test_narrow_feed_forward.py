@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from vision_transformers.model import narrow_feed_forward as module
 from vision_transformers.model.config import LowRankConfig
 from vision_transformers.model.encoder import Encoder
 from vision_transformers.model.feed_forward import FeedForward
-from vision_transformers.model.low_rank import add_low_rank
-from vision_transformers.model.narrow_feed_forward import (
+from vision_transformers.model.kernels import narrow_feed_forward as module
+from vision_transformers.model.kernels.narrow_feed_forward import (
     is_served,
     narrow_feed_forward,
     narrow_feed_forward_backward,
 )
+from vision_transformers.model.low_rank import add_low_rank
 
 pytestmark = pytest.mark.skipif(
     not module.is_available(), reason="needs AVX512_BF16 and a C compiler: PyTorch computes everything here"

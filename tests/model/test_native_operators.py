@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vision_transformers.model import narrow_feed_forward, short_attention
 from vision_transformers.model.encoder import Encoder
-from vision_transformers.model.native_operators import is_computed_here
+from vision_transformers.model.kernels import narrow_feed_forward, short_attention
+from vision_transformers.model.kernels.operators import is_computed_here
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
 needs_c = pytest.mark.skipif(

@@ -6,10 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from vision_transformers.model import short_attention as module
 from vision_transformers.model.attention import MultiHeadAttention
+from vision_transformers.model.kernels import short_attention as module
+from vision_transformers.model.kernels.short_attention import (
+    is_served,
+    short_attention,
+    short_attention_backward,
+)
 from vision_transformers.model.scaled_dot_product import attention_weights
-from vision_transformers.model.short_attention import is_served, short_attention, short_attention_backward
 
 pytestmark = pytest.mark.skipif(
     not module.is_available(), reason="needs AVX512_BF16 and a C compiler: PyTorch computes attention here"

@@ -9,10 +9,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from vision_transformers.model import biased_gelu_kernels
-from vision_transformers.model import packed_attention_backward_kernels as backward
-from vision_transformers.model import packed_attention_kernels as forward
-from vision_transformers.model.native_operators import MEASURED_CAPABILITY
+from vision_transformers.model.kernels import biased_gelu_kernels
+from vision_transformers.model.kernels import packed_attention_backward_kernels as backward
+from vision_transformers.model.kernels import packed_attention_kernels as forward
+from vision_transformers.model.kernels.operators import MEASURED_CAPABILITY
 
 TARGET = GPUTarget("cuda", 10 * MEASURED_CAPABILITY[0] + MEASURED_CAPABILITY[1], 32)
 TOKENS_AND_WIDTHS = [(50, 16), (90, 64), (197, 64), (226, 64)]

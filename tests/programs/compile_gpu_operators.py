@@ -5,7 +5,7 @@ from unittest.mock import patch
 import torch
 
 from vision_transformers import ViT
-from vision_transformers.model import (
+from vision_transformers.model.kernels import (
     biased_gelu_kernels,
     packed_attention_backward_kernels,
     packed_attention_kernels,

@@ -5,7 +5,7 @@ from unittest.mock import patch
 import torch
 
 from vision_transformers import ViT
-from vision_transformers.model import narrow_feed_forward, short_attention
+from vision_transformers.model.kernels import narrow_feed_forward, short_attention
 
 torch.manual_seed(0)
 model = ViT((7, 7), 32, 2, 2, 64, 1, 10).bfloat16()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vision_transformers.model.native_operators import is_computed_here
+from vision_transformers.model.kernels.operators import is_computed_here
 
 
 class Asking(nn.Module):

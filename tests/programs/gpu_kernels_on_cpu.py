@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vision_transformers.model import biased_gelu_kernels
-from vision_transformers.model.packed_attention_backward_kernels import attend_backward
-from vision_transformers.model.packed_attention_kernels import attend
+from vision_transformers.model.kernels import biased_gelu_kernels
+from vision_transformers.model.kernels.packed_attention_backward_kernels import attend_backward
+from vision_transformers.model.kernels.packed_attention_kernels import attend
 
 ALLOWED = 1e-3
 SHAPES = [

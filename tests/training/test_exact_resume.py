@@ -18,7 +18,7 @@ from tests.training.runs import (
     run_through_kills,
 )
 
-from vision_transformers.model import narrow_feed_forward, short_attention
+from vision_transformers.model.kernels import narrow_feed_forward, short_attention
 from vision_transformers.training.run_folder import RunFolder
 
 SHORT = ["--steps", "40"]

@@ -16,7 +16,7 @@ from torch import Tensor
 from vision_transformers.data.batches import RecordedVariation, training_batches
 from vision_transformers.data.vary_batch import epoch_seed, vary_batch
 from vision_transformers.evaluation.metrics import evaluate
-from vision_transformers.recording import WARM_UP, Recording
+from vision_transformers.runtime.recording import WARM_UP, Recording
 from vision_transformers.training import gradients as module
 from vision_transformers.training.gradients import RecordedGradients
 from vision_transformers.training.state import TrainingState, initial_state

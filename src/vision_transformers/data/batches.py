@@ -19,7 +19,7 @@ from vision_transformers.data.order import Order
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.reading import PixelsAndIndices, Variation, read_batches
 from vision_transformers.data.vary_batch import epoch_seed, vary_by
-from vision_transformers.recording import Recording
+from vision_transformers.runtime.recording import Recording
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vision_transformers.evaluation.stopwatch import median_seconds
-from vision_transformers.model.native_operators import is_triton_available
-from vision_transformers.model.packed_attention import MOST_TOKENS, packed_attention
+from vision_transformers.model.kernels.operators import is_triton_available
+from vision_transformers.model.kernels.packed_attention import MOST_TOKENS, packed_attention
 
 BACKENDS = (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION)
 

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model import initialization, narrow_feed_forward
-from vision_transformers.model.biased_gelu import activated
+from vision_transformers.model import initialization
+from vision_transformers.model.kernels import narrow_feed_forward
+from vision_transformers.model.kernels.biased_gelu import activated
 
 
 class QuickGELU(nn.Module):

@@ -4,8 +4,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model import packed_attention, short_attention
 from vision_transformers.model.gathering import gather
+from vision_transformers.model.kernels import packed_attention, short_attention
 from vision_transformers.model.plain import is_plain
 from vision_transformers.model.scaled_dot_product import attend
 

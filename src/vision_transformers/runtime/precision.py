@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from vision_transformers.native import has_instructions
+from vision_transformers.runtime.native import has_instructions
 
 Precision = Literal["auto", "float32", "bfloat16", "bfloat16-where-native"]
 ResolvedPrecision = Literal["float32", "bfloat16"]

@@ -12,12 +12,12 @@ import torch
 
 from vision_transformers.config import differences
 from vision_transformers.errors import Failure
-from vision_transformers.model import narrow_feed_forward, short_attention
-from vision_transformers.model.native_operators import is_triton_available
-from vision_transformers.native import SWITCH, describe_compiler
+from vision_transformers.model.kernels import narrow_feed_forward, short_attention
+from vision_transformers.model.kernels.operators import is_triton_available
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
+from vision_transformers.runtime.native import SWITCH, describe_compiler
 from vision_transformers.runtime.precision import ResolvedPrecision, resolve_precision
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import Environment, Versions

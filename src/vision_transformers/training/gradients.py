@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from vision_transformers.data.batches import Batch
 from vision_transformers.data.mixing import mix
 from vision_transformers.randomness import derive_seed, seed_everything
-from vision_transformers.recording import Recording
 from vision_transformers.runtime.precision import autocast
+from vision_transformers.runtime.recording import Recording
 from vision_transformers.training.objective import Objective
 from vision_transformers.training.run import Run
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vision_transformers.recording import Recording
+from vision_transformers.runtime.recording import Recording
 from vision_transformers.training.muon import Muon
 from vision_transformers.training.recipe import Optimizer
 

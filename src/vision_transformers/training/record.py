@@ -24,11 +24,11 @@ class Environment:
     data: str
     """The fingerprint of the images: what is in them, or for files their names and sizes."""
     attention: Literal["pytorch", "native", "triton"] = "pytorch"
-    """Who computes what it can of it: PyTorch, `model/short_attention.c` or
-    `model/packed_attention_kernels.py`."""
+    """Who computes what it can of it: PyTorch, `model/kernels/short_attention.c` or
+    `model/kernels/packed_attention_kernels.py`."""
     feed_forward: Literal["pytorch", "native", "triton"] = "pytorch"
-    """Who computes what it can of it: PyTorch, for narrow ones `model/narrow_feed_forward.c`, or, of its
-    activation, `model/biased_gelu_kernels.py`."""
+    """Who computes what it can of it: PyTorch, for narrow ones `model/kernels/narrow_feed_forward.c`, or, of
+    its activation, `model/kernels/biased_gelu_kernels.py`."""
     numpy: str | None = None
     vision_transformers: str | None = None
     """These two are those of `Versions` where they are not given: earlier runs have them there alone."""

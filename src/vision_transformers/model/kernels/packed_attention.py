@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vision_transformers.model.native_operators import (
+from vision_transformers.model.kernels.operators import (
     are_multiplied_in_bfloat16,
     is_computed_here,
     is_triton_available,
@@ -75,7 +75,7 @@ def packed_attention(product: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """
     _check(product, bias)
     attended, statistics = _new_outputs(product, bias)
-    from vision_transformers.model import packed_attention_kernels as kernels
+    from vision_transformers.model.kernels import packed_attention_kernels as kernels
 
     with torch.cuda.device(product.device):
         kernels.attend(product, attended, statistics)
@@ -102,7 +102,7 @@ def packed_attention_backward(
             raise ValueError(f"{name} is {tensor.dtype} of {tuple(tensor.shape)}, unlike what was attended")
     if statistics.shape != (batch, heads, tokens) or statistics.dtype != torch.float32:
         raise ValueError(f"statistics are {statistics.dtype} of {tuple(statistics.shape)}, not as given")
-    from vision_transformers.model import packed_attention_backward_kernels as kernels
+    from vision_transformers.model.kernels import packed_attention_backward_kernels as kernels
 
     gradient = gradient if _is_laid_out_for_kernels(gradient) else gradient.contiguous()
     found, of_bias = _new_gradients(gradient, product, bias, attended, statistics)

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vision_transformers.model.packed_attention_kernels import (
+from vision_transformers.model.kernels.packed_attention_kernels import (
     LOG2_E,
     Tiles,
     keys_and_values,

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vision_transformers.model.native_operators import (
+from vision_transformers.model.kernels.operators import (
     constant_in_compiled_models,
     function_of,
     is_bfloat16_available,

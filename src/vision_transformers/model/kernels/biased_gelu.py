@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model.native_operators import (
+from vision_transformers.model.kernels.operators import (
     are_multiplied_in_bfloat16,
     is_computed_here,
     is_triton_available,
@@ -63,7 +63,7 @@ def biased_gelu(product: Tensor, bias: Tensor) -> Tensor:
     """
     _check(product, bias)
     result = _new_result(product, bias)
-    from vision_transformers.model import biased_gelu_kernels as kernels
+    from vision_transformers.model.kernels import biased_gelu_kernels as kernels
 
     with torch.cuda.device(product.device):
         kernels.gelu(product.contiguous(), bias.contiguous(), result)
@@ -81,7 +81,7 @@ def biased_gelu_backward(gradient: Tensor, product: Tensor, bias: Tensor) -> tup
     if (gradient.shape, gradient.dtype, gradient.device) != (product.shape, product.dtype, product.device):
         raise ValueError(f"gradient is {gradient.dtype} of {tuple(gradient.shape)}, unlike the product")
     found, of_bias = _new_gradients(gradient, product, bias)
-    from vision_transformers.model import biased_gelu_kernels as kernels
+    from vision_transformers.model.kernels import biased_gelu_kernels as kernels
 
     gradient, product, to_find = (
         tensor.contiguous().view(-1, len(bias)) for tensor in (gradient, product, found)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 
-from vision_transformers.native import SWITCH, has_instructions, load_native
+from vision_transformers.runtime.native import SWITCH, has_instructions, load_native
 
 MEASURED_CAPABILITY = (9, 0)
 """Of the GPUs that the Triton kernels are used on, H100 and H200; they were measured on an H200."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.model.native_operators import (
+from vision_transformers.model.kernels.operators import (
     are_multiplied_in_bfloat16,
     constant_in_compiled_models,
     function_of,
@@ -23,7 +23,7 @@ from vision_transformers.model.native_operators import (
     wanted_gradients,
 )
 from vision_transformers.model.plain import is_plain
-from vision_transformers.native import has_instructions
+from vision_transformers.runtime.native import has_instructions
 
 SOURCE = Path(__file__).with_suffix(".c")
 LANES = 16
