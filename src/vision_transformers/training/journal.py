@@ -78,7 +78,8 @@ class Journal:
 
 
 class Pace:
-    """How fast this process trains, without the first step, which warms up."""
+    """How fast this process gets through its training images, with validations, explanations and checkpoints
+    in between, but without the first step, which warms up: what the time that is left depends on."""
 
     def __init__(self, first_step: int) -> None:
         self.first_step = first_step

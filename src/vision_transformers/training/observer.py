@@ -22,6 +22,7 @@ class StepReport:
     accuracy: float
     """Of this step's training images, 0 to 1."""
     images_per_second: float
+    """Training images, by the clock: what is evaluated, explained and saved in between takes time, too."""
     seconds_left: float
     waiting_share: float
     """Part of the time that went to waiting for data, 0 to 1."""
