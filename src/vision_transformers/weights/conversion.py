@@ -67,9 +67,10 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
         Failure: the file is damaged, or its tensors do not fit the architecture.
     """
     given.check(format.given, f"{format.name} files")
-    opened = open_foreign(path, format.prefix)
+    opened = open_foreign(path, format.prefix, format.recognises)
     if not format.recognises(opened.tensors):
         raise NotThisFormat(path, format.name, opened.tensors)
+    report.notes += opened.notes
     foreign = replace(opened, tensors=format.canonical(opened.tensors))
     description = _with_sidecar(_described(foreign, format, given, report), foreign, format, report)
     given.check_that_it_holds(description.model, path)
@@ -79,6 +80,8 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     _check_numbers(weights, path)
     used = names_of(rules, layers)
     unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used}
+    for name, tensor in opened.beside.items():
+        report.add("left_out", Row.of([name], [tensor]), Row(()), "beside the model in its file")
     return PortableModel(weights, description, _set_aside(unused, format, report))
 
 
