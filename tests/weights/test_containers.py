@@ -1,5 +1,6 @@
 """Of what a training script keeps beside a model, nothing is lost without a word."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,25 @@ def test_a_checkpoint_of_lightnings_is_read(tmp_path: Path) -> None:
 def test_weights_with_the_endings_of_training_scripts_are_found(ending: str, tmp_path: Path) -> None:
     torch.save({"state_dict": {"module.a": torch.ones(2)}}, tmp_path / f"last{ending}")
     assert list(open_foreign(tmp_path).tensors) == ["a"]
+
+
+def test_what_timms_training_script_saves_says_its_architecture(tmp_path: Path) -> None:
+    arguments = {"act_layer": "quick_gelu", **SIZES}
+    theirs = timm.create_model("vit_xsmall_patch16_clip_224", num_classes=30, global_pool="avg", **arguments)
+    randomise(theirs)
+    options = {
+        "model": "vit_xsmall_patch16_clip_224.tinyclip_yfcc15m",
+        "gp": "avg",
+        "model_kwargs": arguments,
+    }
+    optimizer = torch.optim.AdamW(theirs.parameters())
+    saver = timm.utils.CheckpointSaver(
+        theirs, optimizer, argparse.Namespace(**options), checkpoint_dir=str(tmp_path)
+    )
+    saver.save_checkpoint(0, 0.5)
+    report = Report()
+    found = import_model(tmp_path / "last.pth.tar", TIMM, Given(), report)
+    assert not report.left_out
+    images, ours = outputs(found)
+    with torch.no_grad():
+        assert_same_outputs(ours, theirs.eval()(images))
