@@ -37,14 +37,14 @@ class Dangerous:
 def test_every_kind_of_file_gives_its_tensors(tmp_path: Path) -> None:
     save_file(TENSORS, tmp_path / "a.safetensors")
     torch.save(TENSORS, tmp_path / "a.pth")
-    torch.save({"model": TENSORS, "epoch": 3}, tmp_path / "b.pth")
+    torch.save({"model": {"a": TENSORS["a"], "b": {"c": TENSORS["b.c"]}}, "epoch": 3}, tmp_path / "b.pth")
     torch.save(TENSORS, tmp_path / "c.bin", _use_new_zipfile_serialization=False)
     np.savez(tmp_path / "a.npz", **{"a": TENSORS["a"].numpy(), "b/c": np.ones(2, np.float16)})
     for name in ("a.safetensors", "a.pth", "c.bin"):
         found = read_weights(tmp_path / name)
         assert found.keys() == TENSORS.keys()
         assert all(torch.equal(found[key], value) for key, value in TENSORS.items())
-    assert set(read_weights(tmp_path / "b.pth")) == {"model.a", "model.b.c"}
+    assert set(read_weights(tmp_path / "b.pth")) == {"a", "b.c"}
     assert read_weights(tmp_path / "a.npz")["b/c"].dtype == torch.float16
 
 

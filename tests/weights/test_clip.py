@@ -1,5 +1,6 @@
 """CLIP's image tower is read as transformers computes it; projection and text tower come back with it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.weights.portable import CLIP_OPTIONS, check_round_trip, outputs, port
 from torch import Tensor
 
 from vision_transformers.classifier import load
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.weights.conversion import (
     SIDECAR,
     export_model,
@@ -33,13 +34,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is not i
     ids=["GELU", "quick GELU", "LayerScale"],
 )
 def test_what_was_written_is_read_again_without_a_change(options: dict[str, Any], tmp_path: Path) -> None:
-    model = portable(**options)
-    from dataclasses import replace
-
-    # The files have no place for a crop's fraction: CLIP's crops are whole.
-    preprocessing = replace(model.description.preprocessing, crop_fraction=1.0)
-    model = replace(model, description=replace(model.description, preprocessing=preprocessing))
-    check_round_trip(model, CLIP, tmp_path / "model")
+    check_round_trip(portable(**options), CLIP, tmp_path / "model")
 
 
 def openai_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -131,3 +126,51 @@ def test_its_files_are_found_beside_those_of_transformers(tmp_path: Path) -> Non
     for path in (tmp_path / "model", tmp_path / "model" / "open_clip_model.safetensors"):
         found = import_model(path, CLIP, Given(), Report())
         assert found.description.model == model.description.model
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"), [(768, 12), (896, 14), (1024, 16), (1280, 16), (1408, 16), (1664, 16)]
+)
+def test_heads_of_weights_alone_are_those_of_the_published_tower(
+    width: int, heads: int, tmp_path: Path
+) -> None:
+    """From ViT-B to ViT-bigG, whose heads are not all 64 wide; one layer and a narrow network of each."""
+    model = portable(
+        **CLIP_OPTIONS, model_dimension=width, number_of_heads=2, hidden_dimension=8, number_of_layers=1
+    )
+    export_model(tmp_path, model, CLIP, Report())
+    file = (tmp_path / "open_clip_model.safetensors").rename(tmp_path / "alone.safetensors")
+    (tmp_path / "open_clip_config.json").unlink()
+    (tmp_path / SIDECAR).unlink()
+    report = Report()
+    found = import_model(file, CLIP, Given(activation="gelu"), report)
+    assert found.description.model.number_of_heads == heads
+    assert f"{heads} attention heads, as the published models of width {width} have" in report.notes
+
+
+def test_heads_of_no_published_width_are_not_guessed(tmp_path: Path) -> None:
+    export_model(tmp_path, portable(**CLIP_OPTIONS), CLIP, Report())
+    (tmp_path / "open_clip_config.json").unlink()
+    with pytest.raises(UsageFailure, match="no published model is 32 wide: give --number-of-heads"):
+        import_model(tmp_path, CLIP, Given(activation="gelu"), Report())
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "value"),
+    [
+        ("model_cfg", "pool_type", "avg"),
+        ("model_cfg", "norm_kwargs", {"eps": 1e-6}),
+        ("model_cfg", "act_kwargs", {"approximate": "tanh"}),
+        ("preprocess_cfg", "resize_mode", "longest"),
+    ],
+)
+def test_an_option_that_changes_what_is_computed_is_not_passed_over(
+    part: str, option: str, value: Any, tmp_path: Path
+) -> None:
+    export_model(tmp_path, portable(**CLIP_OPTIONS), CLIP, Report())
+    config = tmp_path / "open_clip_config.json"
+    content = json.loads(config.read_text())
+    (content[part].get("vision_cfg") or content[part])[option] = value
+    config.write_text(json.dumps(content))
+    with pytest.raises(Failure, match=option):
+        import_model(tmp_path, CLIP, Given(), Report())

@@ -23,6 +23,7 @@ from vision_transformers.weights.conversion import (
 )
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.timm import TIMM
+from vision_transformers.weights.formats.timm_names import heads_of
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rewrites import expressible
 
@@ -338,3 +339,53 @@ def test_without_a_bias_after_attention_timm_has_none_in_its_networks_either(tmp
     rewritten = expressible(model, TIMM, Report())
     assert_same_outputs(outputs(model)[1], outputs(rewritten)[1])
     check_reference(rewritten, TIMM, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vit_base_patch16_rpn_224", "vit_dwee_patch16_reg1_gap_256", "vit_pe_core_gigantic_patch14_448"],
+)
+def test_what_computes_something_else_under_the_same_names_is_refused(name: str, tmp_path: Path) -> None:
+    """Also where what only the name tells is given."""
+    sizes = {"img_size": 28, "patch_size": 14, "depth": 1, "embed_dim": 32, "num_heads": 2, "num_classes": 3}
+    theirs = timm.create_model(name, **sizes)
+    timm.models.save_for_hf(theirs, tmp_path, model_args=sizes, safe_serialization=True)
+    with pytest.raises(UsageFailure, match=f"of timm's {name}, wh.*: no model here does so"):
+        import_model(tmp_path, TIMM, Given(number_of_heads=2, normalization_epsilon=1e-5), Report())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vit_base_patch16_plus_clip_240", "vit_so150m2_patch16_reg1_gap_256", "vit_medium_patch16_gap_240"],
+)
+def test_names_tell_the_number_of_heads(name: str, tmp_path: Path) -> None:
+    """As timm names it, without arguments."""
+    sizes = {"img_size": 32, "depth": 1, "num_classes": 3}
+    theirs = timm.create_model(name, **sizes)
+    timm.models.save_for_hf(theirs, tmp_path, model_args=sizes, safe_serialization=True)
+    found = import_model(tmp_path, TIMM, Given(), Report())
+    assert found.description.model.number_of_heads == theirs.blocks[0].attn.num_heads
+
+
+def test_no_name_tells_another_number_of_heads_than_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that timm has, by the arguments of its constructor."""
+    from timm.models import deit, vision_transformer
+
+    known = 0
+    for module, create in ((vision_transformer, "_create_vision_transformer"), (deit, "_create_deit")):
+        monkeypatch.setattr(module, create, lambda *_, **arguments: arguments)
+        for name in timm.list_models(module=module.__name__.rpartition(".")[2]):
+            heads = heads_of(name)
+            assert heads in (None, getattr(module, name)()["num_heads"]), name
+            known += heads is not None
+    assert known > 150
+
+
+def test_a_name_that_is_not_known_leaves_assumptions_which_the_report_names(tmp_path: Path) -> None:
+    theirs = timm.create_model("vit_tiny_patch16_224", img_size=28, patch_size=14, depth=1, num_classes=3)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    (tmp_path / "config.json").write_text('{"architecture": "my_vit"}')
+    report = Report()
+    import_model(tmp_path, TIMM, Given(), report)
+    assumed = "assumed are pool class, activation gelu, normalization_epsilon 1e-06"
+    assert f"my_vit is not known here: {assumed}" in report.notes

@@ -12,7 +12,7 @@ from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import write_folder
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.vit import ViT
-from vision_transformers.weights.foreign_files import ForeignModel, open_foreign
+from vision_transformers.weights.foreign_files import SIDECAR, ForeignModel, open_foreign
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.model_folder import (
     ModelDescription,
@@ -23,7 +23,7 @@ from vision_transformers.weights.model_folder import (
 )
 from vision_transformers.weights.report import NAMED, Report, Row
 from vision_transformers.weights.rules import names_of, read_by, write_by
-from vision_transformers.weights.sidecar import SIDECAR, description_beside, is_of, write_sidecar
+from vision_transformers.weights.sidecar import description_beside, is_of, write_sidecar
 
 ASIDE = re.compile(r"kept-aside\.(?P<format>[a-z-]+)\.safetensors")
 
@@ -65,9 +65,10 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
         Failure: the file is damaged, or its tensors do not fit the architecture.
     """
     given.check(format.given, f"{format.name} files")
-    opened = open_foreign(path, format.prefix)
+    opened = open_foreign(path, format.prefix, format.recognises)
     if not format.recognises(opened.tensors):
         raise NotThisFormat(path, format.name, opened.tensors)
+    report.notes += opened.notes
     foreign = replace(opened, tensors=format.canonical(opened.tensors))
     description = _described(foreign, format, given, report)
     given.check_that_it_holds(description.model, path)
@@ -78,6 +79,9 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     used = names_of(rules, layers)
     # Empty ones, of which transformers' DINOv3 has one where it has no registers, hold nothing to lose.
     unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used and tensor.numel()}
+    for name, tensor in opened.beside.items():
+        if tensor.numel():
+            report.add("left_out", Row.of([name], [tensor]), Row(()), "beside the model in its file")
     return PortableModel(weights, description, _set_aside(unused, format, report))
 
 

@@ -6,7 +6,7 @@ Nothing in a file is ever executed: safetensors, `torch.load(weights_only=True)`
 import argparse
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json
+from vision_transformers.weights.containers import apart, unpacked
 from vision_transformers.weights.foreign_config import ForeignConfig
 
 WEIGHT_FILES = (
@@ -32,10 +33,12 @@ WEIGHT_FILES = (
     "model.pth",
 )
 """Where weights lie in a folder, the first that is there."""
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz", ".pth.tar", ".ckpt")
 _TEXTS = "SU"
 """Kinds of numpy's arrays of texts, which say nothing about the model."""
 CONFIG_FILES = ("config.json", "open_clip_config.json")
+SIDECAR = "vision_transformers.json"
+"""What this project writes beside weights in somebody's format."""
 
 
 @dataclass(frozen=True)
@@ -50,28 +53,42 @@ class ForeignModel:
     preprocessor: ForeignConfig
     """`preprocessor_config.json` beside the weights; says nothing where there is none."""
     sidecar: Mapping[str, Any] | None
-    """`vision_transformers.json` beside weights that this project wrote."""
+    """What lies under the name of `SIDECAR` beside weights that this project wrote."""
+    beside: Mapping[str, Tensor]
+    """Tensors of the file that lie outside of the weights' container, such as a head of a script's own."""
+    script: Mapping[str, Any]
+    """What else a training script keeps beside weights, such as `arch` and `args`, by name."""
+    notes: tuple[str, ...]
+    """Which of several containers was read."""
 
 
-def open_foreign(path: Path, prefix: str = "") -> ForeignModel:
+def open_foreign(
+    path: Path, prefix: str = "", recognises: Callable[[Mapping[str, Tensor]], bool] = lambda _: True
+) -> ForeignModel:
     """Opens a weights file, or a folder with one, and the configuration files beside it.
 
     Args:
         path: a file or a folder.
         prefix: how names begin that are looked for first, where a folder may hold several libraries' files.
+        recognises: whether tensors' names are those of the model, which may be a part of another module.
 
     Raises:
         UsageFailure: there is nothing, or nothing that is known as a file of weights.
         Failure: the file is damaged, or holds code.
     """
     file = _weights_file(path, _first(WEIGHT_FILES, prefix))
-    folder, sidecar = file.parent, file.parent / "vision_transformers.json"
+    folder, sidecar = file.parent, file.parent / SIDECAR
+    content = _read(file)
+    found = apart(unpacked(content), recognises)
     return ForeignModel(
         path,
-        read_weights(file),
+        found.tensors,
         _config_beside(folder, _first(CONFIG_FILES, prefix)),
         _config_beside(folder, ("preprocessor_config.json",)),
         read_json(sidecar) if sidecar.exists() else None,
+        found.beside,
+        {name: value for name, value in content.items() if not isinstance(value, Tensor | Mapping)},
+        found.notes,
     )
 
 
@@ -89,11 +106,16 @@ def require_config(path: Path) -> None:
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """The tensors of one file, or of all files of an index; nested dicts are flattened with dots.
+    """The tensors of one file, or of all files of an index, out of a training script's containers.
 
     Raises:
         Failure: the file is damaged, holds code, or is none of these kinds.
     """
+    return dict(unpacked(_read(file)).tensors)
+
+
+def _read(file: Path) -> Mapping[Any, Any]:
+    """What a file holds: tensors by name, perhaps in dicts of dicts, beside what is none."""
     if file.name.endswith(".index.json"):
         return _read_shards(file)
     match file.suffix:
@@ -112,7 +134,7 @@ def _first(names: tuple[str, ...], prefix: str) -> tuple[str, ...]:
 
 def _weights_file(path: Path, names: tuple[str, ...]) -> Path:
     if path.is_file():
-        if path.suffix not in SUFFIXES and not path.name.endswith(".index.json"):
+        if not path.name.endswith(SUFFIXES) and not path.name.endswith(".index.json"):
             raise UsageFailure(f"{path} is no file of weights: known are {', '.join(SUFFIXES)}")
         return path
     if not path.is_dir():
@@ -120,7 +142,7 @@ def _weights_file(path: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (path / name).exists():
             return path / name
-    others = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    others = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
     if len(others) == 1:
         return others[0]
     if others:
@@ -181,7 +203,7 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def _read_pickled(file: Path) -> dict[str, Tensor]:
+def _read_pickled(file: Path) -> Mapping[Any, Any]:
     try:
         if _is_torchscript(file):
             raise Failure(
@@ -216,16 +238,7 @@ def _read_pickled(file: Path) -> dict[str, Tensor]:
         ) from error
     if isinstance(content, Tensor) or not isinstance(content, Mapping):
         raise Failure(f"{file} holds a {type(content).__name__}: expected tensors by name")
-    return dict(_flattened(content, ""))
-
-
-def _flattened(content: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """Tensors by dotted name; what is no tensor, such as an epoch, says nothing about the model."""
-    for name, value in content.items():
-        if isinstance(value, Tensor):
-            yield f"{prefix}{name}", value
-        elif isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{name}.")
+    return content
 
 
 def _beginning(file: Path) -> bytes:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from vision_transformers.files import write_json
 from vision_transformers.weights.digest import sha256_of
+from vision_transformers.weights.foreign_files import SIDECAR
 from vision_transformers.weights.model_folder import (
     ModelDescription,
     description_from_json,
     description_to_json,
 )
 
-SIDECAR = "vision_transformers.json"
 _SHA256 = "weights_sha256"
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing, averaged_if_grey, channels_of
+from vision_transformers.errors import Failure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import Activation, ViTConfig
 from vision_transformers.weights.foreign_config import ForeignConfig
@@ -17,6 +19,7 @@ from vision_transformers.weights.formats.parts import INTERPOLATIONS, patches, r
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rules import Rule, rule, weight_and_bias
+from vision_transformers.weights.sidecar import description_beside
 from vision_transformers.weights.transformations import reshaped
 
 _LAYER, _OURS = "transformer.resblocks.{layer}", "transformer.layers.{layer}"
@@ -25,6 +28,11 @@ _ELSEWHERE = "beside the image tower: "
 """Marks tensors of the text tower, some of which have the names of the image tower's."""
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _HEAD_WIDTH = 64
+_HEADS = {384: 6, 512: 8, 768: 12, 896: 14, 1024: 16, 1280: 16, 1408: 16, 1664: 16, 1792: 16}
+"""By the width of OpenAI's and open_clip's towers.
+https://github.com/mlfoundations/open_clip, src/open_clip/model_configs, 2026-06-27."""
+_CROPS: dict[str, Literal["squash", "center"]] = {"shortest": "center", "squash": "squash"}
+"""`resize_mode`, by open_clip's word."""
 
 
 def canonical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -99,20 +107,22 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
     """From `open_clip_config.json` where there is one, from shapes, and from what is given.
 
     Raises:
-        NotTold: nothing tells which GELU it is: OpenAI's weights have the quick one, most others not.
+        NotTold: nothing tells which GELU it is (OpenAI's weights have the quick one, most others not), or the
+            number of heads.
+        Failure: the config has an option that changes what the tower computes, which is not read.
     """
     settings, images = foreign.config.part("model_cfg"), foreign.config.part("preprocess_cfg")
     vision = settings.part("vision_cfg")
+    _check_options(vision, foreign.path)
+    activation = _activation(settings, given)
     tensors = foreign.tensors
     width, number_of_channels, rows, columns = shape_of(tensors, "conv1.weight", 4)
     patch = (rows, columns)
-    if given.number_of_heads is None and not vision:
-        report.notes.append(f"heads are {_HEAD_WIDTH} wide, as OpenAI's are")
     model = ViTConfig(
         patch_shape=patch,
         model_dimension=width,
         number_of_layers=weights_alone.layers(tensors, "transformer.resblocks."),
-        number_of_heads=given.number_of_heads or max(1, width // vision.count("head_width", _HEAD_WIDTH)),
+        number_of_heads=_heads(width, vision, given, report),
         hidden_dimension=shape_of(tensors, _FIRST_HIDDEN, 2)[0],
         number_of_channels=number_of_channels,
         number_of_classes=0,
@@ -120,15 +130,15 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         patch_bias=False,
         normalization_epsilon=1e-5,
         normalization_before_blocks=True,
-        activation=_activation(settings, given),
+        activation=activation,
         layer_scale=1e-5 if "transformer.resblocks.0.ls_1.gamma" in tensors else None,
     )
-    squashes = images.text("resize_mode", "shortest") == "squash"
     channels = channels_of(number_of_channels)
     preprocessing = Preprocessing(
         size=model.max_image_shape,
         channels=channels,
-        crop="squash" if squashes else "center",
+        crop=images.choice("resize_mode", _CROPS, "shortest"),
+        crop_fraction=_crop_fraction(foreign),
         interpolation=images.choice("interpolation", INTERPOLATIONS, "bicubic"),
         mean=averaged_if_grey(images.numbers("mean", _MEAN), channels),
         std=averaged_if_grey(images.numbers("std", _STD), channels),
@@ -166,6 +176,40 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     write_json(folder / "open_clip_config.json", content)
 
 
+def _check_options(vision: ForeignConfig, path: Path) -> None:
+    """Refuses what changes no tensor's name, and what is computed from it.
+
+    `final_ln_after_pool` is no such option: it changes nothing where the pool takes the class token.
+
+    Raises:
+        Failure: names the options.
+    """
+    differs = {
+        "pool_type": vision.text("pool_type", "tok") != "tok",
+        "norm_kwargs": bool(vision.part("norm_kwargs")),
+        "act_kwargs": bool(vision.part("act_kwargs")),
+    }
+    if others := [name for name, is_other in differs.items() if is_other]:
+        raise Failure(
+            f"the vision_cfg of {path} sets {' and '.join(others)}: towers of CLIP are read with open_clip's "
+            "default of that alone"
+        )
+
+
+def _heads(width: int, vision: ForeignConfig, given: Given, report: Report) -> int:
+    """Attention heads: given, as wide as the config says, or those of a published tower of that width."""
+    if given.number_of_heads is None and vision:
+        return max(1, width // vision.count("head_width", _HEAD_WIDTH))
+    return weights_alone.heads(width, _HEADS, given, report)
+
+
+def _crop_fraction(foreign: ForeignModel) -> float:
+    """open_clip cuts nothing off the shorter side; where we wrote the files, ours beside them tells."""
+    if foreign.sidecar is None:
+        return 1.0
+    return description_beside(foreign.sidecar, foreign.path).preprocessing.crop_fraction
+
+
 def _activation(settings: ForeignConfig, given: Given) -> Activation:
     if given.activation is not None:
         return given.activation
@@ -188,7 +232,7 @@ def _image_shape(
 CLIP = Format(
     name="clip",
     prefix="open_clip",
-    given=("number_of_heads", "activation", "max_image_shape"),
+    given=("preset", "number_of_heads", "activation", "max_image_shape"),
     recognises=lambda tensors: {"conv1.weight", _FIRST_HIDDEN} <= canonical(tensors).keys(),
     canonical=canonical,
     describe=describe,

@@ -7,33 +7,20 @@ from torch import Tensor
 
 from vision_transformers.data.preprocessing import Interpolation
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.containers import below, first_prefix, without_wrappers
 from vision_transformers.weights.format import CannotExpress
 from vision_transformers.weights.rules import Rule, rule
 from vision_transformers.weights.transformations import SAME, Transformation, convolution_as_linear
 
-CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
-"""Under which names training scripts keep the weights beside other things; the first that is there."""
 INTERPOLATIONS: dict[str, Interpolation] = {name: name for name in get_args(Interpolation)}
 """By the word that timm and open_clip write, which is ours."""
-_WRAPPERS = ("module.", "_orig_mod.", "_checkpoint_wrapped_module.")
 
 
 def stripped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors out of a training script's container, without the prefixes of its wrappers."""
-    for container in CONTAINERS:
-        inside = {
-            name.removeprefix(f"{container}."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(f"{container}.")
-        }
-        if inside:
-            tensors = inside
-            break
-    plain = {}
-    for name, tensor in tensors.items():
-        for wrapper in _WRAPPERS:
-            name = name.replace(wrapper, "")  # noqa: PLW2901
-        plain[name] = tensor
+    """The tensors without the prefixes of wrappers, and of containers in which all of them lie."""
+    plain = without_wrappers(tensors)
+    while (container := first_prefix(plain)) and len(inside := below(container, plain)) == len(plain):
+        plain = inside
     return plain
 
 

@@ -1,7 +1,7 @@
 """timm's folder, read: what its `config.json` and the shapes of its tensors say."""
 
 import math
-import re
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
@@ -14,7 +14,7 @@ from vision_transformers.weights.foreign_config import ForeignConfig
 from vision_transformers.weights.foreign_files import ForeignModel
 from vision_transformers.weights.foreign_shapes import length_of, shape_of
 from vision_transformers.weights.format import Given, NotTold
-from vision_transformers.weights.formats import timm_eva, weights_alone
+from vision_transformers.weights.formats import timm_eva, timm_names, weights_alone
 from vision_transformers.weights.formats.parts import INTERPOLATIONS
 from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report
@@ -28,13 +28,7 @@ ACTIVATIONS: dict[str, Activation] = {
 """`act_layer`, by timm's word."""
 POOLS: dict[str, Pool] = {"token": "class", "avg": "mean", "map": "attention"}
 """`global_pool`, by timm's word."""
-_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16, "so400m": 16}
 _HEADS_BY_WIDTH = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
-_TANH = re.compile(
-    r"vit_(base_patch32|large_patch16)_siglip.*512.*|vit_base_patch32_siglip.*|vit_so400m_patch16_siglip.*|vit_giantopt.*"
-)
-_INCLUDE_PREFIX = ("test_vit3",)
-"""Architectures whose pool reads class and register tokens, too, where no argument says so."""
 _CROPS: dict[str, Literal["squash", "center"]] = {"squash": "squash", "center": "center"}
 _NUMBER_OF_HEADS = ("the number of attention heads", "--number-of-heads NUMBER")
 _IMAGE_SHAPE = ("the size of the images", "--max-image-shape ROWS COLUMNS")
@@ -47,11 +41,12 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
 
     Raises:
         NotTold: neither tells the number of heads or the image's size.
-        UsageFailure: what is given says nothing about DINOv3.
+        UsageFailure: what is given says nothing about DINOv3, or no model here is one of that name.
     """
-    config, arguments = foreign.config, foreign.config.part("model_args")
-    pretrained = config.part("pretrained_cfg") or config
-    name = config.text("architecture", "")
+    config = foreign.config or _config_of_training(foreign)
+    arguments, pretrained = config.part("model_args"), config.part("pretrained_cfg") or config
+    name = timm_names.architecture_of(config.text("architecture", ""))
+    timm_names.check_architecture(name)
     if timm_eva.is_eva(foreign.tensors):
         given.check(timm_eva.GIVEN, "timm's files of DINOv3")
         model = timm_eva.architecture(
@@ -63,10 +58,18 @@ def describe(foreign: ForeignModel, given: Given, report: Report) -> ModelDescri
         )
     else:
         model = _architecture(foreign.tensors, name, arguments, config, pretrained, given, report)
-    if not name:
-        _note_assumptions(model, config, arguments, given, report)
+    if timm_names.heads_of(name) is None:
+        _note_assumptions(name, model, config, arguments, given, report)
     classes = given.classes or _classes(config, pretrained)
     return ModelDescription(model, _preprocessing(pretrained, model, report), classes)
+
+
+def _config_of_training(foreign: ForeignModel) -> ForeignConfig:
+    """What timm's training script keeps beside weights, as `config.json` would say it."""
+    name, options = foreign.script.get("arch"), foreign.script.get("args")
+    told = vars(options) if isinstance(options, Namespace) else {}
+    content = {"global_pool": told.get("gp"), "model_args": told.get("model_kwargs")}
+    return ForeignConfig({"architecture": name, **content} if told else {}, f"{foreign.path}: args")
 
 
 def _architecture(
@@ -102,7 +105,7 @@ def _architecture(
         number_of_register_tokens=registers,
         positions="learnable" if "pos_embed" in tensors else "none",
         prefix_positions=_prefix_positions(tensors, prefix, (size[0] // patch[0]) * (size[1] // patch[1])),
-        normalization_epsilon=given.normalization_epsilon or (1e-5 if "_clip_" in name else 1e-6),
+        normalization_epsilon=given.normalization_epsilon or timm_names.normalization_epsilon_of(name),
         normalization_before_blocks="norm_pre.weight" in tensors,
         activation="swiglu" if packed else _activation(name, arguments, given),
         query_bias="blocks.0.attn.qkv.bias" in tensors,
@@ -117,7 +120,12 @@ def _architecture(
 
 
 def _note_assumptions(
-    model: ViTConfig, config: ForeignConfig, arguments: ForeignConfig, given: Given, report: Report
+    name: str,
+    model: ViTConfig,
+    config: ForeignConfig,
+    arguments: ForeignConfig,
+    given: Given,
+    report: Report,
 ) -> None:
     """What neither a config, nor shapes, nor a person tell is as timm has it by default."""
     told = {"pool": model.pool == "attention" or "global_pool" in config or "global_pool" in arguments}
@@ -132,7 +140,8 @@ def _note_assumptions(
         if not is_told and getattr(given, option, None) is None
     ]
     if assumed:
-        report.notes.append(f"no config.json names the architecture: assumed are {', '.join(assumed)}")
+        why = f"{name} is not known here" if name else "no config.json names the architecture"
+        report.notes.append(f"{why}: assumed are {', '.join(assumed)}")
 
 
 def _required(told: Told | None, what: str, option: str) -> Told:
@@ -145,16 +154,7 @@ def _heads(name: str, arguments: ForeignConfig, given: Given) -> int | None:
     """Attention heads: given, an argument, or what an architecture of that name has; None if nothing says."""
     if given.number_of_heads or "num_heads" in arguments:
         return given.number_of_heads or arguments.count("num_heads")
-    word = re.match(r"(?:vit|deit3?)_([a-z0-9]+)_", name)
-    if name.startswith("vit_huge_plus_patch16_dinov3"):
-        return 20
-    if name.startswith("vit_7b_patch16_dinov3"):
-        return 32
-    if re.match(r"vit_giant_.*dinov2", name):
-        return 24
-    if name.startswith("vit_base_patch16_gap"):
-        return 16
-    return None if word is None else _HEADS.get(word[1])
+    return timm_names.heads_of(name)
 
 
 def _activation(name: str, arguments: ForeignConfig, given: Given) -> Activation:
@@ -162,9 +162,7 @@ def _activation(name: str, arguments: ForeignConfig, given: Given) -> Activation
         return given.activation
     if "act_layer" in arguments:
         return arguments.choice("act_layer", ACTIVATIONS)
-    if "quickgelu" in name:
-        return "quick-gelu"
-    return "gelu-tanh" if _TANH.fullmatch(name) else "gelu"
+    return timm_names.activation_of(name)
 
 
 def _image_shape(arguments: ForeignConfig, pretrained: ForeignConfig, given: Given) -> tuple[int, int] | None:
@@ -229,7 +227,7 @@ def _pool(
     if "attn_pool.latent" in tensors:
         pool = "attention"
     pool = given.pool or pool
-    includes_prefix = arguments.flag("pool_include_prefix", name in _INCLUDE_PREFIX)
+    includes_prefix = arguments.flag("pool_include_prefix", timm_names.includes_prefix(name))
     if (
         pool == "attention"
         and not includes_prefix

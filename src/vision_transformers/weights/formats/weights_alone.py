@@ -9,11 +9,11 @@ from torch import Tensor
 from vision_transformers.data.preprocessing import Preprocessing, averaged_if_grey, channels_of
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.presets import preset
-from vision_transformers.weights.foreign_files import ForeignModel
+from vision_transformers.weights.foreign_files import SIDECAR, ForeignModel
 from vision_transformers.weights.format import Given, NotTold
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 from vision_transformers.weights.report import Report
-from vision_transformers.weights.sidecar import SIDECAR, description_beside
+from vision_transformers.weights.sidecar import description_beside
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
