@@ -34,11 +34,13 @@ def plant(number_of_images: int, seed: int) -> Planted:
     labels = torch.randint(len(CLASSES), (number_of_images,), generator=generator)
     places = torch.rand(number_of_images, CELLS**2, generator=generator).argsort(dim=1)
     images = _grounds(number_of_images, generator)
-    for index in range(number_of_images):
-        cue = _texture(int(labels[index]), generator)
-        _add(images[index], cue, int(places[index, 0]), generator)
-        for cell in places[index, 1 : 1 + DISTRACTORS].tolist():
-            _add(images[index], _distractor(generator), cell, generator)
+    cues = _textures(labels, generator)
+    patterns = torch.cat([cues[:, None], _distractors(number_of_images, generator)], dim=1)
+    chosen = places[:, : 1 + DISTRACTORS]
+    # A view of the pictures as cells, by row and column.
+    cells = images.unflatten(3, (CELLS, CELL)).unflatten(2, (CELLS, CELL)).permute(0, 2, 4, 1, 3, 5)
+    picture = torch.arange(number_of_images)[:, None]
+    cells[picture, chosen // CELLS, chosen % CELLS] += _painted(patterns, generator)
     return Planted(images, labels, places[:, 0])
 
 
@@ -50,37 +52,44 @@ def _grounds(number_of_images: int, generator: torch.Generator) -> Float[Tensor,
     return noise + across * slope + down * slope[:, None]
 
 
-def _add(
-    image: Float[Tensor, "3 height width"],
-    pattern: Float[Tensor, "rows columns"],
-    cell: int,
-    generator: torch.Generator,
-) -> None:
-    """Puts a pattern of -1 to 1 into a cell, in any strength, sign and tint."""
-    row, column = (CELL * number for number in divmod(cell, CELLS))
-    strength = 0.8 + 0.7 * float(torch.rand((), generator=generator))
-    sign = 1 if torch.rand((), generator=generator) < 0.5 else -1
-    tint = 0.6 + 0.4 * torch.rand(3, 1, 1, generator=generator)
-    image[:, row : row + CELL, column : column + CELL] += sign * strength * tint * pattern
+def _painted(
+    patterns: Float[Tensor, "images patterns rows columns"], generator: torch.Generator
+) -> Float[Tensor, "images patterns 3 rows columns"]:
+    """Patterns of -1 to 1, each in any strength, sign and tint."""
+    each = patterns.shape[:2]
+    strength = 0.8 + 0.7 * torch.rand(*each, 1, 1, 1, generator=generator)
+    sign = torch.where(torch.rand(*each, 1, 1, 1, generator=generator) < 0.5, 1, -1)
+    tint = 0.6 + 0.4 * torch.rand(*each, 3, 1, 1, generator=generator)
+    return sign * strength * tint * patterns[:, :, None]
 
 
-def _texture(label: int, generator: torch.Generator) -> Float[Tensor, "rows columns"]:
+def _textures(
+    labels: Int[Tensor, " images"], generator: torch.Generator
+) -> Float[Tensor, "images rows columns"]:
     """Bars of two pixels, or squares of two pixels, in any phase."""
-    down, across = torch.randint(4, (2,), generator=generator).tolist()
-    y, x = torch.meshgrid(torch.arange(CELL) + down, torch.arange(CELL) + across, indexing="ij")
-    bars = (y // 2, x // 2, (x + y) // 2, y // 2 + x // 2)[label]
-    return 1.0 - 2.0 * (bars % 2)
+    down, across = torch.randint(4, (2, len(labels), 1, 1), generator=generator)
+    pixels = torch.arange(CELL)
+    y, x = torch.broadcast_tensors(pixels[:, None] + down, pixels + across)
+    bars = torch.stack([y // 2, x // 2, (x + y) // 2, y // 2 + x // 2], dim=1)
+    return 1.0 - 2.0 * (bars[torch.arange(len(labels)), labels] % 2)
 
 
-def _distractor(generator: torch.Generator) -> Float[Tensor, "rows columns"]:
-    """A spot, a ring, a blob or a plain square."""
-    middle = 2.5 + 2 * torch.rand(2, 1, 1, generator=generator)
-    y, x = torch.meshgrid(torch.arange(CELL), torch.arange(CELL), indexing="ij")
-    distance = ((y - middle[0]) ** 2 + (x - middle[1]) ** 2).sqrt()
-    shapes = (
-        (distance < 2).float(),
-        ((distance - 2.5).abs() < 0.8).float(),
-        torch.exp(-(distance**2) / 8),
-        torch.ones(CELL, CELL),
+def _distractors(
+    number_of_images: int, generator: torch.Generator
+) -> Float[Tensor, "images distractors rows columns"]:
+    """Spots, rings, blobs and plain squares."""
+    each = (number_of_images, DISTRACTORS)
+    down, across = 2.5 + 2 * torch.rand(2, *each, 1, 1, generator=generator)
+    pixels = torch.arange(CELL)
+    distance = ((pixels[:, None] - down) ** 2 + (pixels - across) ** 2).sqrt()
+    shapes = torch.stack(
+        [
+            (distance < 2).float(),
+            ((distance - 2.5).abs() < 0.8).float(),
+            torch.exp(-(distance**2) / 8),
+            torch.ones_like(distance),
+        ],
+        dim=2,
     )
-    return shapes[int(torch.randint(len(shapes), (), generator=generator))]
+    kinds = torch.randint(shapes.shape[2], (*each, 1, 1, 1), generator=generator)
+    return shapes.take_along_dim(kinds, dim=2).squeeze(2)
