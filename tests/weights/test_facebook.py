@@ -239,7 +239,7 @@ def described(further: tuple[str, ...] = (), **options: Any) -> tuple[Preprocess
         tensors |= {name: torch.empty(config.model_dimension) for name in further}
     nothing = ForeignConfig({}, "")
     report = Report()
-    foreign = ForeignModel(Path("weights.pth"), tensors, nothing, nothing, None)
+    foreign = ForeignModel(Path("weights.pth"), tensors, nothing, nothing, None, {}, {}, ())
     return FACEBOOK.describe(foreign, GIVEN, report).preprocessing, " ".join(report.notes)
 
 

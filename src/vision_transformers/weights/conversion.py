@@ -116,7 +116,7 @@ def export_model(
 
     def fill(empty: Path) -> None:
         format.write(empty, theirs, model.description)
-        write_sidecar(empty, theirs, model.description)
+        write_sidecar(empty, _with_a_place(theirs, format), model.description)
         if further is not None:
             further(empty)
 
@@ -170,7 +170,7 @@ def _described(foreign: ForeignModel, format: Format, given: Given, report: Repo
     if foreign.sidecar is None:
         return _said(foreign, format, given, report)
     ours = description_beside(foreign.sidecar, foreign.path)
-    if is_of(foreign.sidecar, foreign.tensors):
+    if is_of(foreign.sidecar, _with_a_place(foreign.tensors, format)):
         return _with_sidecar(_said(foreign, format, given, report), ours, format, report)
     report.notes.append(
         f"{SIDECAR} is of other weights than lie beside it now: nothing in it counts but the architecture"
@@ -229,11 +229,20 @@ def _written_back(aside: Aside, format: Format, report: Report) -> Mapping[str, 
     return {}
 
 
+def _with_a_place(tensors: Mapping[str, Tensor], format: Format) -> dict[str, Tensor]:
+    """Those that a classifier is made of: of the others, some are written though nobody has trained them."""
+    return {name: tensor for name, tensor in tensors.items() if not _is_beside(name, format)}
+
+
+def _is_beside(name: str, format: Format) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in format.aside)
+
+
 def _set_aside(tensors: Mapping[str, Tensor], format: Format, report: Report) -> Aside | None:
     """What no rule reads: known to the format, or left out."""
     known: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if any(re.fullmatch(pattern, name) for pattern in format.aside):
+        if _is_beside(name, format):
             known[name] = tensor
             report.add("kept_aside", Row.of([name], [tensor]), Row(()))
         else:
