@@ -11,19 +11,22 @@ from vision_transformers.evaluation.label_errors import find_label_errors
 def test_labels_that_were_changed_on_purpose_come_first() -> None:
     digits = load_digits()
     random = torch.Generator().manual_seed(0)
-    labels = torch.from_numpy(digits.target).long()
+    true = torch.from_numpy(digits.target).long()
+    labels = true.clone()
     changed = torch.randperm(len(labels), generator=random)[:60]
     labels[changed] = (labels[changed] + torch.randint(1, 10, (60,), generator=random)) % 10
     classifier = LogisticRegression(max_iter=200)
     probabilities = cross_val_predict(
         classifier, digits.data / 16, labels.numpy(), cv=4, method="predict_proba"
     )
-    found = find_label_errors(torch.from_numpy(probabilities), labels)
-    assert torch.isin(found[:40], changed).float().mean() > 0.9
-    assert torch.isin(changed, found).float().mean() > 0.75
+    errors = find_label_errors(torch.from_numpy(probabilities), labels)
+    assert torch.isin(errors.places[:40], changed).float().mean() > 0.9
+    assert torch.isin(changed, errors.places).float().mean() > 0.75
+    assert (errors.likely[:40] == true[errors.places[:40]]).float().mean() > 0.9
+    assert (errors.likely != labels[errors.places]).all()
 
 
 def test_a_class_without_images_and_a_certain_model_are_no_trouble() -> None:
     probabilities = torch.tensor([[0.9, 0.1, 0.0], [0.05, 0.95, 0.0], [0.1, 0.9, 0.0]])
-    assert find_label_errors(probabilities, torch.tensor([0, 1, 1])).tolist() == []
-    assert find_label_errors(probabilities, torch.tensor([0, 0, 1])).tolist() == [1]
+    assert find_label_errors(probabilities, torch.tensor([0, 1, 1])).places.tolist() == []
+    assert find_label_errors(probabilities, torch.tensor([0, 0, 1])).places.tolist() == [1]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vision_transformers.data.images import Images
     from vision_transformers.data.labelled import Labelled
     from vision_transformers.evaluation.judgement import Judgement
+    from vision_transformers.evaluation.label_errors import LabelErrors
 
 Split = Literal["test", "validation", "train", "all"]
 WORST_CLASSES = 3
@@ -135,6 +136,7 @@ class Subject:
 def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     from vision_transformers.cli.galleries import galleries
     from vision_transformers.evaluation.judgement import judge
+    from vision_transformers.evaluation.label_errors import find_label_errors
     from vision_transformers.report.evaluation_page import write_evaluation
     from vision_transformers.report.metrics import read_metrics
 
@@ -143,8 +145,10 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     _make_folder(folder)
     classifier = subject.classifier
     judgement = judge(classifier, subject.images, options.batch_size, options.workers)
-    metrics = _metrics(options, subject, judgement)
-    pictures = galleries(subject.images, judgement, classifier.classes, classifier.preprocessing)
+    label_errors = find_label_errors(judgement.probabilities, judgement.labels)
+    metrics = _metrics(options, subject, judgement) | {"label_errors": _named(label_errors, subject)}
+    preprocessing = classifier.preprocessing
+    pictures = galleries(subject.images, judgement, label_errors, classifier.classes, preprocessing)
     curves = read_metrics(subject.run.metrics) if subject.run is not None else []
     write_evaluation(folder, metrics, pictures, curves, _origin(classifier, subject.record))
     return metrics, folder
@@ -216,6 +220,15 @@ def _metrics(options: EvaluateOptions, subject: Subject, judgement: "Judgement")
     if options.probe:
         metrics["probe"] = _probes(options, subject)
     return metrics
+
+
+def _named(errors: "LabelErrors", subject: Subject) -> list[dict[str, str]]:
+    """All of them, for programs."""
+    classes, images = subject.classifier.classes, subject.images
+    return [
+        {"image": images.name(place), "label": classes[int(images.labels[place])], "likely": classes[likely]}
+        for place, likely in zip(errors.places.tolist(), errors.likely.tolist(), strict=True)
+    ]
 
 
 def _run_of(model: Path) -> RunFolder | None:

@@ -1,5 +1,6 @@
 """`vit explain MODEL IMAGE|FOLDER ... [OPTIONS]`: see what the model looks at, and how far to believe it."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from vision_transformers.classifier import Classifier
     from vision_transformers.report.explanation import Explanation
+
+logger = logging.getLogger(__name__)
 
 MethodName = Literal[
     "attention-lrp",
@@ -88,6 +91,8 @@ def _explain_pictures(options: ExplainOptions) -> int:
     from vision_transformers.report.predictions import printable
 
     classifier = _classifier(options)
+    if options.format == "html":
+        logger.info("a page holds every method, which takes several times as long as a sheet of --format png")
     failures = 0
     entries = []
     for number, path in enumerate(_pictures(options)):

@@ -1,6 +1,7 @@
 """The pictures that `vit evaluate` shows, chosen by the model's own judgement of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Int, UInt8
@@ -10,7 +11,7 @@ from vision_transformers.data.decoding import decode
 from vision_transformers.data.images import Images, ImagesInMemory
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.evaluation.judgement import Judgement
-from vision_transformers.evaluation.label_errors import find_label_errors
+from vision_transformers.evaluation.label_errors import LabelErrors
 from vision_transformers.evaluation.selection import least_certain, worst_mistakes
 from vision_transformers.report.specimens import Galleries, Specimen, thumbnail_size
 
@@ -19,7 +20,11 @@ MISTAKES, UNCERTAIN, LABEL_ERRORS = 24, 12, 24
 
 
 def galleries(
-    images: Images, judgement: Judgement, classes: Sequence[str], preprocessing: Preprocessing
+    images: Images,
+    judgement: Judgement,
+    label_errors: LabelErrors,
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
 ) -> Galleries:
     """The worst mistakes, the least certain, and the likeliest label errors, as people see the pictures."""
     probabilities, labels = judgement.probabilities, judgement.labels
@@ -40,7 +45,10 @@ def galleries(
     return Galleries(
         specimens(worst_mistakes(probabilities, labels, MISTAKES)),
         specimens(least_certain(probabilities, UNCERTAIN)),
-        specimens(find_label_errors(probabilities, labels)[:LABEL_ERRORS]),
+        tuple(
+            replace(specimen(int(place)), likely=classes[int(likely)])
+            for place, likely in zip(label_errors.places, label_errors.likely, strict=True)
+        )[:LABEL_ERRORS],
     )
 
 

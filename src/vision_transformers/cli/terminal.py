@@ -32,7 +32,8 @@ def watch() -> Iterator[Observer]:
 
 
 def _begins(folder: Path, description: str, step: int, total_steps: int) -> str:
-    steps = f"{total_steps:,} steps" if step == 0 else f"on from step {step:,} of {total_steps:,}"
+    new = "1 step" if total_steps == 1 else f"{total_steps:,} steps"
+    steps = new if step == 0 else f"on from step {step:,} of {total_steps:,}"
     return f"{description}\n{steps}, into {folder}"
 
 

@@ -1,14 +1,26 @@
 """Labels that are likely wrong, by confident learning (Northcutt et al., arXiv 1911.00068)."""
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """Images whose label is likely wrong, the likeliest first."""
+
+    places: Int[Tensor, " found"]
+    """Among the images."""
+    likely: Int[Tensor, " found"]
+    """The class that each seems to be of, which need not be the model's guess."""
 
 
 def find_label_errors(
     probabilities: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]
-) -> Int[Tensor, " found"]:
-    """Places of the images whose label is likely wrong, the likeliest first.
+) -> LabelErrors:
+    """The images whose label is likely wrong, the likeliest first.
 
     An image is a confident member of a class if the model gives it at least the probability that images of
     that label have on average; if of several, of the likeliest (section 3.1, Equations 1 and 2). Those that
@@ -19,17 +31,19 @@ def find_label_errors(
         probabilities: by a model that was not trained on these images.
         labels: as they stand in the data.
     """
-    is_candidate = _off_diagonal(probabilities, labels)
+    member_of = _confident_members(probabilities, labels)
+    is_candidate = (member_of >= 0) & (member_of != labels)  # off the diagonal of the confident joint
     own = probabilities.gather(1, labels[:, None]).squeeze(1)
     others = probabilities.scatter(1, labels[:, None], -1.0).max(dim=1).values
     order = (own - others).argsort(stable=True)
-    return order[is_candidate[order]]
+    places = order[is_candidate[order]]
+    return LabelErrors(places, member_of[places])
 
 
-def _off_diagonal(
+def _confident_members(
     probabilities: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]
-) -> Bool[Tensor, " images"]:
-    """Whether each image is counted off the diagonal of the confident joint."""
+) -> Int[Tensor, " images"]:
+    """The class that each image is a confident member of; -1 if of none."""
     classes = probabilities.shape[1]
     counts = torch.bincount(labels, minlength=classes)
     self_confidence = probabilities.gather(1, labels[:, None]).squeeze(1).double()
@@ -38,4 +52,4 @@ def _off_diagonal(
     thresholds = torch.where(counts > 0, sums / counts.clamp(min=1), torch.inf)
     confident = torch.where(probabilities >= thresholds, probabilities, -1.0)
     likeliest, member_of = confident.max(dim=1)
-    return (likeliest >= 0) & (member_of != labels)
+    return torch.where(likeliest >= 0, member_of, -1)

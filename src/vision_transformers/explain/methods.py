@@ -38,12 +38,12 @@ class Method:
 METHODS: dict[str, Method] = {
     "attention-lrp": Method(
         attention_lrp,
-        "how much each patch adds to the class (red) or takes from it (blue), with attention held constant",
+        "how much each patch adds to the class (orange) or takes from it (blue), attention held constant",
     ),
     "relevance": Method(relevance, "how much attention to each patch, in all layers, speaks for the class"),
     "integrated-gradients": Method(
         integrated_gradients,
-        "how much each patch's pixels add to the class (red) or take from it (blue) on the way from the "
+        "how much each patch's pixels add to the class (orange) or take from it (blue) on the way from the "
         "picture's mean colour",
     ),
     "occlusion": Method(

@@ -63,6 +63,7 @@ class LinearFeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_shape = patch_shape
+        self.number_of_channels = number_of_channels
         patch_dimension = patch_shape[0] * patch_shape[1] * number_of_channels
         self.patch_normalization = (
             nn.LayerNorm(patch_dimension, normalization_epsilon) if normalize else nn.Identity()
@@ -79,7 +80,7 @@ class LinearFeatureExtractor(nn.Module):
         """Patches in rows from the top left.
 
         Raises:
-            ValueError: the patch does not divide the image.
+            ValueError: the patch does not divide the image, or that has another number of channels.
         """
         return self.token_normalization(self.projector(self.patch_normalization(self.patches(image))))
 
@@ -89,6 +90,8 @@ class LinearFeatureExtractor(nn.Module):
         """The paper's x_p: each patch flat, in the order (row in patch, column in patch, channel)."""
         batch, channels, height, width = image.shape
         patch_height, patch_width = self.patch_shape
+        if channels != self.number_of_channels:
+            raise ValueError(f"the images have {channels} channels: expected {self.number_of_channels}")
         rows, columns = grid_shape((height, width), self.patch_shape)
         blocks = image.reshape(batch, channels, rows, patch_height, columns, patch_width)
         return blocks.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)

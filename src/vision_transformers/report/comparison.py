@@ -86,9 +86,9 @@ class Comparison:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Headers of the table: the run, what came of it, what differs."""
+        """Headers of the table: the run, what differs, what came of it."""
         measured = [name for name in MEASURED if any(run.last(name) is not None for run in self.runs)]
-        return ("run", *measured, "reached epoch", "seconds", "state", *self.differing)
+        return ("run", *self.differing, *measured, "reached epoch", "seconds", "state")
 
     def cells(self, run: ComparedRun) -> dict[str, Any]:
         """The values of one run's row; None where there is none."""
@@ -150,6 +150,8 @@ def readable(column: str, value: Any) -> str:
         return f"{value:.4f}"
     if column == "seconds":
         return f"{value:,.0f}"
+    if column == "reached epoch":
+        return f"{value:.2f}".rstrip("0").rstrip(".")
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -77,9 +77,11 @@ def _points(curves: Curves) -> dict[str, str]:
 
 
 def _small(picture: np.ndarray) -> np.ndarray:
+    """At most so long; each pixel of a very small one is a block."""
     image = Image.fromarray(picture)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return np.asarray(image)
+    factor = max(1, _THUMBNAIL // max(image.size))
+    return np.asarray(image).repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _encoded(values: Float[np.ndarray, "rows columns"]) -> str:

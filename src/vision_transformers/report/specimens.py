@@ -25,6 +25,8 @@ class Specimen:
     guess: str
     probability: float
     """Of the guess, 0 to 1."""
+    likely: str | None = None
+    """Of a label that is likely wrong, what it should be."""
 
     @property
     def enlargement(self) -> int:

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vision_transformers.report.style import Palette, render_png
 
@@ -51,7 +52,9 @@ def _figure(
     for layer, heads in enumerate(distances):
         right.scatter([layer] * len(heads), heads, color=palette.series[0], s=22)
     right.plot(distances.mean(axis=1), color=palette.series[1], label="mean of the heads")
-    right.set(xlabel="layer", ylabel="pixels", title="mean attention distance of each head", ylim=(0, None))
+    right.set(xlabel="layer", ylabel="pixels", title="mean attention distance of each head")
+    right.set_ylim(0, 1.06 * distances.max())
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.legend()
     figure.supxlabel(f"Attention distance on {origin}", fontsize=9, color=palette.muted)
     return figure

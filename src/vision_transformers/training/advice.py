@@ -1,5 +1,5 @@
 """What a person should hear of a recipe: of rates that are unusual, though they may be meant; of numbers that
-take long; of memory."""
+take long; of few pictures; of memory."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,8 @@ FROM_SCRATCH = (1e-5, 1e-2)
 FROM_WEIGHTS = (1e-6, 3e-3)
 MUON = (1e-3, 0.1)
 """Usual peak learning rates, from and to: of AdamW by how what learns begins, and of Muon."""
+FEW_PICTURES = 1000
+"""With fewer, weights that have seen others are worth most (docs/log.md, 2026-11-24, fine-tuning)."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,17 @@ def precision_warnings(run: Run) -> list[str]:
     return [
         "--precision is bfloat16, for which there are no instructions here that PyTorch would use: "
         "a step takes several times as long as with --precision float32"
+    ]
+
+
+def few_pictures_warnings(run: Run) -> list[str]:
+    """A sentence where a folder has too few pictures to learn from without trained weights."""
+    count, is_folder = len(run.data.train), run.recipe.data.name == "folder"
+    if not is_folder or run.recipe.init is not None or count >= FEW_PICTURES:
+        return []
+    return [
+        f"{count:,} training pictures are few to learn from without trained weights: "
+        "`vit train finetune --init SOURCE` begins with some"
     ]
 
 

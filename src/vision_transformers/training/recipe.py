@@ -114,7 +114,8 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
 
     init: str | None = None
-    """Weights to begin with: a run, a model folder or somebody's files; they decide the model's shape."""
+    """Weights to begin with: a run, a model folder, somebody's files, or hf:OWNER/NAME; they decide the
+    model's shape."""
     init_format: str = "native"
     """Whose files `init` are: `native`, or as of `vit convert`."""
     init_image_shape: tuple[int, int] | None = None

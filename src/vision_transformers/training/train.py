@@ -16,7 +16,12 @@ from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
 from vision_transformers.runtime.memory import advising_on_memory
-from vision_transformers.training.advice import learning_rate_warnings, memory_advice, precision_warnings
+from vision_transformers.training.advice import (
+    few_pictures_warnings,
+    learning_rate_warnings,
+    memory_advice,
+    precision_warnings,
+)
 from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint, save_checkpoint
 from vision_transformers.training.environment import (
     applied_environment,
@@ -81,7 +86,8 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     recipe = with_absolute_places(recipe)
     run = Run(recipe, resolve_environment(recipe, data.fingerprint), data, folder)
     _check(run)
-    for warning in [*learning_rate_warnings(recipe), *precision_warnings(run)]:
+    warnings = [*learning_rate_warnings(recipe), *precision_warnings(run), *few_pictures_warnings(run)]
+    for warning in warnings:
         logger.warning("%s", warning)
     with folder.lock():
         command = tuple(sys.argv)

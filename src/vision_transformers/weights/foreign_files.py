@@ -5,6 +5,7 @@ Nothing in a file is ever executed: safetensors, `torch.load(weights_only=True)`
 
 import argparse
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -138,7 +139,9 @@ def _weights_file(path: Path, names: tuple[str, ...]) -> Path:
             raise UsageFailure(f"{path} is no file of weights: known are {', '.join(SUFFIXES)}")
         return path
     if not path.is_dir():
-        raise UsageFailure(f"there is no file or folder {path}")
+        is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) is not None
+        on_the_hub = f"; for that of the Hugging Face Hub, hf:{path}" if is_name else ""
+        raise UsageFailure(f"there is no file or folder {path}{on_the_hub}")
     for name in names:
         if (path / name).exists():
             return path / name
@@ -220,9 +223,9 @@ def _read_pickled(file: Path) -> Mapping[Any, Any]:
                 f"{file} is no file of torch.save: it begins with {beginning!r}. Copy or download it again"
             ) from error
         raise Failure(
-            f"{file} holds more than weights, perhaps code that would run when it is opened: "
-            f"{_reason(error)}. Where you trust it, open it elsewhere with `torch.load(FILE, "
-            "weights_only=False)`, save its state_dict() as safetensors, and give that file"
+            f"{file} holds more than weights{_refused(error)}, perhaps code that would run when it is "
+            "opened. Where you trust it, open it elsewhere with `torch.load(FILE, weights_only=False)`, save "
+            "its state_dict() as safetensors, and give that file"
         ) from error
     except (
         zipfile.BadZipFile,
@@ -257,7 +260,7 @@ def _is_torchscript(file: Path) -> bool:
         return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
 
 
-def _reason(error: Exception) -> str:
-    """The line of PyTorch's long message that names what was refused."""
-    lines = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line]
-    return lines[0] if lines else str(error).splitlines()[0]
+def _refused(error: Exception) -> str:
+    """What PyTorch would not unpickle, out of its long message, which goes on to say how to allow it."""
+    name = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f" ({name[1]})" if name is not None else ""

@@ -67,6 +67,8 @@ def find_model_folder(path: Path) -> Path:
         )
     if not path.exists():
         raise UsageFailure(f"there is no model {path}: give the folder of a run or of a model")
+    if path.is_file() and (path.parent / "config.json").exists():
+        raise UsageFailure(f"{path} is a file of a model: give its folder, {path.parent}")
     raise UsageFailure(
         f"{path} is neither a run nor a model folder: it has no config.json. "
         "Weights of other projects are read by `vit convert`, and by --init with --init-format"
@@ -109,9 +111,28 @@ def read_description(folder: Path) -> ModelDescription:
     """Reads the `config.json` of a model folder.
 
     Raises:
+        UsageFailure: it is of another library.
         Failure: it is missing, broken or of a later format.
     """
-    return description_from_json(read_json(folder / "config.json"), folder / "config.json")
+    file = folder / "config.json"
+    content = read_json(file)
+    _refuse_other_libraries(content, folder)
+    return description_from_json(content, file)
+
+
+def _refuse_other_libraries(content: Any, folder: Path) -> None:
+    """Meets what others write under the same name, which a person may take for a model folder.
+
+    Raises:
+        UsageFailure: says how to read it.
+    """
+    keys = {"architecture": "timm", "model_type": "huggingface"}
+    found = [name for key, name in keys.items() if isinstance(content, dict) and key in content]
+    if found and "format_version" not in content:
+        raise UsageFailure(
+            f"{folder} looks like {found[0]}: read it with `vit convert {folder} NEW --from {found[0]} --to "
+            f"native`, `vit train --init-format {found[0]}`, or load(..., format={found[0]!r})"
+        )
 
 
 def description_to_json(description: ModelDescription) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class Report:
             changes = getattr(self, kind)
             if changes:
                 count = sum(len(change.before.tensors or change.after.tensors) for change in changes)
-                lines.append(f"{kind.replace('_', ' '):<13} {count:>5} tensors")
+                lines.append(f"{kind.replace('_', ' '):<13} {count:>5} tensor{'s' * (count != 1)}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def to_json(self) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
         import transformers
     except ImportError as error:
         raise UsageFailure("--verify needs transformers: pip install transformers") from error
+    transformers.utils.logging.disable_progress_bar()
     if description.model.number_of_classes:
         both = description.model.distillation_token
         name = _classifier(description.model) if both else "AutoModelForImageClassification"
