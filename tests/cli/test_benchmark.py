@@ -13,7 +13,7 @@ def test_it_prints_a_row_for_each_way_and_writes_the_same_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "speed.json"
-    ways = ["--batch-size", "1", "3", "--numbers", "float32", "--work", "inference", "training"]
+    ways = ["--batch-size", "1", "3", "--precision", "float32", "--work", "inference", "training"]
     code = main(["benchmark", "MNIST", *ways, "--seconds", "0", "--output", str(file), "--device", "cpu"])
     assert code == 0
     printed = capsys.readouterr().out
@@ -36,7 +36,7 @@ def test_nobody_waits_for_numbers_that_a_processor_emulates(
     file = tmp_path / "speed.json"
     ways = ["--batch-size", "1", "--seconds", "0", "--output", str(file), "--device", "cpu"]
     assert main(["benchmark", "MNIST", *ways]) == 0
-    measured = [row["numbers"] for row in json.loads(file.read_text())["rows"]]
+    measured = [row["precision"] for row in json.loads(file.read_text())["rows"]]
     assert measured == ["float32", "bfloat16"][: 1 + is_native]
 
 
@@ -44,7 +44,7 @@ def test_rows_that_were_measured_are_kept_when_the_next_one_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "speed.json"
-    ways = ["--batch-size", "1", str(2**50), "--numbers", "float32", "--seconds", "0", "--device", "cpu"]
+    ways = ["--batch-size", "1", str(2**50), "--precision", "float32", "--seconds", "0", "--device", "cpu"]
     assert main(["benchmark", "MNIST", *ways, "--output", str(file)]) != 0
     assert "--batch-size" in capsys.readouterr().err
     assert [row["batch_size"] for row in json.loads(file.read_text())["rows"]] == [1]

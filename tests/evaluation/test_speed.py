@@ -52,7 +52,7 @@ def test_the_ceiling_is_the_same_work_fused_and_written_out() -> None:
 def test_a_speed_is_of_the_median_batch_and_leaves_the_model_alone(work: Work, numbers: Numbers) -> None:
     model = small()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    speed = measure_speed(model, SHAPE, 4, work=work, numbers=numbers, least_seconds=0.0)
+    speed = measure_speed(model, SHAPE, 4, work=work, precision=numbers, least_seconds=0.0)
     assert speed.images_per_second == pytest.approx(4 / (speed.milliseconds["p50"] / 1000))
     assert speed.milliseconds["p25"] <= speed.milliseconds["p50"] <= speed.milliseconds["p99"]
     assert speed.share_of_ceiling > 0
@@ -62,7 +62,7 @@ def test_a_speed_is_of_the_median_batch_and_leaves_the_model_alone(work: Work, n
 @pytest.mark.parametrize("pool", ["class", "mean", "attention"])
 def test_a_speed_is_to_be_had_with_every_pool(pool: Pool) -> None:
     model = ViT((7, 7), 32, 2, 4, 64, 1, 10, pool=pool)
-    assert measure_speed(model, SHAPE, 4, numbers="float32", least_seconds=0.0).share_of_ceiling > 0
+    assert measure_speed(model, SHAPE, 4, precision="float32", least_seconds=0.0).share_of_ceiling > 0
 
 
 class Compiled(torch.nn.Linear):

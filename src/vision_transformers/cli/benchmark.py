@@ -28,7 +28,7 @@ class BenchmarkOptions:
     """Images at once; several are measured one after another."""
     work: tuple[Literal["inference", "training"], ...] = ("inference",)
     """What to measure; training is forward, backward and AdamW, on random images."""
-    numbers: tuple[Literal["float32", "bfloat16", "bfloat16-weights"], ...] | None = None
+    precision: tuple[Literal["float32", "bfloat16", "bfloat16-weights"], ...] | None = None
     """In which to compute: bfloat16 computes products in it, bfloat16-weights everything. If not given,
     float32, and bfloat16 where the device multiplies in it."""
     compile: bool = False
@@ -73,14 +73,14 @@ def _check_output(output: Path | None) -> None:
         raise UsageFailure(f"{output} cannot be written: name a file in a folder that exists")
 
 
-HEAD = "work       numbers           batch  images/s   p50 ms   p90 ms   p99 ms  of ceiling  memory MiB"
+HEAD = "work       precision         batch  images/s   p50 ms   p90 ms   p99 ms  of ceiling  memory MiB"
 
 
 def _line(speed: "Speed") -> str:
     times = "".join(f"{speed.milliseconds[name]:9.2f}" for name in ("p50", "p90", "p99"))
     return (
-        f"{speed.work:<10} {speed.numbers:<16} {speed.batch_size:>6} {speed.images_per_second:>9,.1f}{times}"
-        f" {speed.share_of_ceiling:>11.0%} {speed.memory_mebibytes:>11,.0f}"
+        f"{speed.work:<10} {speed.precision:<16} {speed.batch_size:>6} {speed.images_per_second:>9,.1f}"
+        f"{times} {speed.share_of_ceiling:>11.0%} {speed.memory_mebibytes:>11,.0f}"
     )
 
 
@@ -116,14 +116,14 @@ def _speeds(options: BenchmarkOptions, model: "ViT", device: str) -> "Iterator[S
     quick: list[Numbers] = ["float32", "bfloat16"] if has_bfloat16(torch.device(device)) else ["float32"]
     shape = (model.config.number_of_channels, *model.config.max_image_shape)
     for work in options.work:
-        for numbers in options.numbers or quick:
+        for precision in options.precision or quick:
             for batch_size in options.batch_size:
                 yield measure_speed(
                     model,
                     shape,
                     batch_size,
                     work=work,
-                    numbers=numbers,
+                    precision=precision,
                     compile=options.compile,
                     device=torch.device(device),
                     least_seconds=options.seconds,

@@ -28,7 +28,7 @@ class Speed:
     """What was measured at one batch size."""
 
     work: Work
-    numbers: Numbers
+    precision: Numbers
     batch_size: int
     images_per_second: float
     """At the median."""
@@ -48,7 +48,7 @@ def measure_speed(
     batch_size: int,
     *,
     work: Work = "inference",
-    numbers: Numbers = "float32",
+    precision: Numbers = "float32",
     compile: bool = False,
     device: torch.device | None = None,
     least_seconds: float = 2.0,
@@ -60,7 +60,7 @@ def measure_speed(
         image_shape: channels, height and width.
         batch_size: images at once.
         work: `training` is forward, backward and AdamW.
-        numbers: in which to compute.
+        precision: in which to compute.
         compile: whether through torch.compile; the first calls, which compile, do not count.
         device: where; the CPU if not given.
         least_seconds: how long to measure, and 5 rounds at least.
@@ -72,8 +72,8 @@ def measure_speed(
     advice = f"the memory is not enough for {batch_size} images: try a smaller --batch-size"
     with advising_on_memory(lambda: advice):
         # By a copy of its own, which is gone before the memory is measured.
-        products = matrix_products(prepare(model, image_shape, batch_size, work, numbers, False, device))
-        step = prepare(model, image_shape, batch_size, work, numbers, compile, device)
+        products = matrix_products(prepare(model, image_shape, batch_size, work, precision, False, device))
+        step = prepare(model, image_shape, batch_size, work, precision, compile, device)
         step()  # compiles, whose memory does not count
         forget_peak_memory(device)
         seconds = timed(step, device, least_seconds)
@@ -81,7 +81,7 @@ def measure_speed(
     median = float(np.median(seconds))
     return Speed(
         work,
-        numbers,
+        precision,
         batch_size,
         images_per_second=batch_size / median,
         milliseconds={
@@ -98,20 +98,22 @@ def prepare(
     image_shape: tuple[int, int, int],
     batch_size: int,
     work: Work,
-    numbers: Numbers,
+    precision: Numbers,
     compile: bool,
     device: torch.device,
 ) -> Callable[[], None]:
     """What is to be timed: one batch through a copy of the model."""
-    own = copy.deepcopy(model).to(device, torch.bfloat16 if numbers == "bfloat16-weights" else torch.float32)
+    own = copy.deepcopy(model).to(
+        device, torch.bfloat16 if precision == "bfloat16-weights" else torch.float32
+    )
     dtype = next(own.parameters()).dtype
     images = torch.randn(batch_size, *image_shape, device=device).to(dtype)
     forward = compiled(own.train(work == "training"), compile)
-    precision: Literal["float32", "bfloat16"] = "bfloat16" if numbers == "bfloat16" else "float32"
+    products: Literal["float32", "bfloat16"] = "bfloat16" if precision == "bfloat16" else "float32"
     if work == "inference":
 
         def infer() -> None:
-            with torch.no_grad(), autocast(precision, device):
+            with torch.no_grad(), autocast(products, device):
                 forward(images)
 
         return infer
@@ -119,7 +121,7 @@ def prepare(
     optimizer = torch.optim.AdamW(own.parameters(), fused=True)
 
     def train() -> None:
-        with autocast(precision, device):
+        with autocast(products, device):
             logits = forward(images)
         F.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
