@@ -145,8 +145,8 @@ def test_a_wave_is_measured_and_written_before_its_ceiling_is(capsys: pytest.Cap
     pytest.importorskip("timm", reason="timm is not installed")
     case = Case(ARCHITECTURES["MNIST"], "training", 2)
     settings = {
-        OURS: Setting("bfloat16-weights", "own"),
-        "timm": Setting("bfloat16-weights", "fused"),
+        OURS: Setting("float32", "own"),
+        "timm": Setting("float32", "fused"),
     }
     (rows,) = speed_gpu.measure([(case, settings)], CPU, rounds=3)
     assert [row.opponent for row in rows] == [OURS, "timm"]

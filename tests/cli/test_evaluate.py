@@ -238,10 +238,8 @@ def test_a_checkpoint_and_a_model_where_one_stands_are_of_their_run(vit: Vit, ru
     assert (found.code, "digits test: 360 images" in found.output) == (0, True), found.errors
     assert metrics(run.parent / "evaluation-model-digits-test")["places"]["model"] == checkpoint
     assert sorted((run / "evaluation").rglob("*")) == before
-    for folder, model in ((run.parent, checkpoint), (run / "model", "."), (run / "plots", "../model")):
-        arguments = (model, "digits", "--split", "all", "--output", str(run.parent / "all"))
-        assert "trained on some of these" in evaluate(vit, folder, *arguments).output, model
-    assert evaluate(vit, run / "model", ".", "digits", "--split", "train").code == 0
+    trained = evaluate(vit, run / "model", ".", "digits", "--split", "train")
+    assert "trained on some of these" in trained.output, trained.errors
     assert (run / "evaluation" / "digits-train" / "index.html").exists()
 
 

@@ -114,9 +114,6 @@ def test_a_list_on_standard_input(model: Path, tmp_path: Path) -> None:
         finished = subprocess.run([*command, *more], input=listed, capture_output=True, check=True)
         found = [json.loads(line)["path"] for line in finished.stdout.splitlines()]
         assert found == [str(path) for path in reversed(paths)]
-    nothing = subprocess.run(command, input=b"", capture_output=True, check=False)
-    assert nothing.returncode == 3
-    assert b"named no pictures" in nothing.stderr
 
 
 def test_a_list_that_names_nothing_leaves_the_files_that_were_there(

@@ -4,11 +4,11 @@ import hashlib
 from dataclasses import replace
 
 import torch
-from torchvision.transforms.v2 import functional
 
+from vision_transformers.data.as_seen import to_array, to_picture
 from vision_transformers.data.images import ImagesInMemory
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.resizing import resize, takes_all, to_pixels
+from vision_transformers.data.resizing import resize, takes_all
 
 
 def preprocess(images: ImagesInMemory, preprocessing: Preprocessing) -> ImagesInMemory:
@@ -17,9 +17,10 @@ def preprocess(images: ImagesInMemory, preprocessing: Preprocessing) -> ImagesIn
         return images
     mode = "L" if preprocessing.channels == 1 else "RGB"
     pixels = torch.empty((len(images), preprocessing.channels, *preprocessing.size), dtype=torch.uint8)
-    for target, original in zip(pixels, images.pixels, strict=True):
-        picture = functional.to_pil_image(original).convert(mode)
-        target.copy_(to_pixels(resize(picture, preprocessing)))
+    # As arrays, all of them: of pictures this small, a tensor for each would take most of the time.
+    for target, original in zip(pixels.numpy(), images.pixels.permute(0, 2, 3, 1).numpy(), strict=True):
+        resized = resize(to_picture(original).convert(mode), preprocessing)
+        target[:] = to_array(resized).transpose(2, 0, 1)
     return replace(images, pixels=pixels)
 
 

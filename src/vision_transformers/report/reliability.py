@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from vision_transformers.report.style import Palette
 
@@ -50,6 +50,7 @@ def _draw_histogram(axes: Axes, bins: Bins, palette: Palette) -> None:
     counts = [one["count"] for one in bins]
     axes.bar(edges, counts, width, align="edge", color=palette.frame, edgecolor=palette.paper)
     axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(bottom=0.5)
     axes.set_ylabel("images")
     axes.set_xlabel("confidence of the guess")
