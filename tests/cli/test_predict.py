@@ -42,11 +42,12 @@ def rows(text: str) -> list[dict[str, str]]:
 
 
 def test_it_starts_without_what_it_does_not_need(model: Path, tmp_path: Path) -> None:
-    """torchvision and what compiles models take as long to import as all the rest."""
+    """torchvision and what compiles models take as long to import as all the rest; so for evaluation."""
     save_photographs(tmp_path, 1)
     code = (
         "import sys; from vision_transformers.cli.main import main; "
         f"code = main(['predict', {str(model)!r}, {str(tmp_path)!r}]); "
+        "import vision_transformers.data.labelled, vision_transformers.evaluation.judgement; "
         "sys.exit(str(code or sorted({'torchvision', 'torch._dynamo', 'matplotlib'} & set(sys.modules))))"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

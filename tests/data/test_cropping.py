@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from vision_transformers.data.cropping import RandomResizedCrop, part_of
-from vision_transformers.data.decoding import decode, decode_pixels
+from vision_transformers.data.cropping import RandomResizedCrop
+from vision_transformers.data.decoding import decode, decode_pixels, part_of
 from vision_transformers.data.preprocessing import Interpolation, Preprocessing
 from vision_transformers.data.resizing import to_pixels
 from vision_transformers.data.vary_batch import CROP_ASPECT

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from vision_transformers.data.augmentation import Augmentation
-from vision_transformers.data.cropping import part_of
+from vision_transformers.data.decoding import part_of
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, to_pixels
 from vision_transformers.data.vary_batch import ERASED_GREY

@@ -1,6 +1,5 @@
 """Cuts a rectangle out of a picture at random and resizes it to a model's input, faster than Pillow alone."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from vision_transformers.data.decoding import Part
+from vision_transformers.data.decoding import PictureReader
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize_pixels
 from vision_transformers.data.vary_batch import CROP_ASPECT
@@ -19,19 +18,6 @@ _FILTERS_OF_TORCH = ("bilinear", "bicubic")
 """PyTorch resizes bytes with these, antialiased as Pillow does, in a fraction of Pillow's time. Its weights
 have 16 bits where Pillow's have 22: a few in a hundred of a photograph's pixels are one level of 255 off, and
 with `bicubic`, which overshoots at edges, very few are off by more."""
-
-Pixels = UInt8[np.ndarray, "_ _ channels"]
-Picture = Callable[[Part | None], Pixels]
-"""Gives a part of a picture, or all of it."""
-
-
-def part_of(pixels: Pixels, part: Part | None) -> Pixels:
-    """A part of what was decoded already."""
-    if part is None:
-        return pixels
-    height, width = pixels.shape[:2]
-    left, top, right, bottom = part((width, height))
-    return pixels[top:bottom, left:right]
 
 
 class RandomResizedCrop:
@@ -49,7 +35,7 @@ class RandomResizedCrop:
         # Of the part that is cut out nothing more is cut.
         self.preprocessing = replace(preprocessing, crop="squash")
 
-    def __call__(self, picture: Picture) -> UInt8[Tensor, "channels height width"]:
+    def __call__(self, picture: PictureReader) -> UInt8[Tensor, "channels height width"]:
         """Draws from torch's global generator."""
         cut = picture(self._rectangle)
         if self.preprocessing.interpolation not in _FILTERS_OF_TORCH:

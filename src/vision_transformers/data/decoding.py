@@ -34,6 +34,18 @@ class Stream(Protocol):
 
 Part = Callable[[tuple[int, int]], tuple[int, int, int, int]]
 """Chooses a rectangle of a picture by its width and height: left, top, right and bottom, in pixels."""
+Pixels = UInt8[np.ndarray, "_ _ channels"]
+PictureReader = Callable[[Part | None], Pixels]
+"""Gives a part of a picture, or all of it."""
+
+
+def part_of(pixels: Pixels, part: Part | None) -> Pixels:
+    """A part of what was decoded already."""
+    if part is None:
+        return pixels
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = part((width, height))
+    return pixels[top:bottom, left:right]
 
 
 def decode(source: Path | Stream, channels: Literal[1, 3], background: int) -> Image.Image:

@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-from vision_transformers.data.cifar import read_cifar
 from vision_transformers.data.digits import read_digits
 from vision_transformers.data.folder import read_folder
 from vision_transformers.data.images import DataSets, Images, ImagesInMemory
 from vision_transformers.data.memory import preprocess
-from vision_transformers.data.mnist import read_mnist
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
 from vision_transformers.data.splitting import hold_out
@@ -35,12 +33,17 @@ def load_data(source: DataSource, preprocessing: Preprocessing) -> DataSets:
 
 
 def _read(source: DataSource) -> DataSets:
+    # Those that torchvision reads import it, which takes as long as torch.
     match source.name:
         case "digits":
             return read_digits()
         case "mnist" | "fashion-mnist":
+            from vision_transformers.data.mnist import read_mnist
+
             return read_mnist(source)
         case "cifar10" | "cifar100":
+            from vision_transformers.data.cifar import read_cifar
+
             return read_cifar(source)
         case "folder":
             return read_folder(source)

@@ -1,6 +1,6 @@
 """Reads images a batch at a time, in loader workers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,18 +10,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vision_transformers.data.augmentation import Augmentation
-from vision_transformers.data.cropping import Picture, part_of
-from vision_transformers.data.decoding import decode_pixels
+from vision_transformers.data.decoding import PictureReader, decode_pixels, part_of
 from vision_transformers.data.images import ImageFiles, Images
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize_pixels
 from vision_transformers.data.vary_batch import vary_batch
-from vision_transformers.data.vary_image import vary_image
 from vision_transformers.data.workers import load_batches, stack_images
 from vision_transformers.errors import DataFailure
 
 Positions = tuple[int, list[int]]
 """Which images make a batch: the epoch, and their places in the data set."""
+VaryImage = Callable[..., UInt8[Tensor, "channels height width"]]
+"""`vary_image`, but for the picture, the epoch and the image's place."""
 PixelsAndIndices = tuple[UInt8[Tensor, "batch channels height width"], Int[Tensor, " batch"]]
 
 
@@ -37,6 +37,18 @@ class Variation:
         """Whether each image is varied by itself: a crop is cut out of the whole picture, not of what is left
         of it at the model's size."""
         return self.augmentation.needs_single_images or self.augmentation.resized_crop is not None
+
+    def of_single_images(self, preprocessing: Preprocessing) -> VaryImage | None:
+        """Varies an image by itself; None where batches are varied, or nothing."""
+        if not self.singly:
+            return None
+        # Here, where it is needed: torchvision takes as long to import as torch. And before workers are
+        # started, which would each import it.
+        from vision_transformers.data.vary_image import vary_image
+
+        return partial(
+            vary_image, preprocessing=preprocessing, augmentation=self.augmentation, seed=self.seed
+        )
 
 
 def read_batches(
@@ -63,7 +75,8 @@ def read_batches(
     Raises:
         DataFailure: an image cannot be decoded.
     """
-    batches = _Batches(images, preprocessing, variation)
+    vary_image = variation.of_single_images(preprocessing) if variation is not None else None
+    batches = _Batches(images, preprocessing, variation, vary_image)
     for batch in load_batches(batches, positions, workers, pin_memory=device.type == "cuda"):
         if isinstance(batch, DataFailure):
             raise batch
@@ -78,6 +91,7 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
     images: Images
     preprocessing: Preprocessing
     variation: Variation | None
+    vary_image: VaryImage | None
 
     def __getitem__(self, positions: Positions) -> PixelsAndIndices | DataFailure:
         epoch, places = positions
@@ -86,18 +100,17 @@ class _Batches(Dataset[PixelsAndIndices | DataFailure]):
         except DataFailure as failure:
             return failure
         indices = torch.tensor(places)
-        if self.variation is not None and not self.variation.singly:
+        if self.variation is not None and self.vary_image is None:
             pixels = vary_batch(pixels, indices, self.variation.augmentation, self.variation.seed, epoch)
         return pixels, indices
 
     def _read(self, epoch: int, index: int) -> UInt8[Tensor, "channels height width"]:
         picture = self._picture(index)
-        if self.variation is None or not self.variation.singly:
+        if self.vary_image is None:
             return resize_pixels(picture(None), self.preprocessing)
-        augmentation, seed = self.variation.augmentation, self.variation.seed
-        return vary_image(picture, self.preprocessing, augmentation, seed, epoch, index)
+        return self.vary_image(picture, epoch=epoch, index=index)
 
-    def _picture(self, index: int) -> Picture:
+    def _picture(self, index: int) -> PictureReader:
         if isinstance(self.images, ImageFiles):
             path, how = self.images.paths[index], self.preprocessing
             return partial(decode_pixels, path, how.channels, how.background)

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from vision_transformers.data import vary_on_cpu
 from vision_transformers.data.augmentation import Augmentation
-from vision_transformers.data.rand_augment import rand_augment
 from vision_transformers.data.vary_colors import JITTER_DRAWS, jitter
 from vision_transformers.randomness import derive_seed, uniform
 
@@ -70,6 +69,8 @@ def vary_by(
     if augmentation.flip:
         pixels = mirror(pixels, mirrored[:, 0] < 0.5)
     if augmentation.rand_augment > 0:
+        from vision_transformers.data.rand_augment import rand_augment  # torchvision, which takes seconds
+
         pixels = rand_augment(pixels, augmentation.rand_augment_magnitude, operations)
     if augmentation.color_jitter > 0:
         pixels = jitter(pixels, augmentation.color_jitter, jittered)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from vision_transformers.data.augmentation import Augmentation
-from vision_transformers.data.cropping import Picture, RandomResizedCrop
+from vision_transformers.data.cropping import RandomResizedCrop
+from vision_transformers.data.decoding import PictureReader
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize_pixels, to_pixels
 from vision_transformers.data.vary_batch import DISTORTION_DRAWS, distort, erase
@@ -21,7 +22,7 @@ _ON_ONE_THREAD = 32_000
 
 
 def vary_image(
-    picture: Picture,
+    picture: PictureReader,
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     seed: int,
