@@ -2,9 +2,10 @@
 
     python -m benchmarks.attention_backends [--images N] [--rounds N]
 
-The table behind model/attention.py: PyTorch's fused attention, products and a softmax written out, and
-`short_attention` in C where it is to be had, from queries, keys and values as one linear layer gives them.
-They take turns; medians in milliseconds, and the faster of PyTorch's two over the last way, pair by pair.
+The table behind model/scaled_dot_product.py and model/kernels/short_attention.py: PyTorch's fused attention,
+products and a softmax written out, and `short_attention` in C where it is to be had, from queries, keys and
+values as one linear layer gives them. They take turns; medians in milliseconds, and the faster of PyTorch's
+two over the last way, pair by pair.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 import torch
 from benchmarks.architectures import ARCHITECTURES
-from benchmarks.settings import Case, Setting, step_of
+from benchmarks.settings import Case, Setting, settle_compiler, step_of
 
 from vision_transformers.runtime.device import synchronize
 from vision_transformers.runtime.memory import forget_peak_memory, peak_memory
@@ -72,6 +72,7 @@ class Worker:
 def main() -> None:
     """The process itself: takes as many steps as each line on standard input says."""
     began = time.perf_counter()
+    settle_compiler()
     opponent, architecture, work, batch, setting, device_name = json.loads(sys.argv[1])
     device = torch.device(device_name)
     step = step_of(opponent, Case(ARCHITECTURES[architecture], work, batch), Setting(**setting), device)

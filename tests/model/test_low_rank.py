@@ -48,6 +48,7 @@ def test_at_first_nothing_changes(options: dict[str, Any]) -> None:
     before = model(IMAGES)
     add_low_rank(model.transformer.layers, LowRankConfig(3, parts=PARTS[-1]))
     torch.testing.assert_close(model(IMAGES), before)
+    assert model.tokens_read == 1, "their own hooks must not make the last layer compute every token"
 
 
 @pytest.mark.parametrize("parts", PARTS, ids=str)

@@ -90,3 +90,9 @@ def test_number_of_patches_counts_both_sides():
 def test_a_size_that_does_not_fit_names_the_two_nearest_that_do(image_shape, message):
     with pytest.raises(ValueError, match=message):
         number_of_patches(image_shape, (4, 4))
+
+
+def test_images_of_another_number_of_channels_are_told():
+    extractor = LinearFeatureExtractor(16, (4, 4), 3)
+    with pytest.raises(ValueError, match="the images have 1 channels: expected 3"):
+        extractor(torch.randn(2, 1, 8, 8))

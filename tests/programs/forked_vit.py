@@ -38,6 +38,8 @@ IMPORTED = (
     "vision_transformers.report.evaluation_page",
     "vision_transformers.cli.terminal",
     "vision_transformers.training.train",
+    "vision_transformers.data.vary_image",
+    "torch._dynamo",
     "matplotlib.backends.backend_agg",
     "sklearn.datasets",
     "sklearn.model_selection",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vision_transformers.data import reading
+from vision_transformers.data import vary_image
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.images import ImageFiles, ImagesInMemory
 from vision_transformers.recipes.table import find_recipe
@@ -51,13 +51,13 @@ def test_a_run_that_waits_says_so_and_keeps_the_share(
     recipe = find_recipe("digits")
     recipe = replace(recipe, steps=4, augmentation=Augmentation(color_jitter=0.1), explain_every=None)
     recipe = replace(recipe, data=replace(recipe.data, workers=0))
-    usual = reading.vary_image
+    usual = vary_image.vary_image
 
-    def slow(*arguments: object) -> torch.Tensor:
+    def slow(*arguments: object, **options: object) -> torch.Tensor:
         time.sleep(0.005)
-        return usual(*arguments)  # type: ignore[arg-type]
+        return usual(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reading, "vary_image", slow)
+    monkeypatch.setattr(vary_image, "vary_image", slow)
     with caplog.at_level(logging.WARNING):
         train(recipe, tmp_path / "run")
     assert "of the time the run waited for pictures to be varied one at a time" in caplog.text

@@ -149,7 +149,8 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     metrics = _metrics(options, subject, judgement) | {"label_errors": _named(label_errors, subject)}
     preprocessing = classifier.preprocessing
     pictures = galleries(subject.images, judgement, label_errors, classifier.classes, preprocessing)
-    curves = read_metrics(subject.run.metrics) if subject.run is not None else []
+    run = subject.run
+    curves = read_metrics(run.metrics) if run is not None and run.metrics.exists() else []
     write_evaluation(folder, metrics, pictures, curves, _origin(classifier, subject.record))
     return metrics, folder
 
@@ -233,9 +234,12 @@ def _named(errors: "LabelErrors", subject: Subject) -> list[dict[str, str]]:
 
 def _run_of(model: Path) -> RunFolder | None:
     """The run that a path names, itself or by one of its models: RUN/checkpoints/step-N/model is deepest."""
-    for path in (model, *model.resolve().parents[:3]):
-        if RunFolder(path).is_begun:
-            return RunFolder(path)
+    found = model.resolve()
+    for path in (model, *found.parents[:3]):
+        run = RunFolder(path)
+        of_run = (path.resolve(), run.model.resolve())
+        if run.is_begun and (found in of_run or found.is_relative_to(run.checkpoints.resolve())):
+            return run
     return None
 
 
@@ -311,7 +315,7 @@ def _origin(classifier: "Classifier", record: Record | None) -> dict[str, str]:
     }
     return {
         "recipe": f"{record.recipe.name}, seed {record.recipe.seed}",
-        "command": shlex.join(record.command),
+        "begun by": shlex.join(record.command),
         "machine": f"{environment.processor}, {environment.threads} threads, {environment.precision}"
         + (", compiled" if environment.compile else ""),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),

@@ -46,9 +46,13 @@ def galleries(
         specimens(worst_mistakes(probabilities, labels, MISTAKES)),
         specimens(least_certain(probabilities, UNCERTAIN)),
         tuple(
-            replace(specimen(int(place)), likely=classes[int(likely)])
-            for place, likely in zip(label_errors.places, label_errors.likely, strict=True)
-        )[:LABEL_ERRORS],
+            replace(specimen(place), likely=classes[likely])
+            for place, likely in zip(
+                label_errors.places[:LABEL_ERRORS].tolist(),
+                label_errors.likely[:LABEL_ERRORS].tolist(),
+                strict=True,
+            )
+        ),
     )
 
 

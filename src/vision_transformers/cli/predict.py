@@ -1,5 +1,6 @@
 """`vit predict MODEL IMAGE|FOLDER|- ... [OPTIONS]`: say what pictures show."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -104,6 +105,8 @@ def _check(options: PredictOptions) -> None:
     for path in (options.output, options.features):
         if path is not None and not path.parent.is_dir():
             raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
+        if path is not None and not os.access(path.parent, os.W_OK):
+            raise UsageFailure(f"the folder {path.parent} may not be written: choose another one")
         if path is not None and path.is_dir():
             raise UsageFailure(f"{path} is a folder: name a file to write")
 

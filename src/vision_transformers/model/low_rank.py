@@ -110,3 +110,6 @@ def _dress(layer: nn.Module, adapted: tuple[bool, ...], config: LowRankConfig) -
 def _add(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     change: Tensor = layer.get_submodule("low_rank")(inputs[0])
     return output + change
+
+
+_add.is_part_of_the_model = True  # type: ignore[attr-defined]

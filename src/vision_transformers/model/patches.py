@@ -82,6 +82,8 @@ class LinearFeatureExtractor(nn.Module):
         Raises:
             ValueError: the patch does not divide the image, or that has another number of channels.
         """
+        if image.shape[1] != self.number_of_channels:
+            raise ValueError(f"the images have {image.shape[1]} channels: expected {self.number_of_channels}")
         return self.token_normalization(self.projector(self.patch_normalization(self.patches(image))))
 
     def patches(
@@ -90,8 +92,6 @@ class LinearFeatureExtractor(nn.Module):
         """The paper's x_p: each patch flat, in the order (row in patch, column in patch, channel)."""
         batch, channels, height, width = image.shape
         patch_height, patch_width = self.patch_shape
-        if channels != self.number_of_channels:
-            raise ValueError(f"the images have {channels} channels: expected {self.number_of_channels}")
         rows, columns = grid_shape((height, width), self.patch_shape)
         blocks = image.reshape(batch, channels, rows, patch_height, columns, patch_width)
         return blocks.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)

@@ -1,5 +1,8 @@
 """Whether a layer does what its class does, and nothing else; and whether somebody watches it."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 
@@ -18,17 +21,24 @@ def is_plain(layer: nn.Module, kind: type[nn.Module] = nn.Linear) -> bool:
     return type(layer) is kind and "forward" not in layer.__dict__ and not has_hooks(layer) and are_plain
 
 
-def is_hooked(module: nn.Module) -> bool:
-    """Whether a module, or a part of it, has hooks."""
-    return any(has_hooks(part) for part in module.modules())
+def is_watched(module: nn.Module) -> bool:
+    """Whether somebody is to be told when a module, or a part of it, is called.
+
+    Hooks that are themselves a part of the model, such as those of low-rank matrices, tell nobody.
+    """
+    hooks = (hook for part in module.modules() for each in _hooks(part) for hook in each.values())
+    return any(not getattr(hook, "is_part_of_the_model", False) for hook in hooks)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody is to be told when a module is called."""
-    hooks = (
+    """Whether a module itself has hooks."""
+    return any(_hooks(module))
+
+
+def _hooks(module: nn.Module) -> tuple[dict[int, Callable[..., Any]], ...]:
+    return (
         module._forward_hooks,
         module._forward_pre_hooks,
         module._backward_hooks,
         module._backward_pre_hooks,
     )
-    return any(hooks)

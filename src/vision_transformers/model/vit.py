@@ -11,7 +11,7 @@ from vision_transformers.model import building
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead, DistillationHead
 from vision_transformers.model.patches import grid_shape
-from vision_transformers.model.plain import has_hooks, is_hooked
+from vision_transformers.model.plain import has_hooks, is_watched
 
 
 class ViT(nn.Module):
@@ -94,14 +94,14 @@ class ViT(nn.Module):
 
         The logits need no others, so that with a class token the last layer is cheap. All of them where a
         head of another class is in place, which may read them, or where hooks on the head, the last layer or
-        the transformer are to see them.
+        the transformer are to see them; in a compiled model, those that were there when it was compiled.
+        Pre-hooks that only administer, as those of FSDP and of pruning, count, too.
         """
-        watched = [self.transformer.normalization, *[*self.transformer.layers][-1:], self.head]
-        if has_hooks(self.transformer) or any(is_hooked(module) for module in watched):
+        if type(self.head) not in (ClassificationHead, DistillationHead) or self.head.tokens_read is None:
             return None
-        if type(self.head) in (ClassificationHead, DistillationHead):
-            return self.head.tokens_read
-        return None
+        last = [*self.transformer.layers][-1:]
+        watched = any(is_watched(module) for module in (*last, self.transformer.normalization, self.head))
+        return None if watched or has_hooks(self.transformer) else self.head.tokens_read
 
     def grid(self, image: Float[Tensor, "batch channels height width"]) -> tuple[int, int]:
         """Rows and columns of patches in these images.

@@ -52,10 +52,13 @@ class Galleries:
 
 
 def specimen_sheet(specimens: Sequence[Specimen]) -> UInt8[np.ndarray, "height width 3"]:
-    """All of them on one picture, each with its truth, guess and probability."""
+    """All of them on one picture: each with its truth, guess and probability, or with what it likely is."""
     pictures = [_enlarged(specimen) for specimen in specimens]
     height, width = (max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-    captions = [f"{one.truth} → {one.guess} {one.probability:.0%}" for one in specimens]
+    captions = [
+        f"{one.truth} → {one.likely}" if one.likely else f"{one.truth} → {one.guess} {one.probability:.0%}"
+        for one in specimens
+    ]
     return image_sheet(np.stack([_centred(picture, height, width) for picture in pictures]), captions)
 
 

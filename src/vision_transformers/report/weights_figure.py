@@ -53,7 +53,7 @@ def _figure(
         right.scatter([layer] * len(heads), heads, color=palette.series[0], s=22)
     right.plot(distances.mean(axis=1), color=palette.series[1], label="mean of the heads")
     right.set(xlabel="layer", ylabel="pixels", title="mean attention distance of each head")
-    right.set_ylim(0, 1.06 * distances.max())
+    right.set_ylim(bottom=0)
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.legend()
     figure.supxlabel(f"Attention distance on {origin}", fontsize=9, color=palette.muted)

@@ -1,6 +1,7 @@
 """What a person should hear of a recipe: of rates that are unusual, though they may be meant; of numbers that
 take long; of few pictures; of memory."""
 
+import shlex
 from dataclasses import dataclass
 
 from vision_transformers.runtime.precision import has_bfloat16
@@ -73,9 +74,10 @@ def few_pictures_warnings(run: Run) -> list[str]:
     count, is_folder = len(run.data.train), run.recipe.data.name == "folder"
     if not is_folder or run.recipe.init is not None or count >= FEW_PICTURES:
         return []
+    command = f"vit train finetune --data.path {shlex.quote(str(run.recipe.data.path))} --init SOURCE"
     return [
-        f"{count:,} training pictures are few to learn from without trained weights: "
-        "`vit train finetune --init SOURCE` begins with some"
+        f"{count:,} training pictures are few to learn from without trained weights: `{command}` "
+        "begins with some"
     ]
 
 

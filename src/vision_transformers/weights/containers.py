@@ -12,7 +12,7 @@ CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
 """Under which names weights are kept; the first that is there is read."""
 _WRAPPERS = ("module.", "_orig_mod.", "_checkpoint_wrapped_module.")
 _OF_TRAINING = {"optimizer", "optimizers", "optim", "scheduler", "schedulers", "scaler", "amp"}
-_OF_TRAINING |= {"rng", "random", "callbacks", "loops", "loss"}
+_OF_TRAINING |= {"rng", "random", "callbacks", "loops"}
 """Words in the names of a run's state, which is no part of a model."""
 
 

@@ -173,7 +173,8 @@ def _described(foreign: ForeignModel, format: Format, given: Given, report: Repo
     if is_of(foreign.sidecar, _with_a_place(foreign.tensors, format)):
         return _with_sidecar(_said(foreign, format, given, report), ours, format, report)
     report.notes.append(
-        f"{SIDECAR} is of other weights than lie beside it now: nothing in it counts but the architecture"
+        f"{SIDECAR} has no hash, or that of other weights than lie beside it now: nothing in it counts but "
+        "the architecture"
     )
     known = given if foreign.config else given.completed_by(ours.model, format.given)
     said = _said(replace(foreign, sidecar=None), format, known, report)

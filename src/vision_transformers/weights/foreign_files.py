@@ -34,7 +34,8 @@ WEIGHT_FILES = (
     "model.pth",
 )
 """Where weights lie in a folder, the first that is there."""
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz", ".pth.tar", ".ckpt")
+_OF_TRAINING = (".pth.tar", ".ckpt")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz", *_OF_TRAINING)
 _TEXTS = "SU"
 """Kinds of numpy's arrays of texts, which say nothing about the model."""
 CONFIG_FILES = ("config.json", "open_clip_config.json")
@@ -139,13 +140,14 @@ def _weights_file(path: Path, names: tuple[str, ...]) -> Path:
             raise UsageFailure(f"{path} is no file of weights: known are {', '.join(SUFFIXES)}")
         return path
     if not path.is_dir():
-        is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) is not None
-        on_the_hub = f"; for that of the Hugging Face Hub, hf:{path}" if is_name else ""
+        is_name = re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(path)) and not path.name.endswith(SUFFIXES)
+        on_the_hub = f": of the Hugging Face Hub's model of that name, give hf:{path}" if is_name else ""
         raise UsageFailure(f"there is no file or folder {path}{on_the_hub}")
     for name in names:
         if (path / name).exists():
             return path / name
     others = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
+    others = [file for file in others if not file.name.endswith(_OF_TRAINING)] or others
     if len(others) == 1:
         return others[0]
     if others:
