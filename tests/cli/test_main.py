@@ -81,7 +81,7 @@ def test_too_little_memory_is_told_in_one_message(
     arguments = ["predict", str(model), str(picture), "--batch-size", f"{images}", "--device", "cpu"]
     finished = vit.run(tmp_path, arguments, memory_limit=1_500_000_000)
     assert finished.code == 1
-    assert finished.errors.startswith("vit: the memory is not enough. ")
+    assert finished.errors.startswith("vit: the memory is not enough: ")
     assert allocator in finished.errors
     assert "Try a smaller --batch-size" in finished.errors
     assert "Traceback" not in finished.errors
