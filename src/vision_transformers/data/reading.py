@@ -32,15 +32,12 @@ class Variation:
     augmentation: Augmentation
     seed: int
 
-    @property
-    def singly(self) -> bool:
-        """Whether each image is varied by itself: a crop is cut out of the whole picture, not of what is left
-        of it at the model's size."""
-        return self.augmentation.needs_single_images or self.augmentation.resized_crop is not None
-
     def of_single_images(self, preprocessing: Preprocessing) -> VaryImage | None:
-        """Varies an image by itself; None where batches are varied, or nothing."""
-        if not self.singly:
+        """Varies an image by itself; None where batches are varied.
+
+        A crop is cut out of the whole picture, not of what is left of it at the model's size.
+        """
+        if not self.augmentation.needs_single_images and self.augmentation.resized_crop is None:
             return None
         # Here, where it is needed: torchvision takes as long to import as torch. And before workers are
         # started, which would each import it.

@@ -103,10 +103,8 @@ def prepare(
     device: torch.device,
 ) -> Callable[[], None]:
     """What is to be timed: one batch through a copy of the model."""
-    own = copy.deepcopy(model).to(
-        device, torch.bfloat16 if precision == "bfloat16-weights" else torch.float32
-    )
-    dtype = next(own.parameters()).dtype
+    dtype = torch.bfloat16 if precision == "bfloat16-weights" else torch.float32
+    own = copy.deepcopy(model).to(device, dtype)
     images = torch.randn(batch_size, *image_shape, device=device).to(dtype)
     forward = compiled(own.train(work == "training"), compile)
     products: Literal["float32", "bfloat16"] = "bfloat16" if precision == "bfloat16" else "float32"

@@ -79,6 +79,7 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
         Failure: something else differs, and that is not allowed; names each difference.
     """
     found = replace(found, threads=recorded.threads)
+    # What an earlier release did not record is no difference.
     changed = [each for each in differences(recorded, found) if each[1] is not None]
     if changed and not allow_different:
         listed = "".join(f"\n  {name}: {before} before, {now} now" for name, before, now in changed)

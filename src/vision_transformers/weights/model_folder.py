@@ -130,8 +130,8 @@ def _refuse_other_libraries(content: Any, folder: Path) -> None:
     found = [name for key, name in keys.items() if isinstance(content, dict) and key in content]
     if found and "format_version" not in content:
         raise UsageFailure(
-            f"{folder} looks like {found[0]}: read it with `vit convert {folder} NEW --from {found[0]} --to "
-            f"native`, `vit train --init-format {found[0]}`, or load(..., format={found[0]!r})"
+            f"{folder} looks like {found[0]}: read it with `vit convert {shlex.quote(str(folder))} NEW "
+            f"--from {found[0]} --to native`, `vit train --init-format {found[0]}`, or load(..., format={found[0]!r})"
         )
 
 

@@ -51,7 +51,7 @@ def is_served(
     are_plain = is_plain(input_layer) and is_plain(activation, nn.GELU) and is_plain(output_layer)
     drops_nothing = is_plain(dropout, nn.Dropout) and not (dropout.training and dropout.p)
     weights = [*input_layer.parameters(), *output_layer.parameters()]
-    # First: to ask for sizes where a model is exported fixes them.
+    # First: in an export, asking for a size fixes it.
     if not (are_plain and drops_nothing and is_computed_here(sequence, *weights)):
         return False
     return (

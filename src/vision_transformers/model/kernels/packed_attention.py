@@ -37,7 +37,7 @@ def is_served(
     if not (sequence.is_cuda and is_plain(query_key_value)):
         return False
     tensors = [sequence, *query_key_value.parameters()]
-    if not is_computed_here(*tensors, device="cuda"):  # first: to ask an exported one for sizes fixes them
+    if not is_computed_here(*tensors, device="cuda"):  # first: in an export, asking for a size fixes it
         return False
     most = MOST_TOKENS.get(query_key_value.out_features // (3 * number_of_heads), 0)
     if not torch.is_grad_enabled():

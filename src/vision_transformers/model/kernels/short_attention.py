@@ -30,7 +30,7 @@ def is_served(query_key_value: Tensor) -> bool:
 
     Only where `is_computed_here`.
     """
-    if not is_computed_here(query_key_value):  # first: to ask an exported one for sizes fixes them
+    if not is_computed_here(query_key_value):  # first: in an export, asking for a size fixes it
         return False
     fits = query_key_value.dtype == torch.bfloat16 and query_key_value.shape[1] <= MOST_TOKENS
     return fits and _lies_well(query_key_value) and is_available()

@@ -69,9 +69,8 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
     query, key, value = (f"{first}.{name}.bias" in tensors for name in names)
     dinov2 = kind.startswith("dinov2")
     distillation_token = "embeddings.distillation_token" in tensors
-    if (
-        distillation_token and "classifier.weight" in tensors
-    ):  # DeiTForImageClassification's head passes over it
+    if distillation_token and "classifier.weight" in tensors:
+        # The head of DeiTForImageClassification does not read it: to that it is a register.
         distillation_token, registers = False, 1
     return ViTConfig(
         patch_shape=config.pair("patch_size"),
