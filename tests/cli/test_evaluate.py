@@ -13,7 +13,7 @@ from tests.commands import Finished, Vit
 from tests.photographs import noise, save_photographs
 
 from vision_transformers.classifier import load
-from vision_transformers.cli.evaluate import Split, Subject
+from vision_transformers.cli.subject import Split, Subject
 from vision_transformers.data.images import ImageFiles, ImagesInMemory
 from vision_transformers.data.labelled import Labelled, in_order_of, load_labelled
 from vision_transformers.data.source import DataSource

@@ -10,23 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from vision_transformers.cli.checks import check_least
+from vision_transformers.cli.subject import Split, Subject, find_subject
 from vision_transformers.config import to_json
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json
 from vision_transformers.training.record import Record
-from vision_transformers.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier
-    from vision_transformers.data.images import Images
     from vision_transformers.data.labelled import Labelled
     from vision_transformers.evaluation.judgement import Judgement
     from vision_transformers.evaluation.label_errors import LabelErrors
 
-Split = Literal["test", "validation", "train", "all"]
 WORST_CLASSES = 3
-NAMED = 5
-"""Classes without images that are listed."""
 
 
 @dataclass(frozen=True)
@@ -70,69 +66,6 @@ def _parse(arguments: list[str]) -> EvaluateOptions:
     return options
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What is judged, by which images."""
-
-    model: Path
-    """As it was named."""
-    run: RunFolder | None
-    """Where it lies, as its finished model or one of its checkpoints."""
-    record: Record | None
-    classifier: "Classifier"
-    labelled: "Labelled"
-    split: Split
-    folder: Path
-    """Where these lie, if they are no known data set."""
-    images: "Images"
-    """Of the split, with labels as places among the classifier's classes."""
-
-    @property
-    def places(self) -> dict[str, str]:
-        """Where images and model lie, for any working folder; of a known data set, its name.
-
-        A run holds the evaluations of its finished model, and may be moved with them: it is left out.
-        """
-        from vision_transformers.data.labelled import is_known
-
-        data = self.labelled.name if is_known(str(self.folder)) else str(self.folder.resolve())
-        return {"data": data} if self.is_finished_run else {"data": data, "model": str(self.model.resolve())}
-
-    @property
-    def is_finished_run(self) -> bool:
-        """Whether the model is the one that its run ended with, and none of the checkpoints."""
-        found = self.model.resolve()
-        return self.run is not None and found in (self.run.path.resolve(), self.run.model.resolve())
-
-    @property
-    def warning(self) -> str | None:
-        """Why the numbers may not be believed."""
-        warnings = []
-        if self._was_learned_from:
-            warnings.append("The model was trained on some of these images: the numbers flatter it.")
-        there = set(self.images.labels.tolist())
-        classes = self.classifier.classes
-        missing = [name for place, name in enumerate(classes) if place not in there]
-        if missing:
-            names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-            warnings.append(f"{len(missing)} of {len(classes)} classes have no images here: {names}.")
-        return " ".join(warnings) or None
-
-    @property
-    def _was_learned_from(self) -> bool:
-        """Whether the run learned from some of the images, as far as their names or places tell."""
-        if self.labelled.is_of_run:
-            return self.split in ("train", "all")
-        if self.record is None:
-            return False
-        source = self.record.recipe.data
-        if source.path is None:  # in another form, only the test images are held out for sure
-            return source.name == self.labelled.name and self.split != "test"
-        learned = Path(source.path).expanduser().resolve()
-        learned = learned / "train" if (learned / "train").is_dir() else learned
-        return any(folder.is_relative_to(learned) for folder in _folders_of(self.images))
-
-
 def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     from vision_transformers.cli.galleries import galleries
     from vision_transformers.evaluation.judgement import judge
@@ -140,7 +73,10 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     from vision_transformers.report.evaluation_page import write_evaluation
     from vision_transformers.report.metrics import read_metrics
 
-    subject = _subject(options)
+    subject = find_subject(
+        options.model, options.data, options.split, options.data_root, options.device, options.precision
+    )
+    _check_probes(options, subject.labelled)
     folder = _output(options, subject)
     _make_folder(folder)
     classifier = subject.classifier
@@ -153,31 +89,6 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     curves = read_metrics(run.metrics) if run is not None and run.metrics.exists() else []
     write_evaluation(folder, metrics, pictures, curves, _origin(classifier, subject.record))
     return metrics, folder
-
-
-def _subject(options: EvaluateOptions) -> Subject:
-    """Loads the model, finds the images, and meets what makes no sense before anything is computed."""
-    from vision_transformers.classifier import load
-    from vision_transformers.data.labelled import in_order_of, load_labelled
-
-    run = _run_of(options.model)
-    record = run.record() if run is not None else None
-    classifier = load(options.model, device=options.device, precision=options.precision)
-    if not classifier.classes:
-        raise UsageFailure(f"{options.model} has no classification head, so that it guesses nothing to judge")
-    of_run, listing = (record.recipe.data, record.images) if record is not None else (None, None)
-    labelled = load_labelled(options.data, classifier.preprocessing, options.data_root, of_run, listing)
-    _check_probes(options, labelled)
-    split = options.split or _held_out(labelled)
-    images = in_order_of(labelled, labelled.split(split), classifier.classes)
-    folder = Path(options.data).expanduser()
-    return Subject(options.model, run, record, classifier, labelled, split, folder, images)
-
-
-def _held_out(labelled: "Labelled") -> Split:
-    """The part that says most about a model; all of a folder where none is held out."""
-    held_out: tuple[Split, ...] = ("test", "validation")
-    return next((part for part in held_out if part in labelled.parts), "all")
 
 
 def _check_probes(options: EvaluateOptions, labelled: "Labelled") -> None:
@@ -230,25 +141,6 @@ def _named(errors: "LabelErrors", subject: Subject) -> list[dict[str, str]]:
         {"image": images.name(place), "label": classes[int(images.labels[place])], "likely": classes[likely]}
         for place, likely in zip(errors.places.tolist(), errors.likely.tolist(), strict=True)
     ]
-
-
-def _run_of(model: Path) -> RunFolder | None:
-    """The run that a path names, itself or by one of its models: RUN/checkpoints/step-N/model is deepest."""
-    found = model.resolve()
-    for path in (model, *found.parents[:3]):
-        run = RunFolder(path)
-        of_run = (path.resolve(), run.model.resolve())
-        if run.is_begun and (found in of_run or found.is_relative_to(run.checkpoints.resolve())):
-            return run
-    return None
-
-
-def _folders_of(images: "Images") -> set[Path]:
-    """Where image files lie; nowhere, if they are held in memory."""
-    from vision_transformers.data.images import ImageFiles
-
-    paths = images.paths if isinstance(images, ImageFiles) else ()
-    return {folder.resolve() for folder in {path.parent for path in paths}}
 
 
 def _make_folder(folder: Path) -> None:

@@ -131,7 +131,8 @@ def _refuse_other_libraries(content: Any, folder: Path) -> None:
     if found and "format_version" not in content:
         raise UsageFailure(
             f"{folder} looks like {found[0]}: read it with `vit convert {shlex.quote(str(folder))} NEW "
-            f"--from {found[0]} --to native`, `vit train --init-format {found[0]}`, or load(..., format={found[0]!r})"
+            f"--from {found[0]} --to native`, `vit train --init-format {found[0]}`, or "
+            f"load(..., format={found[0]!r})"
         )
 
 
