@@ -56,7 +56,7 @@ def assert_is_clean(notebook: Any) -> None:
 def write_few(raw: Path, few: Path) -> None:
     """MNIST's first images in MNIST's files, whose header's second word is how many there are."""
     few.mkdir(parents=True)
-    for part, count in (("train", 3000), ("t10k", 1000)):
+    for part, count in (("train", 1000), ("t10k", 300)):
         for kind, header, size in (("images-idx3", 16, 28 * 28), ("labels-idx1", 8, 1)):
             name = f"{part}-{kind}-ubyte"
             content = (raw / name).read_bytes()[: header + count * size]
@@ -74,7 +74,7 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("VISION_TRANSFORMERS_DATA", str(tmp_path / "data"))
     notebook = jupytext.read(FOLDER / "mnist.py")
     (parameters,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
-    parameters.source += f"\nsteps, precision, run_folder = 30, 'float32', {str(tmp_path / 'run')!r}"
+    parameters.source += f"\nsteps, precision, run_folder = 10, 'float32', {str(tmp_path / 'run')!r}"
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     assert_is_clean(notebook)
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()

@@ -74,7 +74,7 @@ def test_one_seed_twice_and_a_run_that_was_killed_are_no_further_seeds(vit: Vit,
     command = ["train", "digits", *TINY, "--epochs", "1", "--seed", "1", "--run-folder", "again"]
     assert vit.run(runs, command).code == 0
     assert "seeds, mean" not in vit.run(runs, ["report", "runs/one", "again", "--output", "same"]).output
-    started = ["train", "digits", *TINY, "--epochs", "4", "--checkpoint-steps", "1", "--run-folder"]
+    started = ["train", "digits", *TINY, "--epochs", "4", "--checkpoint-steps", "10", "--run-folder"]
     assert vit.run(runs, [*started, "ended", "--seed", "1"]).code == 0
     killed = vit.start(runs, [*started, "begun", "--seed", "2"])
     assert killed.until(lambda: "validation_accuracy" in read(runs / "begun" / "metrics.jsonl"))

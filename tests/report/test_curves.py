@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -29,7 +28,8 @@ def rows_of_a_run(steps: int = 60) -> list[Row]:
 def colors(path: Path) -> set[tuple[int, ...]]:
     with Image.open(path) as image:
         assert image.format == "PNG"
-        return set(map(tuple, np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()))
+        counted = image.convert("RGB").getcolors(image.width * image.height)
+    return {color for _, color in counted}
 
 
 def test_every_split_that_was_evaluated_is_drawn(tmp_path: Path) -> None:

@@ -24,15 +24,19 @@ from vision_transformers.report.specimens import THUMBNAIL, Galleries, Specimen,
 
 EVIL = "<script>document.title = 'broken in'</script>"
 NAMES = (EVIL, 'a"b&c', "two\nlines", "$x$", "größe", "not\udcffutf8", "seven", "eight")
+MANY = tuple(f"class {number}" for number in range(31))
+"""Too many for a matrix."""
 CURVES = [
     {"step": step, "epoch": step / 10, "train_loss": 1 / step, "train_accuracy": 0.5} for step in (10, 20)
 ]
 ORIGIN = {"recipe": "digits, seed 0", "command": f"vit train {EVIL}", "every field": '{\n  "epochs": 3\n}'}
 
 
-def metrics(classes: tuple[str, ...] = NAMES, temperature: float | None = 1.7) -> dict[str, Any]:
+def metrics(
+    classes: tuple[str, ...] = NAMES, temperature: float | None = 1.7, without_images: int = 0
+) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(0, len(classes), (400,), generator=generator)
+    labels = torch.randint(0, len(classes) - without_images, (400,), generator=generator)
     logits = torch.randn(400, len(classes), generator=generator)
     logits[torch.arange(400), labels] += 2
     return {
@@ -71,8 +75,8 @@ def written(folder: Path, values: dict[str, Any], pictures: Galleries, curves: l
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with everything; nobody changes it."""
     folder = tmp_path_factory.mktemp("report")
-    for _ in range(2):  # an evaluation anew takes the place of the one before
-        written(folder, metrics(), galleries(), CURVES)
+    written(folder, metrics(MANY), Galleries((), (), ()), [])  # whose place it takes
+    written(folder, metrics(), galleries(), CURVES)
     return folder
 
 
@@ -129,10 +133,9 @@ def test_many_classes_are_pairs_and_few_a_matrix(tmp_path: Path, classes: int) -
 def test_thousands_of_classes_are_the_pairs_that_occur(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = tuple(f"class {number}" for number in range(31))
-    matrix = np.array(metrics(names)["confusion"])
+    matrix = np.array(metrics(MANY)["confusion"])
     monkeypatch.setattr(scores_of_sums, "LARGEST_MATRIX", 30)
-    values = metrics(names)
+    values = metrics(MANY)
     assert "confusion" not in values
     assert values["confusion_pairs"] == pairs_of(matrix).tolist()
     assert "of the true class" in written(tmp_path, values, Galleries((), (), ()), [])
@@ -140,7 +143,7 @@ def test_thousands_of_classes_are_the_pairs_that_occur(
 
 
 def test_what_there_is_none_of_is_said(tmp_path: Path) -> None:
-    text = written(tmp_path, metrics(temperature=None), Galleries((), (), ()), [])
+    text = written(tmp_path, metrics(temperature=None, without_images=1), Galleries((), (), ()), [])
     assert text.count("There are none.") == 2
     assert "None was found." in text
     assert "the model has no temperature" in text
@@ -151,8 +154,7 @@ def test_what_there_is_none_of_is_said(tmp_path: Path) -> None:
 def test_pictures_of_an_earlier_report_that_tell_of_others_go_and_a_persons_own_stay(tmp_path: Path) -> None:
     written(tmp_path, metrics(), galleries(), CURVES)
     (tmp_path / "mine.png").write_bytes(b"of another program")
-    many = tuple(f"class {number}" for number in range(31))
-    written(tmp_path, metrics(many), Galleries((), (), ()), [])
+    written(tmp_path, metrics(MANY), Galleries((), (), ()), [])
     assert {path.name for path in tmp_path.glob("*.png")} == {"reliability.png", "mine.png"}
 
 
