@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -54,54 +55,69 @@ class Process:
 class Vit:
     """Starts processes; those of one instance share what they import."""
 
+    drawn = True
+    """Whether their diagrams are, as everywhere but in tests that use the fixture `undrawn`."""
+
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
         self.started = 0
-        self.program = subprocess.Popen(
-            [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.requests, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with theirs:
+            self.program = subprocess.Popen(
+                [sys.executable, str(PROGRAM)], stdin=theirs, stdout=subprocess.PIPE, text=True
+            )
 
-    def ask(self, request: dict[str, Any]) -> int:
-        assert self.program.stdin is not None
+    def ask(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> int:
         assert self.program.stdout is not None
-        print(json.dumps(request), file=self.program.stdin, flush=True)
+        socket.send_fds(self.requests, [json.dumps(request).encode()], descriptors)
         return int(self.program.stdout.readline())
 
     def start(
         self,
         folder: Path,
         arguments: Sequence[str],
+        given: bytes = b"",
+        output: int | None = None,
         die_at: int = 0,
         file_limit: int = 0,
         open_limit: int = 0,
         memory_limit: int = 0,
     ) -> Process:
-        """Starts `vit` in a folder."""
+        """Starts `vit` in a folder.
+
+        Args:
+            given: on its standard input.
+            output: a descriptor for its standard output, if it is not to be read.
+        """
         self.started += 1
-        output, errors = (self.scratch / f"{self.started}-{name}" for name in ("output", "errors"))
+        files = [self.scratch / f"{self.started}-{name}" for name in ("input", "output", "errors")]
+        files[0].write_bytes(given)
+        opened = [os.open(file, os.O_RDWR | os.O_CREAT) for file in files]
+        standard = opened if output is None else [opened[0], output, opened[2]]
         pid = self.ask(
             {
                 "arguments": list(arguments),
                 "folder": str(folder),
-                "output": str(output),
-                "errors": str(errors),
                 "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache")},
                 "die_at": die_at,
                 "file_limit": file_limit,
                 "open_limit": open_limit,
                 "memory_limit": memory_limit,
-            }
+                "drawn": self.drawn,
+            },
+            standard,
         )
-        return Process(self, pid, output, errors)
+        for descriptor in opened:
+            os.close(descriptor)
+        return Process(self, pid, *files[1:])
 
-    def run(self, folder: Path, arguments: Sequence[str], **limits: int) -> Finished:
+    def run(self, folder: Path, arguments: Sequence[str], **more: Any) -> Finished:
         """Runs `vit` in a folder until it ends; what else may be given to `start`."""
-        return self.start(folder, arguments, **limits).wait()
+        return self.start(folder, arguments, **more).wait()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self.program.stdin is not None
-        self.program.stdin.close()
+        self.requests.close()
         self.program.wait()

@@ -7,6 +7,7 @@ import jaxtyping
 import pytest
 import torch
 from tests.commands import Vit
+from tests.programs import undrawn as without_pixels
 
 if os.environ.get("CHECK_SHAPES", "1") != "0":
     jaxtyping.install_import_hook("vision_transformers", "beartype.beartype")
@@ -28,6 +29,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what does not look at diagrams: they are made, but drawn on one pixel."""
+    monkeypatch.setattr("vision_transformers.report.style._png", without_pixels.png)
+    monkeypatch.setattr("vision_transformers.report.style._svg", without_pixels.svg)
+    monkeypatch.setattr(Vit, "drawn", False)
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,7 @@ def test_it_measures_what_the_run_measured(vit: Vit, run: Path, split: str) -> N
     assert (run / "evaluation" / f"digits-{split}" / "index.html").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_finished_run_has_a_temperature_that_calibrates_its_validation_images(vit: Vit, run: Path) -> None:
     temperature = json.loads((run / "model" / "config.json").read_text())["temperature"]
     assert 0.05 < temperature < 20
@@ -70,12 +71,14 @@ def test_a_finished_run_has_a_temperature_that_calibrates_its_validation_images(
     assert calibration["error_after"] < calibration["error"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_images_of_the_training_part_are_warned_of(vit: Vit, run: Path) -> None:
     finished = evaluate(vit, run.parent, "run", "digits", "--split", "all")
     assert "trained on some of these" in finished.output
     assert metrics(run / "evaluation" / "digits-all")["samples"] == 1797
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_probes_judge_the_features(vit: Vit, run: Path) -> None:
     finished = evaluate(vit, run.parent, "run", "digits", "--probe", "knn", "linear")
     assert finished.code == 0, finished.errors
@@ -114,6 +117,7 @@ def test_it_agrees_with_predict_to_the_last_image_and_the_last_bit(vit: Vit, tmp
     assert "top-5 accuracy" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_second_data_set_or_split_leaves_the_first_evaluation_alone(vit: Vit, tmp_path: Path) -> None:
     random_classifier().save(tmp_path / "model")
     for part in ("a/cat", "b/test/cat", "b/val/cat"):
@@ -128,6 +132,7 @@ def test_a_second_data_set_or_split_leaves_the_first_evaluation_alone(vit: Vit, 
     ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_model_or_data_set_of_the_same_name_leaves_the_first_evaluation_alone(
     vit: Vit, tmp_path: Path
 ) -> None:
@@ -150,6 +155,7 @@ def test_a_folder_may_be_where_one_stands(vit: Vit, tmp_path: Path) -> None:
     assert metrics(tmp_path / "pets" / "evaluation-model-pets-all")["data"] == "pets"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_probe_of_one_class_is_told_before_anything_is_judged(vit: Vit, tmp_path: Path) -> None:
     random_classifier().save(tmp_path / "model")
     save_photographs(tmp_path / "pets" / "train" / "cat", 3)
@@ -162,6 +168,7 @@ def test_a_probe_of_one_class_is_told_before_anything_is_judged(vit: Vit, tmp_pa
     assert evaluate(vit, tmp_path, "model", "pets", "--probe", "knn").code == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, run: Path, tmp_path: Path) -> None:
     random_classifier().save(tmp_path / "model")
     (tmp_path / "taken").mkdir()
@@ -193,6 +200,7 @@ ON_PETS = [
 ]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_training_images_by_another_name_and_classes_without_images_are_warned_of(
     vit: Vit, tmp_path: Path
 ) -> None:
@@ -211,6 +219,7 @@ def test_training_images_by_another_name_and_classes_without_images_are_warned_o
     assert "1 of 3 classes have no images here: frog." in found.output, found
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_picture_more_makes_no_held_out_ones_of_those_that_were_learned_from(
     vit: Vit, tmp_path: Path
 ) -> None:
@@ -229,6 +238,7 @@ def test_a_picture_more_makes_no_held_out_ones_of_those_that_were_learned_from(
         assert "the numbers flatter it" in evaluate(vit, tmp_path, "run", "pets", "--split", split).output
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_checkpoint_and_a_model_where_one_stands_are_of_their_run(vit: Vit, run: Path) -> None:
     """So what the run held out is known, and what it learned from; a checkpoint is not what it came to."""
     step = (run / "checkpoints" / "LAST").read_text().strip()

@@ -1,16 +1,16 @@
 """Runs `vit` in a new process for each request, forked from this one, which has imported everything.
 
-A request is a line of JSON on standard input. To start a process:
+A request is JSON, a packet on the socket that is standard input. To start a process, which comes with the
+descriptors of its standard input, output and error:
 
     arguments    of `vit`
     folder       the working folder
-    output       the file that takes its standard output
-    errors       the file that takes its standard error
     environment  variables to set
     die_at       the operation on files at which the process kills itself; 0 for none
     file_limit   bytes that a file may have; 0 for any number
     open_limit   files that each process may have open; 0 for any number
     memory_limit bytes that the process may have in memory; 0 for any number
+    drawn        whether diagrams are
 
 The answer is its process number. The request `{"wait": <number>}` is answered by its exit code when it ends,
 negative if a signal ended it.
@@ -22,13 +22,16 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
 import traceback
 from typing import Any, NoReturn
 
 import torch
+import undrawn
 
 from vision_transformers.cli.main import main
+from vision_transformers.report import style
 
 IMPORTED = (
     "vision_transformers.cli.train",
@@ -46,30 +49,38 @@ IMPORTED = (
 )
 OPERATIONS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.fsync", "os.truncate"}
 LONGEST_SECONDS = 240
+LONGEST_REQUEST = 2**20
 
 
 def next_arguments() -> list[str]:
     """Answers requests; comes back only in a new process, with what `vit` is to do there."""
-    for line in sys.stdin:
-        request = json.loads(line)
+    requests = socket.socket(fileno=0)
+    while True:
+        packet, descriptors, *_ = socket.recv_fds(requests, LONGEST_REQUEST, 3)
+        if not packet:
+            sys.exit()
+        request = json.loads(packet)
         if "wait" in request:
             _, status = os.waitpid(request["wait"], 0)
             print(os.waitstatus_to_exitcode(status), flush=True)
             continue
         process = os.fork()
         if process == 0:
-            prepare(request)
+            requests.detach()  # else the new standard input would be closed with it
+            prepare(request, descriptors)
             return list(request["arguments"])
+        for descriptor in descriptors:
+            os.close(descriptor)
         print(process, flush=True)
-    sys.exit()
 
 
-def prepare(request: dict[str, Any]) -> None:
+def prepare(request: dict[str, Any], descriptors: list[int]) -> None:
     """Makes this process what a person's shell would have made it."""
     os.setsid()
     signal.alarm(LONGEST_SECONDS)
-    for descriptor, path in ((0, os.devnull), (1, request["output"]), (2, request["errors"])):
-        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), descriptor)
+    for standard, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
     if request["file_limit"]:
@@ -78,6 +89,8 @@ def prepare(request: dict[str, Any]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (request["open_limit"], request["open_limit"]))
     if request["memory_limit"]:
         resource.setrlimit(resource.RLIMIT_DATA, (request["memory_limit"], request["memory_limit"]))
+    if not request["drawn"]:
+        style._png, style._svg = undrawn.png, undrawn.svg
     if request["die_at"]:
         die_at(request["die_at"])
 

@@ -9,6 +9,8 @@ from PIL import Image
 from tests.commands import Vit
 from tests.training.runs import FROM_FOLDER, last_step, result
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def make_photographs(folder: Path, part: str, count: int) -> list[Path]:
     random = numpy.random.default_rng(0)

@@ -17,6 +17,8 @@ from vision_transformers.files import sweep_temporary
 from vision_transformers.training.observer import Silent, StepReport
 from vision_transformers.training.train import resume, train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STEPS = 12
 FILES = (
     "model/model.safetensors",

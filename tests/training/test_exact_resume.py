@@ -21,6 +21,8 @@ from tests.training.runs import (
 from vision_transformers.model.kernels import narrow_feed_forward, short_attention
 from vision_transformers.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHORT = ["--steps", "40"]
 LONG = ["--steps", "250"]
 COMPILED = ["--steps", "100", "--compile", "on"]

@@ -18,6 +18,8 @@ from vision_transformers.training.state import initial_state
 from vision_transformers.training.train import train
 from vision_transformers.weights.conversion import read_native
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 EMBEDDINGS = ("patches.", "prefix_tokens.", "positions.")
 FIRST = (*EMBEDDINGS, "transformer.layers.0.")
 

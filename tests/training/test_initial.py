@@ -20,6 +20,8 @@ from vision_transformers.weights.conversion import export_model, read_native, wr
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.report import Report
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:

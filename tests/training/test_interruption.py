@@ -16,6 +16,8 @@ from vision_transformers.training.interruption import Interrupted, Interruption
 from vision_transformers.training.loop import CheckpointClock
 from vision_transformers.training.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 VIT = str(Path(sys.executable).parent / "vit")
 STEPS = ["--steps", "30"]
 NEVER_SAVES = ["--checkpoint-steps", "0"]

@@ -21,6 +21,8 @@ from vision_transformers.weights.conversion import read_native
 from vision_transformers.weights.low_rank_folder import merge_low_rank
 from vision_transformers.weights.report import Report
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 EVERYWHERE = LowRankConfig(2, parts=("query", "key", "value", "projection", "feed-forward"))
 
 

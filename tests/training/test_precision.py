@@ -15,6 +15,8 @@ from vision_transformers.training.muon import orthogonalised
 from vision_transformers.training.run_folder import RunFolder, has_other_precision
 from vision_transformers.training.train import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CPU = torch.device("cpu")
 
 

@@ -21,6 +21,8 @@ from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.run_folder import RunFolder, changed_fields, newest_run
 from vision_transformers.training.train import resume, train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

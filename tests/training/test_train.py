@@ -20,6 +20,8 @@ from vision_transformers.report.metrics import Row, read_metrics
 from vision_transformers.training.train import train
 from vision_transformers.weights.model_folder import read_model
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
