@@ -107,13 +107,14 @@ def test_odd_names_are_pictures_too(vit: Vit, model: Path, tmp_path: Path) -> No
     assert len(predict(vit, tmp_path, model, ["odd"]).splitlines()) == 1 + len(names)
 
 
-def test_a_list_on_standard_input(model: Path, tmp_path: Path) -> None:
+def test_a_list_on_standard_input(vit: Vit, model: Path, tmp_path: Path) -> None:
     paths = save_photographs(tmp_path, 3)
-    command = [VIT, "predict", str(model), "-", "--format", "jsonl", "--workers", "0", "--device", "cpu"]
+    command = ["predict", str(model), "-", "--format", "jsonl", "--workers", "0", "--device", "cpu"]
     for separator, more in ((b"\n", []), (b"\0", ["--null"])):
         listed = separator.join(os.fsencode(path) for path in reversed(paths))
-        finished = subprocess.run([*command, *more], input=listed, capture_output=True, check=True)
-        found = [json.loads(line)["path"] for line in finished.stdout.splitlines()]
+        finished = vit.run(tmp_path, [*command, *more], given=listed)
+        assert finished.code == 0, finished.errors
+        found = [json.loads(line)["path"] for line in finished.output.splitlines()]
         assert found == [str(path) for path in reversed(paths)]
 
 
@@ -128,12 +129,12 @@ def test_a_list_that_names_nothing_leaves_the_files_that_were_there(
     assert set(tmp_path.iterdir()) == set(files)
 
 
-def test_a_name_that_no_file_can_have_is_a_row_among_others(model: Path, tmp_path: Path) -> None:
+def test_a_name_that_no_file_can_have_is_a_row_among_others(vit: Vit, model: Path, tmp_path: Path) -> None:
     (good,) = save_photographs(tmp_path, 1)
     listed = b"\n".join((b"a" * 300 + b".jpg", os.fsencode(good)))
-    command = [VIT, "predict", str(model), "-", "--output", str(tmp_path / "out.csv"), "--workers", "0"]
-    finished = subprocess.run(command, input=listed, capture_output=True, check=False)
-    assert finished.returncode == 3, finished.stderr
+    command = ["predict", str(model), "-", "--output", str(tmp_path / "out.csv"), "--workers", "0"]
+    finished = vit.run(tmp_path, command, given=listed)
+    assert finished.code == 3, finished.errors
     found = rows((tmp_path / "out.csv").read_text())
     assert ["File name too long" in row["error"] for row in found] == [True, False]
     assert found[1]["label"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.commands import Vit
 from tests.training.runs import make_images
 
 from vision_transformers.cli.main import main
@@ -102,16 +103,30 @@ def a_terminal_that_was_closed() -> int:
     ],
 )
 def test_a_run_goes_on_where_nothing_can_be_printed(
-    tmp_path: Path, output: Callable[[], int], reason: str
+    vit: Vit, tmp_path: Path, output: Callable[[], int], reason: str
 ) -> None:
     """As with `vit train | head -1`, or a log on a full disk."""
     descriptor = output()
-    command = [VIT, "train", "digits", *TINY, "--run-folder", "run"]
+    finished = vit.run(tmp_path, ["train", "digits", *TINY, "--run-folder", "run"], output=descriptor)
+    os.close(descriptor)
+    assert finished.errors == f"vit: nothing more of this run is printed, but it goes on: {reason}\n"
+    assert finished.code == 0
+    assert (tmp_path / "run" / "model").exists()
+
+
+def test_the_installed_command_goes_on_where_nothing_can_be_printed(tmp_path: Path) -> None:
+    """Python writes to it once more as it ends."""
+    descriptor = a_pipe_that_nobody_reads()
     finished = subprocess.run(
-        command, cwd=tmp_path, stdout=descriptor, stderr=subprocess.PIPE, text=True, check=False
+        [VIT, "train", "digits", *TINY, "--run-folder", "run"],
+        cwd=tmp_path,
+        stdout=descriptor,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     os.close(descriptor)
-    assert finished.stderr == f"vit: nothing more of this run is printed, but it goes on: {reason}\n"
+    assert finished.stderr == "vit: nothing more of this run is printed, but it goes on: Broken pipe\n"
     assert finished.returncode == 0
     assert (tmp_path / "run" / "model").exists()
 
