@@ -3,14 +3,14 @@
 import os
 from collections.abc import Iterator
 
-import jaxtyping
 import pytest
 import torch
+from tests import type_checks
 from tests.commands import Vit
 from tests.programs import undrawn as without_pixels
 
 if os.environ.get("CHECK_SHAPES", "1") != "0":
-    jaxtyping.install_import_hook("vision_transformers", "beartype.beartype")
+    type_checks.install("vision_transformers")
 
 
 def pytest_configure() -> None:
