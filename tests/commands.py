@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-PROGRAM = Path(__file__).parent / "programs" / "forked_vit.py"
+PROGRAMS = Path(__file__).parent / "programs"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ class Vit:
         self.requests, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             self.program = subprocess.Popen(
-                [sys.executable, str(PROGRAM)], stdin=theirs, stdout=subprocess.PIPE, text=True
+                [sys.executable, str(PROGRAMS / "forked_vit.py")],
+                stdin=theirs,
+                stdout=subprocess.PIPE,
+                text=True,
             )
 
     def ask(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> int:
@@ -76,6 +79,7 @@ class Vit:
         self,
         folder: Path,
         arguments: Sequence[str],
+        program: str = "",
         given: bytes = b"",
         output: int | None = None,
         die_at: int = 0,
@@ -86,6 +90,7 @@ class Vit:
         """Starts `vit` in a folder.
 
         Args:
+            program: the name of another one, in `programs`, to start in its place.
             given: on its standard input.
             output: a descriptor for its standard output, if it is not to be read.
         """
@@ -96,6 +101,7 @@ class Vit:
         standard = opened if output is None else [opened[0], output, opened[2]]
         pid = self.ask(
             {
+                "program": program and str(PROGRAMS / program),
                 "arguments": list(arguments),
                 "folder": str(folder),
                 "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache")},

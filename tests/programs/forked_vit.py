@@ -3,6 +3,7 @@
 A request is JSON, a packet on the socket that is standard input. To start a process, which comes with the
 descriptors of its standard input, output and error:
 
+    program      a Python file to run in the place of `vit`; empty for `vit`
     arguments    of `vit`
     folder       the working folder
     environment  variables to set
@@ -21,6 +22,7 @@ import importlib
 import json
 import os
 import resource
+import runpy
 import signal
 import socket
 import sys
@@ -52,8 +54,8 @@ LONGEST_SECONDS = 240
 LONGEST_REQUEST = 2**20
 
 
-def next_arguments() -> list[str]:
-    """Answers requests; comes back only in a new process, with what `vit` is to do there."""
+def next_request() -> dict[str, Any]:
+    """Answers requests; comes back only in a new process, with what is to be done there."""
     requests = socket.socket(fileno=0)
     while True:
         packet, descriptors, *_ = socket.recv_fds(requests, LONGEST_REQUEST, 3)
@@ -68,7 +70,7 @@ def next_arguments() -> list[str]:
         if process == 0:
             requests.detach()  # else the new standard input would be closed with it
             prepare(request, descriptors)
-            return list(request["arguments"])
+            return dict(request)
         for descriptor in descriptors:
             os.close(descriptor)
         print(process, flush=True)
@@ -117,11 +119,14 @@ def die_at(number: int) -> None:
     sys.addaudithook(meet)
 
 
-def run(arguments: list[str]) -> NoReturn:
-    """Runs `vit` and ends as Python does, but for taking down what was imported, which is slow."""
-    code: str | int | None
+def run(request: dict[str, Any]) -> NoReturn:
+    """Does it, and ends as Python does, but for taking down what was imported, which is slow."""
+    code: str | int | None = 0
     try:
-        code = main(arguments)
+        if request["program"]:
+            runpy.run_path(request["program"], run_name="__main__")
+        else:
+            code = main(request["arguments"])
     except SystemExit as end:
         code = end.code
     except BaseException:
@@ -137,4 +142,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)  # a process that has threads already cannot be forked
     for name in IMPORTED:
         importlib.import_module(name)
-    run(next_arguments())
+    run(next_request())
