@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -75,6 +75,7 @@ class Vit:
         file_limit: int = 0,
         open_limit: int = 0,
         memory_limit: int = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> Process:
         """Starts `vit` in a folder."""
         self.started += 1
@@ -85,7 +86,7 @@ class Vit:
                 "folder": str(folder),
                 "output": str(output),
                 "errors": str(errors),
-                "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache")},
+                "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache"), **(environment or {})},
                 "die_at": die_at,
                 "file_limit": file_limit,
                 "open_limit": open_limit,
