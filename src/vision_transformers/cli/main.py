@@ -18,6 +18,7 @@ COMMANDS = {
     "convert": "from anybody's checkpoints to anybody's",
     "benchmark": "measure how fast a model is on this machine",
     "report": "compare runs: a table and curves",
+    "models": "list the models that have a name",
 }
 
 
