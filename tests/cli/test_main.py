@@ -35,6 +35,7 @@ sys.exit(f"imported {heavy}" if heavy else 0)
         ["predict", "--help"],
         ["report", "--help"],
         ["models", "--help"],
+        ["check", "--help"],
         [],
     ],
 )

@@ -11,6 +11,7 @@ from vision_transformers.config import nearest
 from vision_transformers.errors import Failure, UsageFailure, is_lack_of_memory
 
 COMMANDS = {
+    "check": "look at every picture of a folder before a model learns from them",
     "train": "train a Vision Transformer, or go on with a run",
     "evaluate": "measure a model on a data set: numbers and a page",
     "predict": "say what pictures show",
