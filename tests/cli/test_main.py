@@ -34,6 +34,8 @@ sys.exit(f"imported {heavy}" if heavy else 0)
         ["evaluate", "--help"],
         ["predict", "--help"],
         ["report", "--help"],
+        ["models", "--help"],
+        ["check", "--help"],
         [],
     ],
 )

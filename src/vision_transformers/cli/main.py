@@ -12,6 +12,7 @@ from vision_transformers.errors import Failure, UsageFailure, is_lack_of_memory
 from vision_transformers.runtime.torchrun import Place, place_of_this_process
 
 COMMANDS = {
+    "check": "look at every picture of a folder before a model learns from them",
     "train": "train a Vision Transformer, or go on with a run",
     "evaluate": "measure a model on a data set: numbers and a page",
     "predict": "say what pictures show",
@@ -19,6 +20,7 @@ COMMANDS = {
     "convert": "from anybody's checkpoints to anybody's",
     "benchmark": "measure how fast a model is on this machine",
     "report": "compare runs: a table and curves",
+    "models": "list the models that have a name",
 }
 
 
