@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vision_transformers.config import flat
 from vision_transformers.evaluation.metrics import ClassificationSums
@@ -17,6 +17,7 @@ from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 
 
+@runtime_checkable
 class Journal(Protocol):
     """What the loop tells."""
 
