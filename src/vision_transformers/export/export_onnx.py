@@ -17,7 +17,7 @@ LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def export_onnx(
-    classifier: Classifier, path: Path | str, pictures: Iterable[Path] = (), tolerance: float = 1e-4
+    classifier: Classifier, path: Path | str, pictures: Iterable[Path | str] = (), tolerance: float = 1e-4
 ) -> "Agreement":
     """Writes one ONNX file, from pixels to probabilities, once ONNX Runtime has computed the same with it.
 
@@ -49,7 +49,7 @@ def export_onnx(
 
     def fill(temporary: Path) -> None:
         write_onnx(temporary, program, classifier.description)
-        found.append(verify(temporary, classifier, pictures, tolerance))
+        found.append(verify(temporary, classifier, map(Path, pictures), tolerance))
 
     fill_file(target, fill)
     return found[0]

@@ -20,7 +20,8 @@ OPSET = 18
 """The operators that PyTorch's own translations are written in, so that nothing is converted. What later sets
 add, such as attention as one operator, many runtimes lack, and a Vision Transformer does not need."""
 IR_VERSION = 8
-"""The layout of files that came with those operators: ONNX Runtime has read it since 1.14, of 2023."""
+"""The layout of files that came with those operators, where PyTorch writes a later one without using it: so
+releases of runtimes that are some years old read the file, too."""
 METADATA_VERSION = 1
 MOST_BYTES = 2**31 - 2**24
 """Of parameters: one ONNX file is a protocol buffer, which ends at 2 GiB, and the graph is in it, too."""
@@ -100,7 +101,8 @@ def _exported(program: Program, pixels: torch.Tensor) -> onnx.ModelProto:
                 verbose=False,
             )
         except OnnxExporterError as error:
-            raise Failure(f"PyTorch cannot export this model: {error}") from error
+            cause = str(error).partition("\n")[0]  # advice to developers follows
+            raise Failure(f"PyTorch cannot export this model: {cause}") from error
     assert exported is not None
     return exported.model_proto
 
