@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "say what pictures show",
     "explain": "see what a model looks at, and how far to believe it",
     "convert": "from anybody's checkpoints to anybody's",
+    "export": "write ONNX that computes the same, checked",
     "benchmark": "measure how fast a model is on this machine",
     "report": "compare runs: a table and curves",
     "models": "list the models that have a name",
