@@ -34,6 +34,7 @@ sys.exit(f"imported {heavy}" if heavy else 0)
         ["evaluate", "--help"],
         ["predict", "--help"],
         ["report", "--help"],
+        ["serve", "--help"],
         [],
     ],
 )

@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "measure a model on a data set: numbers and a page",
     "predict": "say what pictures show",
     "explain": "see what a model looks at, and how far to believe it",
+    "serve": "answer over HTTP, with a page for people",
     "convert": "from anybody's checkpoints to anybody's",
     "benchmark": "measure how fast a model is on this machine",
     "report": "compare runs: a table and curves",
