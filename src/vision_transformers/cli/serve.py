@@ -93,7 +93,9 @@ def _serve(options: ServeOptions, key: str | None) -> int:
             is_ready=lambda: _say_where(options, classifier, opened),
         )
     if unanswered:
-        raise Failure(f"{unanswered} requests were not answered within {options.drain_seconds} seconds")
+        raise Failure(
+            f"what was asked was not all answered within {options.drain_seconds} seconds: {unanswered} left"
+        )
     return 0
 
 

@@ -79,23 +79,11 @@ class Answers:
         ]
 
     def explain(self, asked: list[tuple[Pixels, str | None]]) -> list[Explanation]:
-        """The map of `vit explain` for the class beside each picture; for the likeliest if it is None."""
-        classifier = self.classifier
-        pixels = torch.stack([pixels for pixels, _ in asked]).to(classifier.device)
-        images = normalise(pixels, classifier.preprocessing)
-        probabilities = classifier.probabilities(classifier.logits_and_features(images)[0])
-        likeliest = probabilities.argsort(dim=1, descending=True, stable=True)[:, 0].tolist()
-        chosen = [
-            guess if label is None else classifier.classes.index(label)
-            for guess, (_, label) in zip(likeliest, asked, strict=True)
-        ]
-        maps = METHODS[DEFAULT].explain(
-            classifier.model, images, torch.tensor(chosen, device=classifier.device)
-        )
-        return [
-            Explanation(classifier.classes[place], float(row[place]), values)
-            for place, row, values in zip(chosen, probabilities.cpu(), maps.cpu().numpy(), strict=True)
-        ]
+        """The map of `vit explain` for the class beside each picture; for the likeliest if it is None.
+
+        One by one: for each, gradients take several times the memory of a prediction.
+        """
+        return [self._explained(pixels, label) for pixels, label in asked]
 
     def warm_up(self, batch_size: int) -> None:
         """Computes what takes longer the first time, and as much at once as there can ever be."""
@@ -103,7 +91,7 @@ class Answers:
         blank = torch.zeros(how.channels, *how.size, dtype=torch.uint8)
         for number in {1, batch_size}:
             self.predict([(blank, 1)] * number)
-            self.explain([(blank, None)] * number)
+        self.explain([(blank, None)])
 
     def described(self) -> dict[str, Any]:
         """The model for clients: what it is called, takes and knows."""
@@ -118,6 +106,16 @@ class Answers:
             "precision": classifier.precision,
             "versions": {name: version(name) for name in ("vision_transformers", "torch", "pillow")},
         }
+
+    def _explained(self, pixels: Pixels, label: str | None) -> Explanation:
+        classifier = self.classifier
+        image = normalise(pixels[None].to(classifier.device), classifier.preprocessing)
+        probabilities = classifier.probabilities(classifier.logits_and_features(image)[0])[0]
+        likeliest = int(probabilities.argsort(descending=True, stable=True)[0])
+        place = likeliest if label is None else classifier.classes.index(label)
+        chosen = torch.tensor([place], device=classifier.device)
+        values = METHODS[DEFAULT].explain(classifier.model, image, chosen)[0].cpu().numpy()
+        return Explanation(classifier.classes[place], float(probabilities[place]), values)
 
     def _decoded(self, content: bytes) -> Image.Image:
         how = self.classifier.preprocessing

@@ -22,7 +22,6 @@ from vision_transformers.serve.limits import RETRY_AFTER, Limits, Places, read_b
 from vision_transformers.serve.metrics import MEDIA_TYPE, Metrics
 from vision_transformers.serve.page import page
 
-Read = TypeVar("Read")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -49,7 +48,7 @@ class Service:
         self._batches = batches
         self._limits = limits
         self._metrics = metrics
-        self._readers = ThreadPoolExecutor(min(usable_processors(), 4), "reader")
+        self._decoders = ThreadPoolExecutor(min(usable_processors(), 4), "decoder")
         self._arriving = Places(limits.queue)
         self._pictures = Places(limits.queue)
         self.is_draining = False
@@ -84,7 +83,7 @@ class Service:
         top = _whole_number("top", given.get("top", f"{DEFAULT_TOP}"))
         content = await self._body(request)
         with self._pictures.place():
-            pixels = await self._read(self._answers.read, content)
+            pixels = await self._beside_the_loop(self._answers.read, content)
             prediction = await self._computed(request, self._answers.predict, (pixels, top))
         guesses = [vars(guess) for guess in prediction.top]
         return Json({**guesses[0], "top": guesses, "error": None})
@@ -98,10 +97,10 @@ class Service:
             _check_one_of("class", label, self._answers.classifier.classes)
         content = await self._body(request)
         with self._pictures.place():
-            pixels, seen = await self._read(self._answers.read_and_see, content)
+            pixels, seen = await self._beside_the_loop(self._answers.read_and_see, content)
             explanation = await self._computed(request, self._answers.explain, (pixels, label))
             if format == "png":
-                png = await self._in_a_reader(lambda: overlay_png(seen, explanation))
+                png = await self._beside_the_loop(overlay_png, seen, explanation)
                 return Response(png, media_type="image/png")
         return Json(
             {
@@ -139,11 +138,9 @@ class Service:
         with self._arriving.place():
             return await read_body(request, self._limits)
 
-    async def _read(self, read: Callable[[bytes], Read], content: bytes) -> Read:
-        return await self._in_a_reader(lambda: read(content))
-
-    async def _in_a_reader(self, function: Callable[[], Read]) -> Read:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+    async def _beside_the_loop(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """For what takes a processor, but not the model: the loop has others to answer meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, function, *arguments)
 
     async def _computed(self, request: Request, work: Work[Item, Result], item: Item) -> Result:
         """The result of the model's thread; a client that has gone away leaves its place to others."""

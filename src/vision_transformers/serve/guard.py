@@ -4,8 +4,10 @@ import asyncio
 import logging
 import time
 
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from vision_transformers.errors import is_lack_of_memory
 from vision_transformers.serve.application import CLIENT_IS_GONE, Json
@@ -28,8 +30,9 @@ HEADERS = {
 class Guard:
     """An application within; without a key, everybody may ask it."""
 
-    def __init__(self, application: ASGIApp, metrics: Metrics, key: Key | None) -> None:
+    def __init__(self, application: Starlette, metrics: Metrics, key: Key | None) -> None:
         self.application = application
+        self.paths = frozenset(route.path for route in application.routes if isinstance(route, Route))
         self.metrics = metrics
         self.key = key
 
@@ -55,7 +58,9 @@ class Guard:
                 refusal = Json({"error": "the server ended before this was answered"}, 503)
                 await refusal(scope, receive, send_with_headers)
         finally:
-            self.metrics.answered(_route(scope), code, time.perf_counter() - begun_at)
+            # Never what a client wrote, which could be any number of names.
+            route = scope["path"] if scope["path"] in self.paths else "none"
+            self.metrics.answered(route, code, time.perf_counter() - begun_at)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.key is None or scope["path"] in OPEN_TO_ALL or self.key.is_in(Headers(scope=scope)):
@@ -63,12 +68,6 @@ class Guard:
         else:
             refusal = Json({"error": "the key is missing or wrong"}, 401, REALM)
             await refusal(scope, receive, send)
-
-
-def _route(scope: Scope) -> str:
-    """The route that was asked for; never what the client wrote."""
-    route = scope.get("route")
-    return "none" if route is None else str(route.path)
 
 
 def _log(error: Exception) -> None:

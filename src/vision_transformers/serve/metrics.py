@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_PICTURES = (1, 2, 4, 8, 16, 32, 64, 128)
+_PICTURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 
 class Counter:
@@ -95,7 +95,7 @@ class Metrics:
     def computed(self, work: str, pictures: int, seconds: float) -> None:
         """Counts a batch."""
         with self._lock:
-            self._batch_pictures.add(work, pictures)
+            self._batch_pictures.add(work, float(pictures))
             self._batch_seconds.add(work, seconds)
 
     def text(self) -> str:
