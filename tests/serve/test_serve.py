@@ -394,3 +394,11 @@ def test_the_page_shows_predictions_explanations_and_errors(
         page.until("document.querySelector('.error')?.textContent.includes('cannot be decoded')")
         assert len(page.trouble) == 1, "the code 422, which browsers note by themselves"
         assert "422" in page.trouble[0]
+
+
+def test_the_page_works_with_a_key(vit: Vit, folder: Path, tmp_path: Path) -> None:
+    """Also where the key stands in the address, from which the page must not ask."""
+    with serving(vit, folder, folder / "zoo", "--key", "secret") as served:
+        address = served.address.replace("//", "//anybody:secret@")
+        with ChromiumPage(tmp_path, address) as page:
+            page.until("document.getElementById('model')?.textContent.startsWith('zoo knows 7 classes')")
