@@ -37,6 +37,7 @@ sys.exit(f"imported {heavy}" if heavy else 0)
         ["report", "--help"],
         ["models", "--help"],
         ["check", "--help"],
+        ["serve", "--help"],
         [],
     ],
 )

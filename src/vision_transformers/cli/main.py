@@ -12,16 +12,17 @@ from vision_transformers.errors import Failure, UsageFailure, is_lack_of_memory
 from vision_transformers.runtime.torchrun import Place, place_of_this_process
 
 COMMANDS = {
-    "check": "look at every picture of a folder before a model learns from them",
     "train": "train a Vision Transformer, or go on with a run",
     "evaluate": "measure a model on a data set: numbers and a page",
     "predict": "say what pictures show",
     "explain": "see what a model looks at, and how far to believe it",
     "convert": "from anybody's checkpoints to anybody's",
     "export": "write ONNX that computes the same, checked",
-    "benchmark": "measure how fast a model is on this machine",
-    "report": "compare runs: a table and curves",
+    "serve": "answer over HTTP, with a page for people",
+    "check": "look at every picture of a folder before a model learns from them",
     "models": "list the models that have a name",
+    "report": "compare runs: a table and curves",
+    "benchmark": "measure how fast a model is on this machine",
 }
 
 
