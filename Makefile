@@ -20,7 +20,7 @@ test-slow: $(FOR_DEVELOPERS)  ## also those that take minutes
 test-lowest:  ## the tests with the oldest releases of the dependencies that pyproject.toml admits
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python tests/programs/lowest_versions.py > .venv-lowest/lowest.txt
-	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e ".[parquet]" pytest pytest-xdist beartype
+	.venv-lowest/bin/python -m pip install --quiet -c .venv-lowest/lowest.txt -e ".[parquet,serve]" pytest pytest-xdist beartype
 	.venv-lowest/bin/python -m pytest $(SHARED_OUT)
 
 compare-losses: $(FOR_DEVELOPERS)  ## training losses to the bit beside another commit: make compare-losses BASE=main~1

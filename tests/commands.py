@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -86,6 +86,7 @@ class Vit:
         file_limit: int = 0,
         open_limit: int = 0,
         memory_limit: int = 0,
+        environment: Mapping[str, str] | None = None,
     ) -> Process:
         """Starts `vit` in a folder.
 
@@ -104,7 +105,7 @@ class Vit:
                 "program": program and str(PROGRAMS / program),
                 "arguments": list(arguments),
                 "folder": str(folder),
-                "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache")},
+                "environment": {"XDG_CACHE_HOME": str(self.scratch / "cache"), **(environment or {})},
                 "die_at": die_at,
                 "file_limit": file_limit,
                 "open_limit": open_limit,

@@ -172,7 +172,23 @@ class Classifier:
         """
         pictures = (Path(image) if isinstance(image, str) else image for image in images)
         for batch in read_pictures(pictures, self.preprocessing, batch_size, workers):
-            yield from self._outcomes(batch, top, batch_size)
+            yield from self.outcomes_of(batch, top, batch_size)
+
+    def outcomes_of(self, batch: list[ReadPicture], top: int, batch_size: int) -> list[Outcome]:
+        """The outcomes of one batch of read pictures, filled up to `batch_size` with its first readable."""
+        readable = [picture.pixels for picture in batch if picture.pixels is not None]
+        if not readable:
+            return [Outcome(picture.source, failure=picture.failure) for picture in batch]
+        filled = torch.stack(readable + readable[:1] * (batch_size - len(readable)))
+        logits, features = (rows.cpu() for rows in self._outputs(filled))
+        predictions = self._predictions(logits, top) if self.classes else [None] * batch_size
+        results = iter(zip(predictions, features, strict=True))
+        return [
+            Outcome(picture.source, failure=picture.failure)
+            if picture.pixels is None
+            else Outcome(picture.source, *next(results))
+            for picture in batch
+        ]
 
     def logits_and_features(
         self, images: Float[Tensor, "batch channels height width"]
@@ -215,22 +231,6 @@ class Classifier:
                 raise outcome.failure
             outcomes.append(outcome)
         return outcomes
-
-    def _outcomes(self, batch: list[ReadPicture], top: int, batch_size: int) -> list[Outcome]:
-        """The outcomes of one batch, which is filled up with its first readable picture."""
-        readable = [picture.pixels for picture in batch if picture.pixels is not None]
-        if not readable:
-            return [Outcome(picture.source, failure=picture.failure) for picture in batch]
-        filled = torch.stack(readable + readable[:1] * (batch_size - len(readable)))
-        logits, features = (rows.cpu() for rows in self._outputs(filled))
-        predictions = self._predictions(logits, top) if self.classes else [None] * batch_size
-        results = iter(zip(predictions, features, strict=True))
-        return [
-            Outcome(picture.source, failure=picture.failure)
-            if picture.pixels is None
-            else Outcome(picture.source, *next(results))
-            for picture in batch
-        ]
 
     def _predictions(self, logits: Float[Tensor, "batch classes"], top: int) -> list[Prediction]:
         # Among equal logits the first class goes first, as argmax has it.

@@ -33,7 +33,11 @@ sys.exit(f"imported {heavy}" if heavy else 0)
         ["train", "mnist", "--help"],
         ["evaluate", "--help"],
         ["predict", "--help"],
+        ["export", "--help"],
         ["report", "--help"],
+        ["models", "--help"],
+        ["check", "--help"],
+        ["serve", "--help"],
         [],
     ],
 )

@@ -2,11 +2,13 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.presets import PRESETS, preset
 from vision_transformers.model.vit import ViT
+from vision_transformers.weights.preset_names import TIMM, TORCHVISION
 
 PARAMETERS = {
     "ViT-Ti/16": 5_717_416,
@@ -17,20 +19,6 @@ PARAMETERS = {
     "ViT-L/32": 306_535_400,
     "ViT-H/14": 632_045_800,
     "DINOv2-g/14": 1_136_479_232,
-}
-TIMM_NAMES = {
-    "ViT-Ti/16": "vit_tiny_patch16_224",
-    "ViT-S/16": "vit_small_patch16_224",
-    "ViT-S/32": "vit_small_patch32_224",
-    "ViT-B/16": "vit_base_patch16_224",
-    "ViT-B/32": "vit_base_patch32_224",
-    "ViT-L/16": "vit_large_patch16_224",
-    "ViT-L/32": "vit_large_patch32_224",
-    "ViT-H/14": "vit_huge_patch14_224",
-    "DINOv2-S/14": "vit_small_patch14_dinov2",
-    "DINOv2-B/14": "vit_base_patch14_dinov2",
-    "DINOv2-L/14": "vit_large_patch14_dinov2",
-    "DINOv2-g/14": "vit_giant_patch14_dinov2",
 }
 
 
@@ -49,13 +37,20 @@ def test_a_preset_has_as_many_parameters_as_its_paper_says(name, expected):
     assert number_of_parameters(on_meta(name)) == expected
 
 
-@pytest.mark.parametrize(("name", "timm_name"), TIMM_NAMES.items())
+@pytest.mark.parametrize(("name", "timm_name"), TIMM.items())
 def test_a_preset_has_as_many_parameters_as_timms(name, timm_name):
     timm = pytest.importorskip("timm", reason="timm is not installed")
     with torch.device("meta"):
         expected = number_of_parameters(
             timm.create_model(timm_name, num_classes=preset(name).number_of_classes)
         )
+    assert number_of_parameters(on_meta(name)) == expected
+
+
+@pytest.mark.parametrize(("name", "torchvision_name"), TORCHVISION.items())
+def test_a_preset_has_as_many_parameters_as_torchvisions(name, torchvision_name):
+    with torch.device("meta"):
+        expected = number_of_parameters(torchvision.models.get_model(torchvision_name))
     assert number_of_parameters(on_meta(name)) == expected
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -15,7 +15,8 @@ from vision_transformers.data.resizing import resize, seen_part, to_pixels
 from vision_transformers.explain.attention_maps import attention_maps
 from vision_transformers.explain.faithfulness import faithfulness
 from vision_transformers.explain.methods import METHODS
-from vision_transformers.report.explanation import LONGEST_SIDE, ClassMap, Curves, Explanation, MethodMaps
+from vision_transformers.report.explanation import ClassMap, Curves, Explanation, MethodMaps
+from vision_transformers.report.overlay import shown
 
 LIKELIEST = 5
 """Classes that a page offers."""
@@ -59,7 +60,7 @@ def explain_picture(
     offered = [chosen, *(place for place in likeliest if place != chosen)] if with_choices else [chosen]
     return Explanation(
         name=name,
-        picture=_shown(picture),
+        picture=shown(picture),
         box=seen_part(picture, preprocessing),
         guesses=tuple((classifier.classes[place], float(probabilities[place])) for place in likeliest),
         label=classifier.classes[chosen],
@@ -93,13 +94,6 @@ def _maps(
     labels = [classifier.classes[place] if method.is_of_a_class else None for place in asked.tolist()]
     shown = (ClassMap(label, each) for label, each in zip(labels, maps.cpu().numpy(), strict=True))
     return MethodMaps(method.words, tuple(shown), curves)
-
-
-def _shown(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture as a report has it: in its own aspect, and not larger than need be."""
-    copy = picture.convert("RGB")
-    copy.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    return np.asarray(copy)
 
 
 def normalised(

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from vision_transformers.cli.streams import silence
 from vision_transformers.config import nearest
 from vision_transformers.errors import Failure, UsageFailure, is_lack_of_memory
+from vision_transformers.runtime.torchrun import Place, place_of_this_process
 
 COMMANDS = {
     "train": "train a Vision Transformer, or go on with a run",
@@ -16,26 +17,32 @@ COMMANDS = {
     "predict": "say what pictures show",
     "explain": "see what a model looks at, and how far to believe it",
     "convert": "from anybody's checkpoints to anybody's",
-    "benchmark": "measure how fast a model is on this machine",
+    "export": "write ONNX that computes the same, checked",
+    "serve": "answer over HTTP, with a page for people",
+    "check": "look at every picture of a folder before a model learns from them",
+    "models": "list the models that have a name",
     "report": "compare runs: a table and curves",
+    "benchmark": "measure how fast a model is on this machine",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit code.
+    """Runs one command and returns its exit code. Of processes that train together, the first one speaks.
 
     0 done, 1 failure, 2 usage, 3 bad data, 130 and 143 interrupted (saved).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="vit: %(message)s", level=logging.WARNING)
-    logging.getLogger("vision_transformers").setLevel(logging.INFO)
+    place = place_of_this_process()
+    logging.getLogger("vision_transformers").setLevel(logging.INFO if place.is_first else logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be valid Unicode
     try:
-        return _dispatch(arguments)
+        return _dispatch(arguments, place)
     except Failure as failure:
-        _complain(f"{failure}")
+        if place.is_first:
+            _complain(f"{failure}")
         return failure.exit_code
     except (RuntimeError, MemoryError) as error:
         explanation = _explanation(error)
@@ -75,7 +82,7 @@ def _complain(message: str) -> None:
         silence(sys.stderr)
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], place: Place) -> int:
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(_help())
@@ -85,6 +92,8 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UsageFailure(f"there is no command {name!r}: {nearest(name, COMMANDS)}")
+    if place.count > 1 and name != "train":
+        raise UsageFailure(f"vit {name} is the work of one process: call it without torchrun")
     command = importlib.import_module(f"vision_transformers.cli.{name}")
     return int(command.main(arguments[1:]))
 

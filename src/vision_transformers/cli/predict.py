@@ -1,6 +1,5 @@
 """`vit predict MODEL IMAGE|FOLDER|- ... [OPTIONS]`: say what pictures show."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from vision_transformers.cli.checks import check_least
+from vision_transformers.cli.checks import check_can_be_written, check_least
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.files import fill_file
 
@@ -103,12 +102,8 @@ def _check(options: PredictOptions) -> None:
     if options.format is None and ending not in ("", *ENDINGS):
         raise UsageFailure(f"--output ends with {ending}: choose {', '.join(ENDINGS)}, or say --format")
     for path in (options.output, options.features):
-        if path is not None and not path.parent.is_dir():
-            raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
-        if path is not None and not os.access(path.parent, os.W_OK):
-            raise UsageFailure(f"the folder {path.parent} may not be written: choose another one")
-        if path is not None and path.is_dir():
-            raise UsageFailure(f"{path} is a folder: name a file to write")
+        if path is not None:
+            check_can_be_written(path)
 
 
 def _load(options: PredictOptions) -> "Classifier":

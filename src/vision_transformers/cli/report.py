@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from vision_transformers.cli.tables import aligned
 from vision_transformers.config import flat
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT
@@ -116,9 +117,8 @@ def _print(comparison: "Comparison") -> None:
     cells = [comparison.cells(run) for run in comparison.runs]
     rows = [[readable(column, row[column]) for column in columns] for row in cells]
     rows.insert(0, [column.replace("_", " ") for column in columns])
-    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in aligned(rows):
+        print(line)
     if many:
         print(f"Their recipes differ in {len(hidden)} fields, which the page has.")
     for group in comparison.groups:

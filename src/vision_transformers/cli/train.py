@@ -14,6 +14,8 @@ from vision_transformers.data.source import DataSource
 from vision_transformers.errors import UsageFailure
 from vision_transformers.recipes.finetune import Choice, Learns, finetune_on
 from vision_transformers.recipes.table import RECIPES, find_recipe
+from vision_transformers.runtime.torchrun import place_of_this_process
+from vision_transformers.training.observer import Observer, Silent
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.run_folder import RunFolder, newest_run
 
@@ -84,9 +86,12 @@ def main(arguments: list[str]) -> int:
     options, choices = parse(typed)
     folder = _folder_to_resume(options, typed)
     was_finished = folder is not None and folder.is_finished
+    if not place_of_this_process().is_first:
+        _train(options, folder, Silent())
+        return 0
     if folder is None:
         _print_choices(choices, typed)
-    result = _train(options, folder)
+    result = _watched(options, folder)
     if was_finished:
         print(f"{result.folder} is finished already.")
     _print_result(result)
@@ -205,14 +210,19 @@ def _folder_to_resume(options: TrainOptions, typed: CommandLine) -> RunFolder | 
     return folder if folder.is_begun else None
 
 
-def _train(options: TrainOptions, folder: RunFolder | None) -> "Result":
+def _watched(options: TrainOptions, folder: RunFolder | None) -> "Result":
     from vision_transformers.cli.terminal import watch
-    from vision_transformers.training.train import resume, train
 
     with watch() as observer:
-        if folder is None:
-            return train(options.recipe, options.run_folder, observer)
-        return resume(folder.path, options.recipe, options.allow_different_machine, observer)
+        return _train(options, folder, observer)
+
+
+def _train(options: TrainOptions, folder: RunFolder | None, observer: Observer) -> "Result":
+    from vision_transformers.training.train import resume, train
+
+    if folder is None:
+        return train(options.recipe, options.run_folder, observer)
+    return resume(folder.path, options.recipe, options.allow_different_machine, observer)
 
 
 def _print_result(result: "Result") -> None:

@@ -66,6 +66,11 @@ class Augmentation:
         return max(self.rotation, self.scaling, self.shear, self.elastic) > 0
 
     @property
+    def mixes(self) -> bool:
+        """Whether pairs of images of a batch may be mixed."""
+        return max(self.mixup, self.cutmix) > 0
+
+    @property
     def needs_single_images(self) -> bool:
         """Whether a variation, but on a GPU, is of one image at a time: Pillow's, in loader workers."""
         return self.rand_augment > 0 or self.color_jitter > 0

@@ -60,7 +60,7 @@ def training_batches(
     device: torch.device,
     workers: int,
 ) -> Iterator[Batch]:
-    """The varied batches with the numbers `first` to `last - 1`, counted over the whole run.
+    """This process's parts of the varied batches number `first` to `last - 1`, counted over the whole run.
 
     A batch depends on its number alone: not on `first`, on the number of workers or on what ran before.
 
@@ -79,14 +79,22 @@ def training_batches(
 
 
 def evaluation_batches(
-    images: Images, preprocessing: Preprocessing, batch_size: int, device: torch.device, workers: int
+    images: Images,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    device: torch.device,
+    workers: int,
+    share: int = 0,
+    shares: int = 1,
 ) -> Iterator[Batch]:
     """All images as they are, in order; the last batch is filled up with its last image, marked not valid.
+
+    Of several `shares`, one for each process, the `share` has every so manieth batch.
 
     Raises:
         DataFailure: an image cannot be decoded.
     """
-    starts = range(0, len(images), batch_size)
+    starts = range(0, len(images), batch_size)[share::shares]
     parts = [range(start, min(start + batch_size, len(images))) for start in starts]
     batches: Iterator[PixelsAndIndices]
     if isinstance(images, ImagesInMemory):
@@ -110,11 +118,11 @@ def _gather_varied(
     pixels = images.pixels.to(device)
     vary: Callable[[Tensor, int], Tensor]
     if device.type == "cuda":
-        vary = RecordedVariation(pixels, augmentation, order.batch_size)
+        vary = RecordedVariation(pixels, augmentation, order.batch_size // order.shares)
     else:
         vary = partial(_vary, pixels, augmentation)
     for number in numbers:
-        indices = order.indices(number).to(device)
+        indices = order.own_indices(number).to(device)
         yield vary(indices, epoch_seed(order.seed, order.epoch(number))), indices
 
 
@@ -171,7 +179,7 @@ def _read_varied(
         images = on_device(images, torch.device("cpu"))
         # They were cropped to the model's size when they were loaded; "center" would crop them again.
         preprocessing = replace(preprocessing, crop="squash")
-    positions = ((order.epoch(number), order.indices(number).tolist()) for number in numbers)
+    positions = ((order.epoch(number), order.own_indices(number).tolist()) for number in numbers)
     return read_batches(
         images, positions, preprocessing, Variation(augmentation, order.seed), device, workers
     )

@@ -59,7 +59,7 @@ def decode(source: Path | Stream, channels: Literal[1, 3], background: int) -> I
     Raises:
         DataFailure: it is missing, empty, damaged, too large or no picture; the message says which.
     """
-    with _opened(source) as image:
+    with opened(source) as image:
         # Asked first: to count frames, Pillow leaves the first one, and would forget its pixels.
         # An MPO's further frames are the other eye or a depth map: nobody misses them.
         if image.format != "MPO" and getattr(image, "is_animated", False):
@@ -121,7 +121,7 @@ def _header_without_pillow(file: _Content) -> JpegHeader | None:
     if header is None or _is_too_large(header.width, header.height):
         return None
     if header.has_metadata:
-        with _opened(file) as image:
+        with opened(file) as image:
             return header if turn_of(image) is None else None
     return header
 
@@ -138,13 +138,13 @@ def check_file(path: Path) -> None:
     Raises:
         DataFailure: as `decode`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if may_lack_its_end(image.fp, str(image.format)):  # type: ignore[attr-defined]
             image.load()
 
 
 @contextmanager
-def _opened(source: Path | Stream) -> Iterator[Image.Image]:
+def opened(source: Path | Stream) -> Iterator[Image.Image]:
     """A picture of which the header was read; what fails, also inside `with`, becomes a DataFailure."""
     name = _name(source)
     try:

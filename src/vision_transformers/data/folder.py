@@ -49,7 +49,7 @@ def read_folder(source: DataSource) -> DataSets:
     if source.path is None:
         raise UsageFailure("data.path is missing: say where the pictures lie with --data.path PATH")
     folder = Path(source.path).expanduser()
-    parts = {name: _read_part(path) for name, path in _parts(folder).items()}
+    parts = {name: _read_part(path) for name, path in parts_of(folder).items()}
     classes = _classes(parts.values())
     check_files([file for part in parts.values() for files in part.images.values() for file in files], folder)
     images = {name: _image_files(part, classes) for name, part in parts.items()}
@@ -74,7 +74,7 @@ def count_training_images(source: DataSource) -> tuple[int, int]:
     Raises:
         DataFailure: as `read_folder`, but for files that are no images.
     """
-    parts = {name: _read_part(path) for name, path in _parts(Path(source.path or "").expanduser()).items()}
+    parts = {name: _read_part(path) for name, path in parts_of(Path(source.path or "").expanduser()).items()}
     classes = _classes(parts.values())
     fractions = [source.test_fraction] if len(parts) == 1 else []
     fractions += [source.validation_fraction] if "validation" not in parts else []
@@ -104,16 +104,20 @@ def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str
 
 
 def _parts_to_judge(folder: Path) -> dict[str, Path]:
-    names = {path.name for path in _folders(folder)}
+    names = {path.name for path in folders_in(folder)}
     if not names or not names <= _PARTS:
-        parts = _parts(folder)
+        parts = parts_of(folder)
         return {"all": folder} if parts == {"train": folder} else parts
     return _by_part(folder, names)
 
 
-def _parts(folder: Path) -> dict[str, Path]:
-    """The folder of each part that there is; `train` alone where the classes lie side by side."""
-    names = {path.name for path in _folders(folder)}
+def parts_of(folder: Path) -> dict[str, Path]:
+    """The folder of each part that there is; `train` alone where the classes lie side by side.
+
+    Raises:
+        DataFailure: it is missing, or its parts go by other names than those known here.
+    """
+    names = {path.name for path in folders_in(folder)}
     _check_names_of_parts(folder, names)
     beside = names & _PARTS - {"train"}
     if names and names == beside:
@@ -156,7 +160,7 @@ def _part_meant(name: str) -> str | None:
 def _description(folder: Path, parts: Collection[_Part]) -> str:
     """Where the images lie, for any working folder, and what of it is none of them."""
     read = {part.folder for part in parts}
-    beside = [] if read == {folder} else [path.name for path in _folders(folder) if path not in read]
+    beside = [] if read == {folder} else [path.name for path in folders_in(folder) if path not in read]
     others = sum(part.others for part in parts)
     left_out = [f"files that are no images left out: {others:,}"] if others else []
     named = ", ".join(beside[:NAMED]) + (", ..." if len(beside) > NAMED else "")
@@ -165,14 +169,9 @@ def _description(folder: Path, parts: Collection[_Part]) -> str:
 
 
 def _read_part(folder: Path) -> _Part:
-    class_folders = _folders(folder)
-    if not class_folders:
-        raise DataFailure(
-            f"{folder} has no folders in it: give each class one with its images, {folder}/<class>/*"
-        )
     images: dict[str, tuple[Path, ...]] = {}
     others = 0
-    for class_folder in class_folders:
+    for class_folder in class_folders_of(folder):
         files = _files(class_folder)
         found = tuple(file for file in files if is_picture(file))
         if not found:
@@ -185,7 +184,26 @@ def _read_part(folder: Path) -> _Part:
     return _Part(folder, images, others)
 
 
-def _folders(folder: Path) -> list[Path]:
+def class_folders_of(part: Path) -> list[Path]:
+    """The folders of a part's classes, sorted.
+
+    Raises:
+        DataFailure: there are none, or the part cannot be listed.
+    """
+    class_folders = folders_in(part)
+    if not class_folders:
+        raise DataFailure(
+            f"{part} has no folders in it: give each class one with its images, {part}/<class>/*"
+        )
+    return class_folders
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder that are not hidden, sorted.
+
+    Raises:
+        DataFailure: it is missing, or cannot be listed.
+    """
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
     except OSError as error:

@@ -24,6 +24,10 @@ class Order:
     seed: int
     number_of_images: int
     batch_size: int
+    share: int = 0
+    """Which part of each batch is this process's."""
+    shares: int = 1
+    """Equal parts of a batch, one for each process that trains."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size <= self.number_of_images:
@@ -31,6 +35,8 @@ class Order:
                 f"the batch size is {self.batch_size} and there are {self.number_of_images} training images: "
                 "expected a batch size of at least 1 and at most the number of images"
             )
+        if self.batch_size % self.shares:
+            raise ValueError(f"a batch of {self.batch_size} images has no {self.shares} equal parts")
 
     @property
     def batches_per_epoch(self) -> int:
@@ -46,6 +52,10 @@ class Order:
         permutation = _permutation(self.seed, self.epoch(batch_number), self.number_of_images)
         start = batch_number % self.batches_per_epoch * self.batch_size
         return permutation[start : start + self.batch_size].clone()
+
+    def own_indices(self, batch_number: int) -> Int[Tensor, " share"]:
+        """Those of this process's part of the batch."""
+        return self.indices(batch_number).chunk(self.shares)[self.share]
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,15 @@ def walk_files(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: a folder cannot be listed.
     """
+    return (path for path in walk_entries(folder) if not is_hidden(path.name))
+
+
+def walk_entries(folder: Path) -> Iterator[Path]:
+    """As `walk_files`, with what is hidden among them: files, and folders that are not entered.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
     return _walk(folder, set())
 
 
@@ -40,6 +49,7 @@ def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
     for name in sorted(os.listdir(folder)):
         path = folder / name
         if is_hidden(name):
+            yield path
             continue
         mode = _mode(path)
         if mode is None or stat.S_ISREG(mode):

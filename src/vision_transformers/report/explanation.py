@@ -12,9 +12,6 @@ from matplotlib.figure import Figure
 from vision_transformers.report.overlay import Box, overlaid
 from vision_transformers.report.style import Palette, on_one_line, render_png
 
-LONGEST_SIDE = 800
-"""Of a picture in a report, in pixels."""
-
 _LONGEST_NAME, _LONGEST_LABEL = 80, 30
 """Letters."""
 

@@ -8,6 +8,15 @@ FOR, AGAINST = (213, 94, 0), (0, 114, 178)
 """Red and blue of Okabe and Ito (2008), which people with any kind of colour vision can tell apart."""
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, as parts of a picture's width and height."""
+LONGEST_SIDE = 800
+"""Of a picture in a report, in pixels."""
+
+
+def shown(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """The picture as a report has it: in its own aspect, and not larger than need be."""
+    copy = picture.convert("RGB")
+    copy.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return np.asarray(copy)
 
 
 def map_colours(values: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns 4"]:

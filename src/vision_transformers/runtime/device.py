@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -36,6 +37,11 @@ def resolve_device(asked: str) -> torch.device:
         reason = str(error).strip().splitlines()[0]
         raise UsageFailure(f"device {asked!r} cannot be used here: {reason}. Try --device auto") from error
     return device
+
+
+def as_current(device: torch.device) -> AbstractContextManager[object]:
+    """While entered, kernels that are not told where to run are started on this GPU."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def usable_processors() -> int:

@@ -88,7 +88,7 @@ def memory_advice(run: Run) -> str:
     """
     size, parts = run.order.batch_size, run.recipe.accumulation
     at_once = size // parts
-    mixes = max(run.recipe.augmentation.mixup, run.recipe.augmentation.cutmix) > 0
+    mixes = run.recipe.augmentation.mixes
     most_parts = size // 2 if mixes else size
     divide = (more for more in range(parts + 1, most_parts + 1) if size % more == 0)
     more_parts = next((more for more in divide if run.recipe.batch_size % more == 0), None)

@@ -23,8 +23,8 @@ from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import Environment, Versions
 
 
-def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
-    """What `auto` comes to on this machine.
+def resolve_environment(recipe: Recipe, data_fingerprint: str, processes: int = 1) -> Environment:
+    """What `auto` comes to on this machine, for so many processes.
 
     Raises:
         UsageFailure: the device or compilation that is asked for is not to be had here.
@@ -48,6 +48,7 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str) -> Environment:
         numpy=version("numpy"),
         vision_transformers=version("vision_transformers"),
         simplejpeg=version("simplejpeg"),
+        processes=processes,
         compiler=describe_compiler() if "native" in (attention, feed_forward) else None,
     )
 

@@ -9,14 +9,14 @@ from vision_transformers.explain.methods import DEFAULT, METHODS
 from vision_transformers.model.evaluating import evaluating
 from vision_transformers.report.overlay import overlaid
 from vision_transformers.report.sheet import image_sheet, write_png
-from vision_transformers.training.journal import Journal
+from vision_transformers.report.tensorboard import TensorBoard
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 
 SHOWN = 16
 
 
-def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
+def draw_explanations(run: Run, state: TrainingState, board: TensorBoard) -> None:
     """Explains the guesses for some held-out images into `plots/explanations.png` and TensorBoard.
 
     Raises:
@@ -48,4 +48,4 @@ def draw_explanations(run: Run, state: TrainingState, journal: Journal) -> None:
     sheet = image_sheet(np.stack(shown), captions)
     run.folder.plots.mkdir(exist_ok=True)
     write_png(run.folder.plots / "explanations.png", sheet)
-    journal.board.image("explanations", sheet, state.step)
+    board.image("explanations", sheet, state.step)

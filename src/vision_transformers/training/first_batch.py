@@ -4,11 +4,11 @@ from vision_transformers.data.batches import training_batches
 from vision_transformers.data.mixing import mix
 from vision_transformers.data.normalising import denormalise
 from vision_transformers.report.sheet import image_sheet, write_png
-from vision_transformers.training.journal import Journal
+from vision_transformers.report.tensorboard import TensorBoard
 from vision_transformers.training.run import Run
 
 
-def draw_first_batch(run: Run, journal: Journal) -> None:
+def draw_first_batch(run: Run, board: TensorBoard) -> None:
     """Draws the first part of the first batch into `plots/first_batch.png` and TensorBoard.
 
     Raises:
@@ -28,4 +28,4 @@ def draw_first_batch(run: Run, journal: Journal) -> None:
     sheet = image_sheet(pixels, [run.data.classes[label] for label in labels.tolist()])
     run.folder.plots.mkdir(exist_ok=True)
     write_png(run.folder.plots / "first_batch.png", sheet)
-    journal.board.image("first_batch", sheet, 0)
+    board.image("first_batch", sheet, 0)

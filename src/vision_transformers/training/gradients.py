@@ -17,7 +17,7 @@ from vision_transformers.training.run import Run
 
 
 class Gradients:
-    """Computes the gradient of a batch's mean loss, in parts, and clips it.
+    """Computes the gradient of a batch's mean loss, in parts of one process after another, and clips it.
 
     Args:
         run: its recipe says in how many parts, and how large the norm may be.
@@ -52,13 +52,12 @@ class Gradients:
         """
         self._forget()
         sums = torch.zeros(2, device=self.run.device)
-        parts = zip(
-            batch.images.chunk(self.recipe.accumulation),
-            batch.labels.chunk(self.recipe.accumulation),
-            strict=True,
-        )
-        for part, (images, labels) in enumerate(parts):
+        own = self.recipe.accumulation
+        parts = zip(batch.images.chunk(own), batch.labels.chunk(own), strict=True)
+        for part, (images, labels) in enumerate(parts, start=self.run.processes.number * own):
             sums += self._add(*self._mixed(images, labels, step, part), labels)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        self.run.processes.add_up([*gradients, sums])
         return torch.cat([sums, self._clip()])
 
     def _mixed(
@@ -83,7 +82,7 @@ class Gradients:
         with autocast(self.run.environment.precision, self.run.device):
             logits = self.model(images)
         loss = self.objective(logits, targets)
-        (loss / self.recipe.accumulation).backward()
+        (loss / self.run.parts).backward()
         hits = (logits.detach().argmax(dim=1) == labels).sum()
         return torch.stack([loss.detach() * len(labels), hits.float()])
 

@@ -1,20 +1,52 @@
-"""What a run writes while it goes: metrics, timing, TensorBoard, and the person who watches."""
+"""What a run leaves while it goes: rows, pictures, checkpoints, and what the person who watches sees."""
 
 import time
 from types import TracebackType
+from typing import Protocol, runtime_checkable
 
 from vision_transformers.config import flat
 from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.report.metrics import MetricsLog, Row, RowLog
 from vision_transformers.report.tensorboard import TensorBoard
 from vision_transformers.runtime.memory import peak_memory
+from vision_transformers.training.checkpoint import save_checkpoint
+from vision_transformers.training.explanations import draw_explanations
+from vision_transformers.training.first_batch import draw_first_batch
 from vision_transformers.training.observer import Observer, StepReport
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 
 
-class Journal:
-    """The files that rows go to, and the observer.
+@runtime_checkable
+class Journal(Protocol):
+    """What the loop tells."""
+
+    def draw_first_batch(self) -> None:
+        """The first step is next."""
+
+    def stepped(self, state: TrainingState, sums: ClassificationSums, waiting_share: float) -> None:
+        """A step is done; so much of the time went to waiting for data, 0 to 1."""
+
+    def write(self, row: Row) -> None:
+        """A row of metrics, complete."""
+
+    def draw_explanations(self, state: TrainingState) -> None:
+        """It is time to look at some images."""
+
+    def save(self, state: TrainingState) -> None:
+        """A checkpoint of this moment is due."""
+
+    def __enter__(self) -> "Journal":
+        """Until it is left."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The loop has ended."""
+
+
+class KeptJournal:
+    """Keeps it in the run's folder, and tells the observer.
 
     Args:
         run: its folder gets the files.
@@ -33,8 +65,21 @@ class Journal:
         self.pace = Pace(first_step - 1)
         self.waiting_share = 0.0
 
+    def draw_first_batch(self) -> None:
+        """Into `plots/` and TensorBoard."""
+        draw_first_batch(self.run, self.board)
+
+    def draw_explanations(self, state: TrainingState) -> None:
+        """Into `plots/` and TensorBoard."""
+        draw_explanations(self.run, state, self.board)
+
+    def save(self, state: TrainingState) -> None:
+        """Into `checkpoints/`."""
+        described = self.run.describe_model()
+        save_checkpoint(self.run.folder.checkpoints, state, described, self.metrics.durable_length())
+
     def stepped(self, state: TrainingState, sums: ClassificationSums, waiting_share: float) -> None:
-        """A step is done; so much of the time went to waiting for data, 0 to 1."""
+        """For whoever watches."""
         self.waiting_share = waiting_share
         images_per_second = self.pace.images_per_second(state.step, sums.images)
         steps_left = self.run.total_steps - state.step
@@ -52,7 +97,7 @@ class Journal:
         )
 
     def write(self, row: Row) -> None:
-        """A row of metrics, complete, and beside it what the clock says."""
+        """The row, and beside it what the clock says."""
         self.metrics.append(row)
         timing = {
             "step": row["step"],
@@ -66,7 +111,7 @@ class Journal:
         self.board.scalars(timing)
         self.observer.measured(row)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "KeptJournal":
         return self
 
     def __exit__(
@@ -75,6 +120,33 @@ class Journal:
         self.metrics.close()
         self.timing.close()
         self.board.close()
+
+
+class NoJournal:
+    """Keeps nothing: another process of the run does."""
+
+    def draw_first_batch(self) -> None:
+        """Nothing."""
+
+    def stepped(self, state: TrainingState, sums: ClassificationSums, waiting_share: float) -> None:
+        """Nothing."""
+
+    def write(self, row: Row) -> None:
+        """Nothing."""
+
+    def draw_explanations(self, state: TrainingState) -> None:
+        """Nothing."""
+
+    def save(self, state: TrainingState) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> "NoJournal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing."""
 
 
 class Pace:

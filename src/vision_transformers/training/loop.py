@@ -1,6 +1,7 @@
 """The loop: one straight line from the first step to the last."""
 
 import logging
+import signal
 import time
 from collections.abc import Iterator
 
@@ -12,9 +13,6 @@ from vision_transformers.errors import DataFailure
 from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
 from vision_transformers.report.metrics import Row
 from vision_transformers.runtime.compilation import compiled
-from vision_transformers.training.checkpoint import save_checkpoint
-from vision_transformers.training.explanations import draw_explanations
-from vision_transformers.training.first_batch import draw_first_batch
 from vision_transformers.training.freezing import freeze
 from vision_transformers.training.gradients import Gradients, gradients_of
 from vision_transformers.training.interruption import Interrupted, Interruption
@@ -40,12 +38,12 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
     with Interruption() as interruption:
         try:
             if state.step == 0:
-                draw_first_batch(run, journal)
+                run.processes.together(journal.draw_first_batch)
             if state.sums.images and run.is_logged_at(state.step):
                 # An image of this step's evaluation could not be decoded: see `_log`.
                 _log(run, state, journal)
             waiting = Waiting()
-            for batch in waiting.for_each(_batches(run, state)):
+            for batch in waiting.for_each(_fetched_together(run, _batches(run, state))):
                 if state.step == run.probe_steps > 0:
                     gradients = _begin_learning(run, state)
                 sums = training_step(run, state, gradients, batch)
@@ -53,16 +51,16 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 journal.stepped(state, sums, waiting.share)
                 _log(run, state, journal)
                 # Read once: a signal that comes while this is decided waits for the next step.
-                received = interruption.signal
+                received = _received_by_any(run, interruption)
                 if received or checkpoints.are_due(state.step):
-                    save(run, state, journal)
+                    journal.save(state)
                     checkpoints.saved()
                 if received:
                     raise Interrupted(_go_on(run, f"stopped after step {state.step}"), received)
             if warning := waiting_warning(run.recipe, run.training_images, waiting.share):
                 logger.warning("%s", warning)
         except DataFailure as failure:
-            save(run, state, journal)
+            journal.save(state)
             raise DataFailure(_after_repair(run, failure)) from failure
 
 
@@ -93,12 +91,7 @@ def _log(run: Run, state: TrainingState, journal: Journal) -> None:
         # Only now: if an image could not be decoded, the state was saved with its sums, and the row is due.
         state.sums = ClassificationSums()
     if run.is_explained_at(state.step):
-        draw_explanations(run, state, journal)
-
-
-def save(run: Run, state: TrainingState, journal: Journal) -> None:
-    """Writes a checkpoint of this moment."""
-    save_checkpoint(run.folder.checkpoints, state, run.describe_model(), journal.metrics.durable_length())
+        run.processes.together(lambda: journal.draw_explanations(state))
 
 
 class CheckpointClock:
@@ -134,6 +127,19 @@ def _batches(run: Run, state: TrainingState) -> Iterator[Batch]:
     )
 
 
+def _fetched_together(run: Run, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Each process's own; if one of them cannot have it, none has."""
+    while (batch := run.processes.together(lambda: next(batches, None))) is not None:
+        yield batch
+
+
+def _received_by_any(run: Run, interruption: Interruption) -> signal.Signals | None:
+    """The signal that a process has received: all stop after the same step."""
+    said = run.processes.hear_all("" if interruption.signal is None else str(int(interruption.signal)))
+    numbers = [int(word) for word in said if word]
+    return signal.Signals(numbers[0]) if numbers else None
+
+
 def _learned(run: Run, state: TrainingState) -> Row:
     """What the steps since the last row tell."""
     rate = run.rate_at(state.step - 1)
@@ -162,15 +168,21 @@ def _tested(run: Run, state: TrainingState) -> Row:
 
 
 def _evaluate(run: Run, model: torch.nn.Module, images: Images) -> ClassificationSums:
-    return evaluate(model, run.evaluation_batches(images), run.environment.precision)
+    """Over all images, of which each process takes its part."""
+    batches = run.evaluation_batches(images, run.processes)
+    own = run.processes.together(lambda: evaluate(model, batches, run.environment.precision))
+    sums = torch.tensor([own.images, own.loss, own.correct], dtype=torch.float64)
+    run.processes.add_up([sums])
+    count, loss, correct = sums.tolist()
+    return ClassificationSums(int(count), loss, int(correct))
 
 
 def _after_repair(run: Run, failure: DataFailure) -> str:
     return (
         f"{failure}\nThe run is saved. With a whole picture of the same name in its place, it goes on: "
-        f"{run.folder.resume_command} --allow-different-machine"
+        f"{run.resume_command} --allow-different-machine"
     )
 
 
 def _go_on(run: Run, what_happened: str) -> str:
-    return f"{what_happened}\nThe run is saved. To go on: {run.folder.resume_command}"
+    return f"{what_happened}\nThe run is saved. To go on: {run.resume_command}"

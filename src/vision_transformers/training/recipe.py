@@ -206,8 +206,7 @@ class Recipe:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected at least 0 and less than 1")
         if self.batch_size % self.accumulation:
             raise ValueError(f"accumulation is {self.accumulation}, which does not divide {self.batch_size}")
-        mixes = max(self.augmentation.mixup, self.augmentation.cutmix) > 0
-        if mixes and self.accumulation == self.batch_size > 1:
+        if self.augmentation.mixes and self.accumulation == self.batch_size > 1:
             raise ValueError(
                 f"accumulation is {self.accumulation}, parts of one image each: mixup and CutMix need two"
             )

@@ -35,6 +35,8 @@ class Environment:
     simplejpeg: str | None = None
     """It decodes ordinary JPEG files. Where this or the next is None it is not compared: earlier runs did not
     record them."""
+    processes: int = 1
+    """That train together, each a part of every batch."""
     compiler: str | None = None
     """Of the C files that compute, where one does: another may round their sums otherwise."""
 

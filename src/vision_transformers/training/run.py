@@ -1,7 +1,7 @@
 """Everything about a run that its steps do not change."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -11,6 +11,7 @@ from vision_transformers.data.images import DataSets, Images
 from vision_transformers.data.order import Order
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.runtime.processes import Processes
 from vision_transformers.training.objective import Objective, balanced_weights
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import Environment
@@ -27,11 +28,21 @@ class Run:
     environment: Environment
     data: DataSets
     folder: RunFolder
+    processes: Processes = field(default_factory=Processes)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where this process computes.
+
+        Raises:
+            UsageFailure: the machine has fewer GPUs than processes.
+        """
+        return self.processes.device(torch.device(self.environment.device))
 
     @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return torch.device(self.environment.device)
+    def parts(self) -> int:
+        """In how many a batch is computed: so many in each process, one after another."""
+        return self.recipe.accumulation * self.processes.count
 
     @property
     def records(self) -> bool:
@@ -41,7 +52,7 @@ class Run:
         to be repeated to the bit does the same in every step, also in the first ones of a resumed run, which
         here are not recorded yet.
         """
-        are_alike = self.recipe.accumulation == 1 and self.probe_steps == 0
+        are_alike = self.parts == 1 and self.probe_steps == 0
         return self.device.type == "cuda" and are_alike and not self.recipe.deterministic
 
     @cached_property
@@ -69,21 +80,39 @@ class Run:
                 f"there are {number_of_images} training images, not a batch of {self.recipe.batch_size}, "
                 f"and accumulation {self.recipe.accumulation} does not divide them: use --accumulation 1"
             )
-        return Order(self.recipe.seed, number_of_images, batch_size)
+        if batch_size % self.parts or (self.recipe.augmentation.mixes and self.parts == batch_size > 1):
+            raise UsageFailure(
+                f"a batch of {batch_size} images cannot be shared by {self.processes.count} processes with "
+                f"--accumulation {self.recipe.accumulation}: give a --batch-size that is a multiple of "
+                f"{self.parts}, and at least {2 * self.parts}, or start fewer processes"
+            )
+        share, shares = self.processes.number, self.processes.count
+        return Order(self.recipe.seed, number_of_images, batch_size, share, shares)
 
     def evaluation_batch_size(self, images: Images) -> int:
         """Images that are evaluated at once: no more than a step computes at once, for both need memory.
 
-        Without accumulation, fewer images fill up a batch: so earlier runs have it, which resume to the byte.
+        In one part, fewer images fill up a batch: so earlier runs have it, which resume to the byte.
         """
-        if self.recipe.accumulation == 1:
+        if self.parts == 1:
             return self.order.batch_size
-        return min(self.order.batch_size // self.recipe.accumulation, len(images))
+        return min(self.order.batch_size // self.parts, len(images))
 
-    def evaluation_batches(self, images: Images) -> Iterator[Batch]:
-        """The images in order, as many at once as `evaluation_batch_size` says."""
+    def evaluation_batches(self, images: Images, among: Processes | None = None) -> Iterator[Batch]:
+        """The images in order, `evaluation_batch_size` at once; among processes, this one's share."""
+        share, shares = (0, 1) if among is None else (among.number, among.count)
         size, recipe = self.evaluation_batch_size(images), self.recipe
-        return evaluation_batches(images, recipe.preprocessing, size, self.device, recipe.data.workers)
+        return evaluation_batches(
+            images, recipe.preprocessing, size, self.device, recipe.data.workers, share, shares
+        )
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on, on one machine."""
+        command = self.folder.resume_command
+        if self.processes.count == 1:
+            return command
+        return f"torchrun --nproc-per-node {self.processes.count} --no-python {command}"
 
     @property
     def total_steps(self) -> int:

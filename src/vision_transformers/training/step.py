@@ -29,23 +29,24 @@ def training_step(run: Run, state: TrainingState, gradients: Gradients, batch: B
     loss, correct, gradient_norm = gradients(batch, state.step).tolist()
     rate = run.rate_at(state.step)
     if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-        raise Failure(_not_finite(run, state.step, rate, loss, gradient_norm, batch))
+        raise Failure(_not_finite(run, state.step, rate, loss, gradient_norm))
     state.optimizers.step(rate, record=gradients.stay_in_memory)
     if state.average is not None:
         state.average.update_parameters(state.model)
     state.gradient_norm = gradient_norm
     state.step += 1
-    return ClassificationSums(len(batch.labels), loss, int(correct))
+    return ClassificationSums(run.order.batch_size, loss, int(correct))
 
 
-def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: float, batch: Batch) -> str:
+def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: float) -> str:
     named = learning_rates(run.recipe, step < run.probe_steps)
     options = " or ".join(f"--{each.option}" for each in named)
-    names = ", ".join(run.data.train.name(index) for index in batch.indices.tolist())
+    images = run.order.indices(step).tolist()
+    names = ", ".join(run.data.train.name(index) for index in images)
     return (
-        f"step {step}: the loss is {loss / len(batch.labels):g} and the norm of the gradient "
+        f"step {step}: the loss is {loss / len(images):g} and the norm of the gradient "
         f"{gradient_norm:g}, at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
         "The optimizer's step was not taken. "
         f"Try a lower {options}, or a longer --schedule.warmup. "
-        f"The batch has {len(batch.labels)} images: {names}"
+        f"The batch has {len(images)} images: {names}"
     )

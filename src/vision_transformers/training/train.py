@@ -2,27 +2,30 @@
 
 import logging
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
 
 from vision_transformers.data.loading import load_data
-from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.evaluation.calibration import fit_temperature
 from vision_transformers.evaluation.metrics import outputs
 from vision_transformers.files import write_folder
 from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import Row, read_metrics, write_csv
+from vision_transformers.runtime.device import as_current
 from vision_transformers.runtime.memory import advising_on_memory
+from vision_transformers.runtime.processes import Processes, joined_processes
 from vision_transformers.training.advice import (
     few_pictures_warnings,
     learning_rate_warnings,
     memory_advice,
     precision_warnings,
 )
-from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint, save_checkpoint
+from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint
 from vision_transformers.training.environment import (
     applied_environment,
     record_versions,
@@ -30,7 +33,7 @@ from vision_transformers.training.environment import (
     settle_environment,
 )
 from vision_transformers.training.initial import load_initial_weights, settle_recipe
-from vision_transformers.training.journal import Journal
+from vision_transformers.training.journal import Journal, KeptJournal, NoJournal
 from vision_transformers.training.loop import train_to_the_end
 from vision_transformers.training.observer import Observer, Silent
 from vision_transformers.training.recipe import Recipe
@@ -45,6 +48,7 @@ from vision_transformers.training.run_folder import (
     with_absolute_places,
 )
 from vision_transformers.training.state import TrainingState, initial_state
+from vision_transformers.weights.digest import sha256_of
 from vision_transformers.weights.low_rank_folder import write_low_rank
 from vision_transformers.weights.model_folder import write_model
 
@@ -62,6 +66,8 @@ class Result:
 def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observer | None = None) -> Result:
     """Trains a model as a recipe says; the same as `vit train`.
 
+    Called in each process that `torchrun` starts, it trains one model in all of them. The first one writes.
+
     Args:
         recipe: the whole description of the run.
         run_folder: where to; `runs/<recipe>-<time>-<4 hex>` if not given.
@@ -70,7 +76,22 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     Raises:
         Failure: what went wrong and what to do; its subclasses tell usage, data and interruption apart.
     """
-    folder = new_run_folder(recipe) if run_folder is None else RunFolder(Path(run_folder))
+    processes = joined_processes()
+    path = processes.hear_first(str(run_folder or new_run_folder(recipe).path))
+    run, images = processes.after_the_first(lambda: _new_run(recipe, RunFolder(Path(path)), processes))
+
+    def begin() -> None:
+        command = tuple(sys.argv)
+        record = Record(FORMAT_VERSION, run.recipe, images, (run.environment,), record_versions(), command)
+        run.folder.begin(record)
+
+    with processes.by_the_first(run.folder.lock) or nullcontext():
+        processes.by_the_first(begin)
+        return _go(run, observer or Silent())
+
+
+def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[Run, str]:
+    """The run, of which nothing is written yet, and the hash of its images."""
     if folder.is_begun:
         raise UsageFailure(f"{folder.path} holds a run already. To go on with it: {folder.resume_command}")
     folder.refuse_other_files()
@@ -84,16 +105,13 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     recipe = settle_recipe(recipe)
     data = load_data(recipe.data, recipe.preprocessing)  # whose errors name its place as it was typed
     recipe = with_absolute_places(recipe)
-    run = Run(recipe, resolve_environment(recipe, data.fingerprint), data, folder)
+    environment = resolve_environment(recipe, data.fingerprint, processes.count)
+    run = Run(recipe, environment, data, folder, processes)
     _check(run)
     warnings = [*learning_rate_warnings(recipe), *precision_warnings(run), *few_pictures_warnings(run)]
     for warning in warnings:
         logger.warning("%s", warning)
-    with folder.lock():
-        command = tuple(sys.argv)
-        environments = (run.environment,)
-        folder.begin(Record(FORMAT_VERSION, recipe, data.listing, environments, record_versions(), command))
-        return _go(run, observer or Silent())
+    return run, data.listing
 
 
 def resume(
@@ -114,35 +132,56 @@ def resume(
         UsageFailure: there is no such run, or the recipe differs; names the fields.
         Failure: machine or data differ; and whatever `train` raises.
     """
+    processes = joined_processes()
     folder = RunFolder(Path(run_folder))
+    record, recipe = processes.after_the_first(lambda: _recorded(folder, recipe))
+    if folder.is_finished:
+        return Result(folder.path, read_metrics(folder.metrics)[-1])
+    run = processes.after_the_first(
+        lambda: _run_to_go_on(record, recipe, folder, processes, allow_different_machine)
+    )
+
+    def note() -> None:
+        if (gone_on := _gone_on(record, recipe, run.environment)) != record:
+            folder.write(gone_on)
+
+    with processes.by_the_first(folder.lock) or nullcontext():
+        processes.by_the_first(note)
+        return _go(run, observer or Silent())
+
+
+def _recorded(folder: RunFolder, asked: Recipe | None) -> tuple[Record, Recipe]:
+    """What a run was begun with, and the recipe to go on with."""
     record = folder.record()
-    recipe = with_absolute_places(settled_as(record.recipe, recipe or record.recipe))
+    recipe = with_absolute_places(settled_as(record.recipe, asked or record.recipe))
     if changed := changed_fields(record.recipe, recipe):
         raise UsageFailure(
             f"{folder.path} was begun with another recipe: {', '.join(changed)} differs. "
             "Leave that option out to go on, or start a new run"
         )
-    if folder.is_finished:
-        if has_other_precision(record, recipe):
-            raise UsageFailure(
-                f"{folder.path} is finished, in {record.environments[-1].precision}, and precision "
-                f"{recipe.precision!r} differs: start a new run for it"
-            )
-        return Result(folder.path, read_metrics(folder.metrics)[-1])
+    if folder.is_finished and has_other_precision(record, recipe):
+        raise UsageFailure(
+            f"{folder.path} is finished, in {record.environments[-1].precision}, and precision "
+            f"{recipe.precision!r} differs: start a new run for it"
+        )
+    return record, recipe
+
+
+def _run_to_go_on(
+    record: Record, recipe: Recipe, folder: RunFolder, processes: Processes, allow_different_machine: bool
+) -> Run:
+    """The run, if data and machine are those that it was begun with."""
     data = load_data(recipe.data, recipe.preprocessing)
     if data.listing != record.images:
         raise DataFailure(
             f"there are other images than when {folder.path} was begun, so that the held-out ones are others "
             "too: put back what was there, or start a new run"
         )
-    found = resolve_environment(recipe, data.fingerprint)
+    found = resolve_environment(recipe, data.fingerprint, processes.count)
     environment = settle_environment(record.environments[-1], found, allow_different_machine)
-    run = Run(recipe, environment, data, folder)
+    run = Run(recipe, environment, data, folder, processes)
     _check(run)
-    with folder.lock():
-        if (gone_on := _gone_on(record, recipe, environment)) != record:
-            folder.write(gone_on)
-        return _go(run, observer or Silent())
+    return run
 
 
 def _gone_on(record: Record, recipe: Recipe, environment: Environment) -> Record:
@@ -158,8 +197,9 @@ def _gone_on(record: Record, recipe: Recipe, environment: Environment) -> Record
 
 def _check(run: Run) -> None:
     """Meets what cannot be before anything is written."""
-    run.model_config  # noqa: B018 - both say what does not fit
+    run.model_config  # noqa: B018 - these say what does not fit
     run.order  # noqa: B018
+    run.device  # noqa: B018
     layers = run.model_config.number_of_layers
     if not 0 <= run.recipe.frozen_layers <= layers:
         raise UsageFailure(f"frozen_layers is {run.recipe.frozen_layers}: the model has {layers} layers")
@@ -177,6 +217,7 @@ def _go(run: Run, observer: Observer) -> Result:
     """From wherever the run is to its end."""
     with (
         applied_environment(run.environment, run.recipe.deterministic),
+        as_current(run.device),
         advising_on_memory(lambda: memory_advice(run)),
     ):
         return _train_and_finish(run, observer)
@@ -184,18 +225,46 @@ def _go(run: Run, observer: Observer) -> Result:
 
 def _train_and_finish(run: Run, observer: Observer) -> Result:
     state = initial_state(run.recipe, run.model_config, run.device)
-    metrics_bytes = load_checkpoint(run.folder.checkpoints, state)
-    if run.recipe.init is not None and not has_checkpoints(run.folder.checkpoints):
-        load_initial_weights(run, state)
-        # From here on the run needs nothing but its own folder.
-        save_checkpoint(run.folder.checkpoints, state, run.describe_model(), metrics_bytes)
-    observer.begins(run.folder.path, run.data.description, state.step, run.total_steps)
-    with Journal(run, state.step + 1, metrics_bytes, observer) as journal:
+    begun = run.processes.together(lambda: has_checkpoints(run.folder.checkpoints))
+    metrics_bytes = run.processes.after_the_first(lambda: load_checkpoint(run.folder.checkpoints, state))
+    if run.recipe.init is not None and not begun:
+        run.processes.together(lambda: load_initial_weights(run, state))
+    _check_alike(run, state)
+    with run.processes.together(lambda: _journal(run, state, metrics_bytes, observer)) as journal:
+        if run.recipe.init is not None and not begun:
+            # From here on the run needs nothing but its own folder.
+            run.processes.together(lambda: journal.save(state))
+        observer.begins(run.folder.path, run.data.description, state.step, run.total_steps)
         train_to_the_end(run, state, journal)
-    return _finish(run, state)
+    run.processes.by_the_first(lambda: _finish(run, state))
+    return Result(run.folder.path, read_metrics(run.folder.metrics)[-1])
 
 
-def _finish(run: Run, state: TrainingState) -> Result:
+def _journal(run: Run, state: TrainingState, metrics_bytes: int, observer: Observer) -> Journal:
+    if run.processes.is_first:
+        return KeptJournal(run, state.step + 1, metrics_bytes, observer)
+    return NoJournal()
+
+
+def _check_alike(run: Run, state: TrainingState) -> None:
+    """Meets processes that would not train one model: on machines with different files or processors.
+
+    Raises:
+        Failure: they differ.
+    """
+    if run.processes.count == 1:
+        return
+    data, weights = run.environment.data, sha256_of(state.model.state_dict())
+    said = run.processes.hear_all(f"images {data}, step {state.step}, weights {weights}")
+    if len(set(said)) > 1:
+        listed = "".join(f"\n  process {number}: {word}" for number, word in enumerate(said))
+        raise Failure(
+            f"the processes do not begin alike:{listed}\n"
+            "All machines must be of one kind, and have the same images and the same run folder"
+        )
+
+
+def _finish(run: Run, state: TrainingState) -> None:
     """Writes what a person looks at, then the model folder, which says that the run is finished."""
     rows = read_metrics(run.folder.metrics)
     write_csv(rows, run.folder.table)
@@ -209,7 +278,6 @@ def _finish(run: Run, state: TrainingState) -> Result:
             lambda path: write_low_rank(path, kept, run.recipe.low_rank, description, source),
         )
     write_folder(run.folder.model, lambda path: write_model(path, merged_weights(kept), description))
-    return Result(run.folder.path, rows[-1])
 
 
 def _temperature(run: Run, kept: nn.Module) -> float | None:

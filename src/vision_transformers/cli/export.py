@@ -1,0 +1,62 @@
+"""`vit export MODEL TARGET.onnx [OPTIONS]`: one file that computes the same without this library."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from vision_transformers.cli.checks import check_least
+
+if TYPE_CHECKING:
+    from vision_transformers.export.verification import Agreement
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """A model, and the file to make of it."""
+
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """A run or a model folder."""
+    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
+    """The ONNX file to make, such as model.onnx."""
+    images: tuple[str, ...] = ()
+    """Pictures on which ONNX Runtime is compared with the model: files, folders with all below, globs,
+    or - for a list on standard input. Random pixels if not given."""
+    tolerance: float = 1e-4
+    """How far each output may differ, as a part of the largest; more is a failure, and nothing is written."""
+
+
+def main(arguments: list[str]) -> int:
+    """Exports as the arguments say; returns the exit code."""
+    options = _parse(arguments)
+    from vision_transformers.classifier import load
+    from vision_transformers.data.listing import find_pictures
+    from vision_transformers.export.export_onnx import check_target, export_onnx
+
+    check_target(options.target)
+    classifier = load(options.model, device="cpu")
+    pictures = find_pictures(options.images, sys.stdin.buffer) if options.images else ()
+    agreement = export_onnx(classifier, options.target, pictures, options.tolerance)
+    _print(agreement, "pictures" if options.images else "pictures of random pixels (--images takes yours)")
+    print(f"written        {options.target}, {options.target.stat().st_size / 2**20:,.1f} MiB")
+    return 0
+
+
+def _parse(arguments: list[str]) -> ExportOptions:
+    description = "Export a model as ONNX, from pixels to probabilities, and check that it computes the same."
+    options = tyro.cli(ExportOptions, prog="vit export", description=description, args=arguments)
+    check_least(options, tolerance=0)
+    return options
+
+
+def _print(agreement: "Agreement", pictures: str) -> None:
+    print(f"compared       with ONNX Runtime on the CPU: {agreement.pictures:,} {pictures}")
+    for name, difference in agreement.differences.items():
+        print(
+            f"{name:<14} largest difference {difference.largest:.1e} "
+            f"where they reach {difference.largest_output:.3g}"
+        )
+    if "logits" in agreement.differences:
+        print(f"same class     {agreement.same_class:,} of {agreement.pictures:,}")

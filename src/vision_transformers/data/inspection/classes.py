@@ -1,0 +1,90 @@
+"""Classes that a model cannot be taught or tested with, and those that are rarer than others."""
+
+from collections.abc import Iterator
+
+from vision_transformers.data.inspection.finding import Finding, Item, counted, items_of, pictures
+from vision_transformers.data.inspection.inspected import ClassFolder, Listing
+from vision_transformers.data.source import DataSource
+from vision_transformers.data.splitting import number_held_out
+
+IMBALANCED = 3
+"""How many times the pictures of its smallest class the largest one has, from where it is worth a word."""
+FRACTIONS = {"test": DataSource.test_fraction, "validation": DataSource.validation_fraction}
+"""What `vit train` holds out, if nothing else is said, of parts that are not there."""
+
+
+def about_classes(listing: Listing) -> Iterator[Finding]:
+    """Of what stops a training first."""
+    yield from _missing(listing)
+    yield from _too_few(listing)
+    yield from _imbalance(listing)
+
+
+def _missing(listing: Listing) -> Iterator[Finding]:
+    if empty := [one.folder for one in listing.class_folders if not one.pictures and one.failure is None]:
+        yield Finding(
+            "empty-class",
+            True,
+            f"without pictures: {_class_folders(len(empty))}",
+            "`vit train` stops there: add some, or remove the class from all parts",
+            items_of(empty),
+        )
+    there = {one.folder for one in listing.class_folders}
+    wanted = [folder / name for folder in listing.parts.values() for name in listing.classes]
+    if missing := [folder for folder in wanted if folder not in there]:
+        yield Finding(
+            "missing-class",
+            True,
+            f"missing, though another part has them: {_class_folders(len(missing))}",
+            "`vit train` stops there, since all parts need the same classes: see how the folders are spelt",
+            items_of(missing),
+        )
+    if len(listing.classes) == 1:
+        remedy = "A classifier needs two or more: name the folder that holds the class folders"
+        yield Finding("one-class", True, f"there is one class, {listing.classes[0]!r}", remedy)
+
+
+def _too_few(listing: Listing) -> Iterator[Finding]:
+    """Classes of which `vit train` would hold images out, and cannot."""
+    fractions = [FRACTIONS[part] for part in listing.held_out]
+    few = [one for one in listing.learned_from if one.pictures and not _can_hold_out(one, fractions)]
+    if few:
+        yield Finding(
+            "too-few",
+            True,
+            f"too small to hold images for {' and '.join(listing.held_out)} out of them: "
+            f"{_class_folders(len(few))}",
+            "`vit train` stops there: add pictures, give it parts val and test, or set "
+            "--data.validation-fraction 0 and --data.test-fraction 0",
+            tuple(Item((one.folder,), pictures(len(one.pictures))) for one in few),
+        )
+
+
+def _can_hold_out(one: ClassFolder, fractions: list[float]) -> bool:
+    count = len(one.pictures)
+    for fraction in fractions:
+        if count < 2:
+            return False
+        count -= number_held_out(count, fraction)
+    return True
+
+
+def _imbalance(listing: Listing) -> Iterator[Finding]:
+    counts = {one.folder: len(one.pictures) for one in listing.learned_from if one.pictures}
+    by_count = sorted(counts, key=counts.__getitem__)
+    if not counts or counts[by_count[-1]] < IMBALANCED * counts[by_count[0]]:
+        return
+    ends = (by_count[-1], by_count[0])
+    ratio = counts[ends[0]] / counts[ends[1]]
+    yield Finding(
+        "imbalance",
+        False,
+        f"the largest class has {ratio:,.1f} times as many pictures as the smallest",
+        "`vit train --class-weights balanced` weighs each class by how rare it is. Beside accuracy, look at "
+        "the recall of each class, which `vit evaluate` tells",
+        tuple(Item((folder,), pictures(counts[folder])) for folder in ends),
+    )
+
+
+def _class_folders(count: int) -> str:
+    return counted(count, "class folder", "class folders")

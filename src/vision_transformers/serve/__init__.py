@@ -1,0 +1,1 @@
+"""A model over HTTP: pictures in, predictions and explanations out, and a page for people."""
