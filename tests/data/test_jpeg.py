@@ -193,7 +193,7 @@ def test_of_a_photograph_only_the_upper_rows_are_decoded(tmp_path: Path) -> None
 def test_pillow_opens_no_ordinary_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else files would take as long as Pillow takes for them."""
     photograph().save(tmp_path / "picture.jpg")
-    monkeypatch.setattr(decoding, "_opened", None)
+    monkeypatch.setattr(decoding, "opened", None)
     assert decode_pixels(tmp_path / "picture.jpg", 3, 255).shape == (93, 75, 3)
 
 
