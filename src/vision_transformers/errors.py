@@ -5,6 +5,8 @@ class Failure(Exception):
     """Something went wrong that the message explains: what, where, and what to do. Exit code 1."""
 
     exit_code = 1
+    is_told = False
+    """Whether the first of several processes says it, too: the others need not."""
 
 
 class UsageFailure(Failure):

@@ -6,34 +6,38 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from tests.commands import Finished, Process, Vit
+from tests.training.recipes import everything, run_of, tiny
 from tests.training.runs import FROM_FOLDER, IN_MEMORY, last_step, make_images, result
 from tests.training.test_bad_images import make_photographs, spoil
 
+from vision_transformers.runtime.processes import Processes
+from vision_transformers.runtime.torchrun import Place
+from vision_transformers.training.advice import memory_advice
 from vision_transformers.training.run_folder import RunFolder
 
 SHORT = ["--steps", "12"]
 
 
-def start_together(vit: Vit, folder: Path, arguments: list[str], count: int = 2) -> list[Process]:
-    """As `torchrun` starts them."""
+def places(count: int = 2) -> list[dict[str, str]]:
+    """What `torchrun` would tell each of them."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    places = [
-        {
-            "TORCHELASTIC_RUN_ID": "test",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "WORLD_SIZE": str(count),
-            "RANK": str(number),
-            "LOCAL_RANK": str(number),
-        }
+    common = {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+    return [
+        {**common, "WORLD_SIZE": f"{count}", "RANK": f"{number}", "LOCAL_RANK": f"{number}"}
         for number in range(count)
     ]
-    return [vit.start(folder, arguments, environment=place) for place in places]
+
+
+def start_together(vit: Vit, folder: Path, arguments: list[str], count: int = 2) -> list[Process]:
+    """As `torchrun` starts them."""
+    return [vit.start(folder, arguments, environment=place) for place in places(count)]
 
 
 def run_together(vit: Vit, folder: Path, arguments: list[str], count: int = 2) -> list[Finished]:
@@ -77,7 +81,7 @@ def test_kills_do_not_change_what_two_processes_train(vit: Vit, tmp_path: Path) 
     assert second.kill().code == -9
     left = first.wait()
     assert left.code == 1
-    assert "another process of this run" in left.errors
+    assert "another process of this run may have ended" in left.errors
     assert "Traceback" not in left.errors
     assert [each.code for each in run_together(vit, tmp_path, ["train", "--resume", "killed"])] == [0, 0]
     assert result(run) == result(tmp_path / "undisturbed")
@@ -160,3 +164,57 @@ def test_torchrun_starts_them_again_when_one_was_killed(vit: Vit, tmp_path: Path
     assert agent.returncode == 0
     assert output.count("model folder") == 1
     assert result(run) == result(tmp_path / "undisturbed")
+
+
+def run_unlike(vit: Vit, folder: Path, *commands: list[str]) -> list[Finished]:
+    """Each process with a command of its own, as machines might be started."""
+    started = zip(places(len(commands)), commands, strict=True)
+    processes = [vit.start(folder, command, environment=place) for place, command in started]
+    return [process.wait() for process in processes]
+
+
+def test_processes_that_would_not_train_one_model_do_not_begin(vit: Vit, tmp_path: Path) -> None:
+    begin = [*IN_MEMORY, "--steps", "4", "--run-folder", "run"]
+    unlike = run_unlike(vit, tmp_path, begin, [*begin, "--optimizer.learning-rate", "0.5"])
+    assert [each.code for each in unlike] == [1, 1]
+    assert "optimizer.learning_rate differs" in unlike[0].errors
+    assert "process 1: 0.5" in unlike[0].errors
+
+
+def test_an_option_that_one_process_refuses_ends_all(vit: Vit, tmp_path: Path) -> None:
+    begin = [*IN_MEMORY, "--steps", "4", "--run-folder", "run"]
+    unlike = run_unlike(vit, tmp_path, begin, [*begin, "--batch-size", "0"])
+    assert [each.code for each in unlike] == [2, 2]
+    assert "batch_size is 0" in unlike[0].errors
+
+
+def test_a_full_disk_of_the_first_process_ends_all_with_its_message(vit: Vit, tmp_path: Path) -> None:
+    first, second = places()
+    begin = [*IN_MEMORY, "--steps", "40", "--run-folder", "run"]
+    processes = [
+        vit.start(tmp_path, begin, environment=first, file_limit=12_000),
+        vit.start(tmp_path, begin, environment=second),
+    ]
+    ended = [process.wait() for process in processes]
+    assert [each.code for each in ended] == [1, 1]
+    assert (tmp_path / "run" / "recipe.json").exists()
+    assert "would be larger than this process may write" in ended[0].errors
+    assert ended[1].errors == ""
+    assert "Traceback" not in ended[0].errors + ended[1].errors
+
+
+def test_a_run_with_more_parts_than_its_few_images_mix_still_resumes_alone(tmp_path: Path) -> None:
+    """Of 24 images, 24 parts: only where processes share them is that refused."""
+    recipe = everything(batch_size=240, accumulation=24)
+    run = run_of(recipe, tmp_path)
+    few = replace(run.data, train=run.data.train.select(torch.arange(24)))
+    assert replace(run, data=few).order.batch_size == 24
+
+
+def test_the_advice_on_memory_is_for_as_many_processes(tmp_path: Path) -> None:
+    run = run_of(tiny(batch_size=12), tmp_path)
+    shared = replace(run, processes=Processes(Place(0, 2)))
+    advice = memory_advice(shared)
+    assert "not enough for 6 images at once" in advice
+    assert "--accumulation 2," in advice
+    assert "--batch-size 6" in advice

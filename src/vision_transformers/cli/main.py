@@ -4,7 +4,9 @@ import importlib
 import io
 import logging
 import sys
+import traceback
 from importlib.metadata import version
+from typing import NoReturn
 
 from vision_transformers.cli.streams import silence
 from vision_transformers.config import nearest
@@ -32,8 +34,28 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 failure, 2 usage, 3 bad data, 130 and 143 interrupted (saved).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    logging.basicConfig(format="vit: %(message)s", level=logging.WARNING)
     place = place_of_this_process()
+    if place.count > 1:
+        _run_among_others(arguments, place)
+    return _run(arguments, place)
+
+
+def _run_among_others(arguments: list[str], place: Place) -> NoReturn:
+    """Runs it, and ends this process in a way that no other waits for."""
+    code: str | int | None = 1
+    try:
+        code = _run(arguments, place)
+    except SystemExit as end:
+        code = end.code or 0
+    except Exception:
+        traceback.print_exc()
+    from vision_transformers.runtime.processes import leave
+
+    leave(code if isinstance(code, int) else 1)
+
+
+def _run(arguments: list[str], place: Place) -> int:
+    logging.basicConfig(format="vit: %(message)s", level=logging.WARNING)
     logging.getLogger("vision_transformers").setLevel(logging.INFO if place.is_first else logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -43,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Failure as failure:
         if place.is_first:
             _complain(f"{failure}")
+        elif not failure.is_told:
+            _complain(f"process {place.number}: {failure}")
         return failure.exit_code
     except (RuntimeError, MemoryError) as error:
         explanation = _explanation(error)

@@ -83,10 +83,14 @@ def _name(argument: str) -> str | None:
 def main(arguments: list[str]) -> int:
     """Trains as the arguments say; returns the exit code."""
     typed = CommandLine.of(arguments)
-    options, choices = parse(typed)
-    folder = _folder_to_resume(options, typed)
+    place = place_of_this_process()
+    if place.count > 1:
+        options, choices, folder = _read_together(typed)
+    else:
+        options, choices = parse(typed)
+        folder = _folder_to_resume(options, typed)
     was_finished = folder is not None and folder.is_finished
-    if not place_of_this_process().is_first:
+    if not place.is_first:
         _train(options, folder, Silent())
         return 0
     if folder is None:
@@ -96,6 +100,17 @@ def main(arguments: list[str]) -> int:
         print(f"{result.folder} is finished already.")
     _print_result(result)
     return 0
+
+
+def _read_together(typed: CommandLine) -> tuple[TrainOptions, tuple[Choice, ...], RunFolder | None]:
+    """The options, in each process its own, and the run to go on with, which the first one finds."""
+    from vision_transformers.runtime.processes import joined_processes
+
+    processes = joined_processes()
+    options, choices = processes.together(lambda: parse(typed))
+    folder = processes.by_the_first(lambda: _folder_to_resume(options, typed))
+    path = processes.hear_first("" if folder is None else str(folder.path))
+    return options, choices, RunFolder(Path(path)) if path else None
 
 
 def parse(typed: CommandLine) -> tuple[TrainOptions, tuple[Choice, ...]]:

@@ -4,11 +4,13 @@ Each computes its part of every batch. Gradients are added up, so that all take 
 same model. The first one alone writes, and speaks.
 """
 
-import atexit
 import functools
+import os
+import re
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 import torch
 import torch.distributed
@@ -16,11 +18,14 @@ from torch import Tensor
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined] # exported without saying so
 from torch.distributed.rendezvous import rendezvous
 
-from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.errors import DataFailure, Failure, UsageFailure, is_lack_of_memory
 from vision_transformers.runtime.torchrun import Place, attempt_of_kept_store, place_of_this_process
 
-PATIENCE = timedelta(hours=1)
-"""How long one waits for another: the first may evaluate, explain and write in between."""
+MEETING = timedelta(minutes=10)
+"""How long processes wait for each other to come."""
+PATIENCE = timedelta(days=1)
+"""How long one waits for another then: the first may download, explain and write in between. If it ends, the
+others hear so at once."""
 
 Made = TypeVar("Made")
 
@@ -49,22 +54,30 @@ class Processes:
         return self.hear_all(word)[0]
 
     def together(self, action: Callable[[], Made]) -> Made:
-        """Acts in every process. A failure in one is a failure in all, so that none waits for it in vain.
+        """Acts in every process. An error in one is a failure in all, so that none waits for it in vain.
 
         Raises:
-            Failure: this process's own, or with the same words another's.
+            Failure: another's, in its words; this process's own error is raised as it is.
         """
-        failure = None
         try:
             made = action()
-        except Failure as own:
-            failure = own
-        said = self.hear_all("" if failure is None else f"{failure.exit_code} {failure}")
-        if failure is not None:
-            raise failure
-        for word in filter(None, said):
+        except Exception as error:
+            if isinstance(error, Failure):
+                error.is_told = True
+            self.hear_all(f"{getattr(error, 'exit_code', 1)} {str(error) or type(error).__name__}")
+            raise
+        for word in filter(None, self.hear_all("")):
             raise _failure_of(word)
         return made
+
+    def the_first_finds(self, question: Callable[[], bool]) -> bool:
+        """What the first process answers: of files, which others may see later or not at all.
+
+        Raises:
+            Failure: as `together`.
+        """
+        answer = self.by_the_first(question)
+        return self.hear_first("yes" if answer else "") == "yes"
 
     def after_the_first(self, action: Callable[[], Made]) -> Made:
         """Acts in the first process, then in the others, which find what it left, such as downloads.
@@ -90,8 +103,10 @@ class Processes:
         Raises:
             UsageFailure: the machine has fewer GPUs.
         """
-        if of_the_first.type != "cuda" or self.count == 1:
+        if self.count == 1 or of_the_first.type == "cpu":
             return of_the_first
+        if of_the_first.type != "cuda":
+            raise UsageFailure(f"several processes cannot share {of_the_first}: add --device cpu")
         index = (of_the_first.index or 0) + self.number_on_machine
         if index >= torch.cuda.device_count():
             raise UsageFailure(
@@ -107,13 +122,15 @@ class ProcessGroup(Processes):
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        torch.distributed.init_process_group(
-            backend, store=_meeting_place(), rank=place.number, world_size=place.count, timeout=PATIENCE
-        )
-        atexit.register(torch.distributed.destroy_process_group)
+        try:
+            torch.distributed.init_process_group(
+                backend, store=_meeting_place(), rank=place.number, world_size=place.count, timeout=PATIENCE
+            )
+        except RuntimeError as error:
+            raise Failure(f"process {self.number} does not reach the others: {_reason(error)}") from error
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """In one message."""
+        """In one message, which takes as much memory once more. Nothing is computed meanwhile."""
         together = torch.cat([tensor.reshape(-1) for tensor in tensors])
         _sum_over_processes(together)
         sums = together.split([tensor.numel() for tensor in tensors])
@@ -147,7 +164,7 @@ def joined_processes() -> Processes:
 
 def _meeting_place() -> Store:
     """Where processes leave their addresses for each other."""
-    store, _, _ = next(iter(rendezvous("env://", timeout=PATIENCE)))
+    store, _, _ = next(iter(rendezvous("env://", timeout=MEETING)))
     attempt = attempt_of_kept_store()
     return store if attempt is None else PrefixStore(f"attempt-{attempt}", store)
 
@@ -156,15 +173,33 @@ def _sum_over_processes(values: Tensor) -> None:
     try:
         torch.distributed.all_reduce(values)
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
+        if is_lack_of_memory(error):
+            raise
         raise Failure(
-            f"another process of this run cannot be reached, and may have ended: {reason}"
+            f"another process of this run may have ended, for it does not answer: {_reason(error)}"
         ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """Its first sentence, without the place in PyTorch's source."""
+    return re.sub(r"^\[\S+\] ", "", str(error)).strip().partition("\n")[0].partition(". ")[0]
+
+
+def leave(code: int) -> NoReturn:
+    """Ends this process, of several, with an exit code.
+
+    Who failed does not take leave: NCCL's farewell waits for the others, which may wait for this process.
+    """
+    if code == 0 and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _failure_of(word: str) -> Failure:
     code, _, message = word.partition(" ")
-    for kind in (UsageFailure, DataFailure):
-        if int(code) == kind.exit_code:
-            return kind(message)
-    return Failure(message)
+    kinds = {kind.exit_code: kind for kind in (Failure, UsageFailure, DataFailure)}
+    failure = kinds.get(int(code), Failure)(message)
+    failure.is_told = True
+    return failure

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from vision_transformers.errors import UsageFailure
+
 
 @dataclass(frozen=True)
 class Place:
@@ -32,7 +34,18 @@ def attempt_of_kept_store() -> str | None:
 
     There, those that are new would find the addresses of those that are gone, and wait for them
     (pytorch/pytorch issue 135712). None where each attempt has a store of its own.
+
+    Raises:
+        UsageFailure: several machines may be started again, each of which counts for itself.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return None
+    machines, restarts = (
+        os.environ.get(key, "1") for key in ("GROUP_WORLD_SIZE", "TORCHELASTIC_MAX_RESTARTS")
+    )
+    if int(machines) > 1 and int(restarts) > 0:
+        raise UsageFailure(
+            "with --max-restarts on several machines, torchrun needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 "
+            "in its environment: set it on each of them"
+        )
     return os.environ["TORCHELASTIC_RESTART_COUNT"]

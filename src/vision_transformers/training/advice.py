@@ -86,18 +86,18 @@ def memory_advice(run: Run) -> str:
 
     Only what its recipe takes is proposed.
     """
-    size, parts = run.order.batch_size, run.recipe.accumulation
-    at_once = size // parts
+    size, parts, processes = run.order.batch_size, run.recipe.accumulation, run.processes.count
+    at_once = size // run.parts
     mixes = run.recipe.augmentation.mixes
-    most_parts = size // 2 if mixes else size
-    divide = (more for more in range(parts + 1, most_parts + 1) if size % more == 0)
+    most_parts = (size // 2 if mixes else size) // processes
+    divide = (more for more in range(parts + 1, most_parts + 1) if size % (more * processes) == 0)
     more_parts = next((more for more in divide if run.recipe.batch_size % more == 0), None)
     proposals = []
     if more_parts is not None:
         proposals.append(f"--accumulation {more_parts}, which computes the same batch in parts")
     fewer = at_once // 2
-    if fewer > (1 if mixes and parts > 1 else 0):
-        proposals.append(f"--batch-size {fewer * parts}")
+    if fewer > (1 if mixes and run.parts > 1 else 0):
+        proposals.append(f"--batch-size {fewer * run.parts}")
     images = "one image" if at_once == 1 else f"{at_once} images"
     return (
         f"the memory of {run.environment.processor} is not enough for {images} at once: "

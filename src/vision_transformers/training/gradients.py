@@ -50,15 +50,20 @@ class Gradients:
         Returns:
             The sum of the losses, the number of right guesses, and the gradient's norm before it was clipped.
         """
+        sums = self.run.processes.together(lambda: self._of_own_parts(batch, step))
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        self.run.processes.add_up([*gradients, sums])
+        return torch.cat([sums, self._clip()])
+
+    def _of_own_parts(self, batch: Batch, step: int) -> Float[Tensor, "2"]:
+        """The gradient of this process's parts of the batch, numbered over all processes."""
         self._forget()
         sums = torch.zeros(2, device=self.run.device)
         own = self.recipe.accumulation
         parts = zip(batch.images.chunk(own), batch.labels.chunk(own), strict=True)
         for part, (images, labels) in enumerate(parts, start=self.run.processes.number * own):
             sums += self._add(*self._mixed(images, labels, step, part), labels)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        self.run.processes.add_up([*gradients, sums])
-        return torch.cat([sums, self._clip()])
+        return sums
 
     def _mixed(
         self,

@@ -15,6 +15,8 @@ ONE_WISH = 1.0
 class Interrupted(Failure):
     """A signal ended the run, which was saved. The exit code is the shell's for that signal."""
 
+    is_told = True
+
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + number

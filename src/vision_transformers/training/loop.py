@@ -51,17 +51,19 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 journal.stepped(state, sums, waiting.share)
                 _log(run, state, journal)
                 # Read once: a signal that comes while this is decided waits for the next step.
-                received = _received_by_any(run, interruption)
-                if received or checkpoints.are_due(state.step):
-                    journal.save(state)
+                received, is_due = _agreed(run, interruption.signal, checkpoints.are_due(state.step))
+                if received or is_due:
+                    run.processes.together(lambda: journal.save(state))
                     checkpoints.saved()
                 if received:
                     raise Interrupted(_go_on(run, f"stopped after step {state.step}"), received)
             if warning := waiting_warning(run.recipe, run.training_images, waiting.share):
                 logger.warning("%s", warning)
         except DataFailure as failure:
-            journal.save(state)
-            raise DataFailure(_after_repair(run, failure)) from failure
+            run.processes.together(lambda: journal.save(state))
+            advised = DataFailure(_after_repair(run, failure))
+            advised.is_told = failure.is_told
+            raise advised from failure
 
 
 def _begin_learning(run: Run, state: TrainingState) -> Gradients:
@@ -87,7 +89,7 @@ def _log(run: Run, state: TrainingState, journal: Journal) -> None:
                 state.keep_if_best(row["validation_accuracy"])
                 row["best_validation_accuracy"] = state.best_accuracy
             row |= _tested(run, state)
-        journal.write(row)
+        run.processes.together(lambda: journal.write(row))
         # Only now: if an image could not be decoded, the state was saved with its sums, and the row is due.
         state.sums = ClassificationSums()
     if run.is_explained_at(state.step):
@@ -133,11 +135,12 @@ def _fetched_together(run: Run, batches: Iterator[Batch]) -> Iterator[Batch]:
         yield batch
 
 
-def _received_by_any(run: Run, interruption: Interruption) -> signal.Signals | None:
-    """The signal that a process has received: all stop after the same step."""
-    said = run.processes.hear_all("" if interruption.signal is None else str(int(interruption.signal)))
-    numbers = [int(word) for word in said if word]
-    return signal.Signals(numbers[0]) if numbers else None
+def _agreed(run: Run, received: signal.Signals | None, is_due: bool) -> tuple[signal.Signals | None, bool]:
+    """The signal that any process has received, and whether the first process's clock says to save."""
+    said = run.processes.hear_all(f"{int(received or 0)} {int(is_due)}" if received or is_due else "")
+    numbers = [int(word.split()[0]) for word in said if word]
+    signals = [signal.Signals(number) for number in numbers if number]
+    return (signals[0] if signals else None), said[0].endswith("1")
 
 
 def _learned(run: Run, state: TrainingState) -> Row:

@@ -80,7 +80,8 @@ class Run:
                 f"there are {number_of_images} training images, not a batch of {self.recipe.batch_size}, "
                 f"and accumulation {self.recipe.accumulation} does not divide them: use --accumulation 1"
             )
-        if batch_size % self.parts or (self.recipe.augmentation.mixes and self.parts == batch_size > 1):
+        mixes_one = self.recipe.augmentation.mixes and self.parts == batch_size
+        if self.processes.count > 1 and (batch_size % self.parts or mixes_one):
             raise UsageFailure(
                 f"a batch of {batch_size} images cannot be shared by {self.processes.count} processes with "
                 f"--accumulation {self.recipe.accumulation}: give a --batch-size that is a multiple of "

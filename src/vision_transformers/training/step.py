@@ -29,7 +29,9 @@ def training_step(run: Run, state: TrainingState, gradients: Gradients, batch: B
     loss, correct, gradient_norm = gradients(batch, state.step).tolist()
     rate = run.rate_at(state.step)
     if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-        raise Failure(_not_finite(run, state.step, rate, loss, gradient_norm))
+        failure = Failure(_not_finite(run, state.step, rate, loss, gradient_norm))
+        failure.is_told = True  # all processes have the same sums
+        raise failure
     state.optimizers.step(rate, record=gradients.stay_in_memory)
     if state.average is not None:
         state.average.update_parameters(state.model)

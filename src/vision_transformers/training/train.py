@@ -1,5 +1,6 @@
 """Begin a run, or go on with one."""
 
+import json
 import logging
 import sys
 from contextlib import nullcontext
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from vision_transformers.config import flat
 from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.evaluation.calibration import fit_temperature
@@ -36,7 +38,7 @@ from vision_transformers.training.initial import load_initial_weights, settle_re
 from vision_transformers.training.journal import Journal, KeptJournal, NoJournal
 from vision_transformers.training.loop import train_to_the_end
 from vision_transformers.training.observer import Observer, Silent
-from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, Recipe
 from vision_transformers.training.record import FORMAT_VERSION, Environment, Record
 from vision_transformers.training.run import Run
 from vision_transformers.training.run_folder import (
@@ -135,8 +137,8 @@ def resume(
     processes = joined_processes()
     folder = RunFolder(Path(run_folder))
     record, recipe = processes.after_the_first(lambda: _recorded(folder, recipe))
-    if folder.is_finished:
-        return Result(folder.path, read_metrics(folder.metrics)[-1])
+    if processes.the_first_finds(lambda: folder.is_finished):
+        return _result(folder, processes)
     run = processes.after_the_first(
         lambda: _run_to_go_on(record, recipe, folder, processes, allow_different_machine)
     )
@@ -225,7 +227,7 @@ def _go(run: Run, observer: Observer) -> Result:
 
 def _train_and_finish(run: Run, observer: Observer) -> Result:
     state = initial_state(run.recipe, run.model_config, run.device)
-    begun = run.processes.together(lambda: has_checkpoints(run.folder.checkpoints))
+    begun = run.processes.the_first_finds(lambda: has_checkpoints(run.folder.checkpoints))
     metrics_bytes = run.processes.after_the_first(lambda: load_checkpoint(run.folder.checkpoints, state))
     if run.recipe.init is not None and not begun:
         run.processes.together(lambda: load_initial_weights(run, state))
@@ -237,7 +239,13 @@ def _train_and_finish(run: Run, observer: Observer) -> Result:
         observer.begins(run.folder.path, run.data.description, state.step, run.total_steps)
         train_to_the_end(run, state, journal)
     run.processes.by_the_first(lambda: _finish(run, state))
-    return Result(run.folder.path, read_metrics(run.folder.metrics)[-1])
+    return _result(run.folder, run.processes)
+
+
+def _result(folder: RunFolder, processes: Processes) -> Result:
+    """As the first process reads it: the others may not see its disk."""
+    row = processes.by_the_first(lambda: read_metrics(folder.metrics)[-1])
+    return Result(folder.path, json.loads(processes.hear_first(json.dumps(row))))
 
 
 def _journal(run: Run, state: TrainingState, metrics_bytes: int, observer: Observer) -> Journal:
@@ -247,21 +255,29 @@ def _journal(run: Run, state: TrainingState, metrics_bytes: int, observer: Obser
 
 
 def _check_alike(run: Run, state: TrainingState) -> None:
-    """Meets processes that would not train one model: on machines with different files or processors.
+    """Meets processes that would not train one model: other options, machines, images or folders.
 
     Raises:
-        Failure: they differ.
+        Failure: names what differs.
     """
     if run.processes.count == 1:
         return
-    data, weights = run.environment.data, sha256_of(state.model.state_dict())
-    said = run.processes.hear_all(f"images {data}, step {state.step}, weights {weights}")
-    if len(set(said)) > 1:
-        listed = "".join(f"\n  process {number}: {word}" for number, word in enumerate(said))
-        raise Failure(
-            f"the processes do not begin alike:{listed}\n"
-            "All machines must be of one kind, and have the same images and the same run folder"
-        )
+    recipe = {name: value for name, value in flat(run.recipe).items() if name not in CANNOT_CHANGE_THE_RESULT}
+    own = {
+        **recipe,
+        **flat(run.environment),
+        "step": state.step,
+        "weights": sha256_of(state.model.state_dict()),
+    }
+    said = [json.loads(word) for word in run.processes.hear_all(json.dumps(own, default=str))]
+    for name in own:
+        values = [each.get(name) for each in said]
+        if any(value != values[0] for value in values):
+            listed = "".join(f"\n  process {number}: {value}" for number, value in enumerate(values))
+            raise Failure(
+                f"the processes do not begin alike, {name} differs:{listed}\n"
+                "All need the same options, machines of one kind, the same images and the same run folder"
+            )
 
 
 def _finish(run: Run, state: TrainingState) -> None:
