@@ -48,6 +48,7 @@ from vision_transformers.training.run_folder import (
     with_absolute_places,
 )
 from vision_transformers.training.state import TrainingState, initial_state
+from vision_transformers.training.teacher import fingerprint_of, load_teacher
 from vision_transformers.weights.digest import sha256_of
 from vision_transformers.weights.low_rank_folder import write_low_rank
 from vision_transformers.weights.model_folder import write_model
@@ -103,10 +104,12 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
             f"init_format is {recipe.init_format!r}, of no weights: give --init, or leave it out"
         )
     recipe = settle_recipe(recipe)
-    data = load_data(recipe.data, recipe.preprocessing)  # whose errors name its place as it was typed
+    # These name places in errors as they were typed.
+    data = load_data(recipe.data, recipe.preprocessing)
+    teacher = load_teacher(recipe, data.classes)
     recipe = with_absolute_places(recipe)
-    environment = resolve_environment(recipe, data.fingerprint, processes.count)
-    run = Run(recipe, environment, data, folder, processes)
+    environment = resolve_environment(recipe, data.fingerprint, processes.count, fingerprint_of(teacher))
+    run = Run(recipe, environment, data, folder, processes, teacher)
     _check(run)
     warnings = [*learning_rate_warnings(recipe), *precision_warnings(run), *few_pictures_warnings(run)]
     for warning in warnings:
@@ -130,7 +133,7 @@ def resume(
 
     Raises:
         UsageFailure: there is no such run, or the recipe differs; names the fields.
-        Failure: machine or data differ; and whatever `train` raises.
+        Failure: machine, data or teacher differ; and whatever `train` raises.
     """
     processes = joined_processes()
     folder = RunFolder(Path(run_folder))
@@ -170,16 +173,17 @@ def _recorded(folder: RunFolder, asked: Recipe | None) -> tuple[Record, Recipe]:
 def _run_to_go_on(
     record: Record, recipe: Recipe, folder: RunFolder, processes: Processes, allow_different_machine: bool
 ) -> Run:
-    """The run, if data and machine are those that it was begun with."""
+    """The run, if data, teacher and machine are those that it was begun with."""
     data = load_data(recipe.data, recipe.preprocessing)
     if data.listing != record.images:
         raise DataFailure(
             f"there are other images than when {folder.path} was begun, so that the held-out ones are others "
             "too: put back what was there, or start a new run"
         )
-    found = resolve_environment(recipe, data.fingerprint, processes.count)
+    teacher = load_teacher(recipe, data.classes)
+    found = resolve_environment(recipe, data.fingerprint, processes.count, fingerprint_of(teacher))
     environment = settle_environment(record.environments[-1], found, allow_different_machine)
-    run = Run(recipe, environment, data, folder, processes)
+    run = Run(recipe, environment, data, folder, processes, teacher)
     _check(run)
     return run
 
@@ -254,13 +258,14 @@ def _check_alike(run: Run, state: TrainingState) -> None:
     """
     if run.processes.count == 1:
         return
-    data, weights = run.environment.data, sha256_of(state.model.state_dict())
-    said = run.processes.hear_all(f"images {data}, step {state.step}, weights {weights}")
+    data, teacher = run.environment.data, run.environment.teacher or "none"
+    weights = sha256_of(state.model.state_dict())
+    said = run.processes.hear_all(f"images {data}, teacher {teacher}, step {state.step}, weights {weights}")
     if len(set(said)) > 1:
         listed = "".join(f"\n  process {number}: {word}" for number, word in enumerate(said))
         raise Failure(
             f"the processes do not begin alike:{listed}\n"
-            "All machines must be of one kind, and have the same images and the same run folder"
+            "All machines must be of one kind, and have the same images, teacher and run folder"
         )
 
 
