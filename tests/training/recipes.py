@@ -13,6 +13,7 @@ from vision_transformers.training.environment import resolve_environment
 from vision_transformers.training.recipe import Optimizer, Recipe, Schedule
 from vision_transformers.training.run import Run
 from vision_transformers.training.run_folder import RunFolder
+from vision_transformers.training.teacher import load_teacher
 
 
 def tiny(**changes: Any) -> Recipe:
@@ -65,4 +66,5 @@ def everything(**changes: Any) -> Recipe:
 def run_of(recipe: Recipe, folder: Path) -> Run:
     """A run that no loop drives."""
     data = load_data(recipe.data, recipe.preprocessing)
-    return Run(recipe, resolve_environment(recipe, data.fingerprint), data, RunFolder(folder))
+    environment = resolve_environment(recipe, data.fingerprint)
+    return Run(recipe, environment, data, RunFolder(folder), teacher=load_teacher(recipe, data.classes))

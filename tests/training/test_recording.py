@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.classifiers import random_classifier
 from tests.training.recipes import everything, run_of
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from vision_transformers.evaluation.metrics import evaluate
 from vision_transformers.runtime.recording import WARM_UP, Recording
 from vision_transformers.training import gradients as module
 from vision_transformers.training.gradients import RecordedGradients
+from vision_transformers.training.recipe import Teacher
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.training.step import training_step
 
@@ -51,8 +53,9 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def steps(folder: Path, recorded: bool) -> tuple[TrainingState, list[float]]:
-    """With everything that a step may have, and evaluations between."""
-    recipe = everything(accumulation=1, steps=STEPS, device=DEVICE)
+    """With everything that a step may have, a teacher among it, and evaluations between."""
+    teacher = Teacher(str(folder / "teacher"), temperature=2.0)
+    recipe = everything(accumulation=1, steps=STEPS, device=DEVICE, teacher=teacher)
     run = run_of(replace(recipe, optimizer=replace(recipe.optimizer, layer_decay=0.7)), folder)
     state = initial_state(run.recipe, run.model_config, run.device)
     state.model.train()
@@ -70,6 +73,7 @@ def steps(folder: Path, recorded: bool) -> tuple[TrainingState, list[float]]:
 
 
 def test_recorded_steps_are_those_that_are_not_recorded(tmp_path: Path) -> None:
+    random_classifier(tuple("0123456789")).save(tmp_path / "teacher")
     (plain, expected), (replayed, found) = steps(tmp_path, False), steps(tmp_path, True)
     assert found == pytest.approx(expected, rel=1e-3 if HAS_GPU else 1e-6)
     assert len(set(found)) == STEPS

@@ -163,8 +163,9 @@ def test_versions_that_earlier_runs_recorded_elsewhere_are_compared(
 
 def test_what_earlier_runs_did_not_record_is_no_difference(run: Path) -> None:
     content = json.loads((run / "recipe.json").read_text())
-    for name in ("simplejpeg", "compiler"):
+    for name in ("simplejpeg", "compiler", "teacher"):
         del content["environments"][0][name]
+    del content["recipe"]["teacher"]
     (run / "recipe.json").write_text(json.dumps(content))
     assert main(["train", "--resume", "run"]) == 0
     assert RunFolder(run).is_finished

@@ -20,7 +20,7 @@ from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.model.vit import ViT
 from vision_transformers.training.advice import memory_advice
 from vision_transformers.training.gradients import gradients_of
-from vision_transformers.training.objective import Objective
+from vision_transformers.training.objective import CrossEntropy, Objective
 from vision_transformers.training.optimizer import Optimizers
 from vision_transformers.training.recipe import Optimizer, Probe, Recipe
 from vision_transformers.training.run import Run
@@ -94,16 +94,16 @@ def test_a_step_depends_on_its_number_and_not_on_what_ran_before(tmp_path: Path)
     assert losses[0] == losses[1]
 
 
-class BreaksInPart(Objective):
+class BreaksInPart(CrossEntropy):
     """Gives a loss that is not finite at one part of one step."""
 
     def __init__(self, number: int, value: float) -> None:
         super().__init__(10, 0.0, None)
         self.number, self.value = number, value
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, targets: Tensor, images: Tensor) -> Tensor:
         self.number -= 1
-        return super().__call__(logits, targets) * (self.value if self.number == 0 else 1.0)
+        return super().__call__(logits, targets, images) * (self.value if self.number == 0 else 1.0)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -155,30 +155,30 @@ def test_a_run_that_diverges_stops_with_one_message(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "model").exists()
 
 
-class NeedsTooMuchOfAGPU(Objective):
+class NeedsTooMuchOfAGPU(CrossEntropy):
     """Stands for a model that does not fit."""
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - as in Objective
+    def __call__(self, *_: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-class NeedsTooMuchOfACPU(Objective):
+class NeedsTooMuchOfACPU(CrossEntropy):
     """The same, where the error is an allocator's."""
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - as in Objective
+    def __call__(self, *_: Tensor) -> Tensor:
         return torch.empty(2**50)
 
 
-class NeedsTooMuchOfNumPy(Objective):
+class NeedsTooMuchOfNumPy(CrossEntropy):
     """The same, where NumPy brings pixels to the model's numbers."""
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - as in Objective
+    def __call__(self, *_: Tensor) -> Tensor:
         return torch.from_numpy(np.empty(2**50))
 
 
 @pytest.mark.parametrize("objective", [NeedsTooMuchOfAGPU, NeedsTooMuchOfACPU, NeedsTooMuchOfNumPy])
 def test_a_batch_that_does_not_fit_is_answered_with_one_to_try(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: type[Objective]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: type[CrossEntropy]
 ) -> None:
     monkeypatch.setattr(Run, "objective", lambda _: objective(10, 0.0, None))
     message = r"not enough for 64 images at once: .*--accumulation 4.*--batch-size 64"

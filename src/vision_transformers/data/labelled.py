@@ -99,9 +99,9 @@ def in_order_of(labelled: Labelled, images: Images, classes: Sequence[str]) -> I
     unknown = [name for name in labelled.classes if name not in classes]
     if unknown:
         raise DataFailure(
-            f"the model does not know {_some(unknown)}, so that its guesses cannot be judged.\n"
-            f"  classes of {labelled.name}: {_some(labelled.classes)}\n"
-            f"  classes of the model: {_some(classes)}"
+            f"the model does not know {some_of(unknown)}, so that its guesses cannot be judged.\n"
+            f"  classes of {labelled.name}: {some_of(labelled.classes)}\n"
+            f"  classes of the model: {some_of(classes)}"
         )
     places = torch.tensor([classes.index(name) for name in labelled.classes])
     return replace(images, labels=places.to(images.labels.device)[images.labels])
@@ -134,6 +134,7 @@ def _together(parts: list[Images]) -> Images:
     return joined([part for part in parts if isinstance(part, ImagesInMemory)])
 
 
-def _some(names: Sequence[str]) -> str:
+def some_of(names: Sequence[str]) -> str:
+    """The first of these names, and how many more there are."""
     more = f" and {len(names) - NAMED_CLASSES} more" if len(names) > NAMED_CLASSES else ""
     return ", ".join(repr(name) for name in names[:NAMED_CLASSES]) + more

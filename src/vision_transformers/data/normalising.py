@@ -4,10 +4,12 @@ from functools import cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.vary_colors import RED_GREEN_BLUE
 
 
 def normalise(
@@ -52,6 +54,35 @@ def denormalise(
     images: Float[Tensor, "batch channels height width"], preprocessing: Preprocessing
 ) -> UInt8[Tensor, "batch channels height width"]:
     """Turns the model's input back into pixels, for people to look at."""
-    mean = torch.tensor(preprocessing.mean, device=images.device)[:, None, None]
-    std = torch.tensor(preprocessing.std, device=images.device)[:, None, None]
-    return ((images * std + mean) * 255).round().clamp(0, 255).byte()
+    return (_of_light(images, preprocessing) * 255).round().clamp(0, 255).byte()
+
+
+def for_another(
+    images: Float[Tensor, "batch channels height width"], preprocessing: Preprocessing, other: Preprocessing
+) -> Float[Tensor, "batch other_channels other_height other_width"]:
+    """Turns a model's input into another model's: of the same pixels, which are not rounded in between.
+
+    Another size is reached by bilinear interpolation with antialiasing, and nothing is cropped. Grey is
+    repeated for colours; of colours it is made by the weights that Pillow gives them.
+
+    Args:
+        images: normalised, and perhaps mixed.
+        preprocessing: that they are of.
+        other: that of the other model.
+    """
+    light = _of_light(images, preprocessing)
+    if other.channels < preprocessing.channels:
+        light = (light * _of_channels(RED_GREEN_BLUE, images.device)).sum(dim=1, keepdim=True)
+    if light.shape[-2:] != other.size:
+        light = F.interpolate(light, other.size, mode="bilinear", antialias=True)
+    mean, std = (_of_channels(tuple(values), images.device) for values in (other.mean, other.std))
+    return (light.expand(-1, other.channels, -1, -1) - mean) / std
+
+
+def _of_light(
+    images: Float[Tensor, "batch channels height width"], preprocessing: Preprocessing
+) -> Float[Tensor, "batch channels height width"]:
+    """How light pixels are: 0 is black, 1 is white."""
+    mean = _of_channels(tuple(preprocessing.mean), images.device)
+    std = _of_channels(tuple(preprocessing.std), images.device)
+    return images * std + mean

@@ -23,7 +23,9 @@ from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import Environment, Versions
 
 
-def resolve_environment(recipe: Recipe, data_fingerprint: str, processes: int = 1) -> Environment:
+def resolve_environment(
+    recipe: Recipe, data_fingerprint: str, processes: int = 1, teacher_fingerprint: str | None = None
+) -> Environment:
     """What `auto` comes to on this machine, for so many processes.
 
     Raises:
@@ -50,6 +52,7 @@ def resolve_environment(recipe: Recipe, data_fingerprint: str, processes: int = 
         simplejpeg=version("simplejpeg"),
         processes=processes,
         compiler=describe_compiler() if "native" in (attention, feed_forward) else None,
+        teacher=teacher_fingerprint,
     )
 
 
@@ -85,7 +88,7 @@ def settle_environment(recorded: Environment, found: Environment, allow_differen
     if changed and not allow_different:
         listed = "".join(f"\n  {name}: {before} before, {now} now" for name, before, now in changed)
         raise Failure(
-            f"this is not the machine, or not the data, that the run was on before:{listed}\n"
+            f"this is not the machine, the data or the teacher that the run was on before:{listed}\n"
             "It could not promise to end with the same bytes. "
             "To go on all the same, add --allow-different-machine"
             f"{_how_to_leave_it_to_pytorch(recorded, found)}"

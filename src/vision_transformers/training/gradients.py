@@ -86,7 +86,7 @@ class Gradients:
         """Adds the gradient of a part; gives the sum of losses and the hits."""
         with autocast(self.run.environment.precision, self.run.device):
             logits = self.model(images)
-        loss = self.objective(logits, targets)
+        loss = self.objective(logits, targets, images)
         (loss / self.run.parts).backward()
         hits = (logits.detach().argmax(dim=1) == labels).sum()
         return torch.stack([loss.detach() * len(labels), hits.float()])

@@ -1,5 +1,6 @@
 """The whole description of a run, as plain values: what `vit train` reads and `recipe.json` stores."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -101,6 +102,28 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A trained model that is learned from, beside the labels: it sees the same varied and mixed pixels."""
+
+    source: str | None = None
+    """A run or a model folder; it knows all classes of the data, by their names."""
+    weight: float = 0.5
+    """Part of the loss that its probabilities have; the labels have the rest."""
+    temperature: float = 1.0
+    """What both models' logits are divided by for that part (arXiv 1503.02531); above 1, softer."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"teacher.weight is {self.weight}: expected 0 to 1")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"teacher.temperature is {self.temperature}: expected a number above 0")
+        if self.source is None and (self.weight, self.temperature) != (Teacher.weight, Teacher.temperature):
+            raise ValueError(
+                "teacher.weight and teacher.temperature are of no teacher: give --teacher.source"
+            )
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A run: model, images, optimisation, and how it is judged."""
 
@@ -131,6 +154,7 @@ class Recipe:
     """So many encoders, from the first, stay as they begin, and the embeddings with them."""
     low_rank: LowRankConfig = field(default_factory=LowRankConfig)
     probe: Probe = field(default_factory=Probe)
+    teacher: Teacher = field(default_factory=Teacher)
 
     seed: int = 0
     """All randomness is a function of it and of a position."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 
@@ -12,11 +12,12 @@ from vision_transformers.data.order import Order
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.runtime.processes import Processes
-from vision_transformers.training.objective import Objective, balanced_weights
+from vision_transformers.training.objective import CrossEntropy, Distillation, Objective, balanced_weights
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import Environment
 from vision_transformers.training.run_folder import RunFolder
 from vision_transformers.training.schedule import rate_at
+from vision_transformers.training.teacher import TrainedTeacher
 from vision_transformers.weights.model_folder import ModelDescription
 
 
@@ -29,6 +30,7 @@ class Run:
     data: DataSets
     folder: RunFolder
     processes: Processes = field(default_factory=Processes)
+    teacher: TrainedTeacher | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -165,7 +167,11 @@ class Run:
         weights = None
         if self.recipe.class_weights == "balanced":
             weights = balanced_weights(self.data.train.labels, number_of_classes).to(self.device)
-        return Objective(number_of_classes, self.recipe.label_smoothing, weights)
+        labels = CrossEntropy(number_of_classes, self.recipe.label_smoothing, weights)
+        if self.teacher is None:
+            return labels
+        teacher = partial(self.teacher.to(self.device), precision=self.environment.precision)
+        return Distillation(labels, teacher, self.recipe.teacher.weight, self.recipe.teacher.temperature)
 
     def describe_model(self, temperature: float | None = None, **training: object) -> ModelDescription:
         """What a model folder says beside its weights."""

@@ -169,9 +169,11 @@ def newest_run(recipe: Recipe) -> RunFolder | None:
     recipe = with_absolute_places(recipe)
     folders = [RunFolder(path.parent) for path in RUNS.glob("*/recipe.json")]
     for folder, record in each_readable(folders, RunFolder.record):
-        # On images that lie elsewhere it is another run, unless a person says that they have moved.
+        # On images, or by a teacher, elsewhere it is another run, unless a person says that they have moved.
         is_same = not (changed_fields(record.recipe, recipe) or has_other_precision(record, recipe))
-        if is_same and with_absolute_places(record.recipe).data.path == recipe.data.path:
+        begun = with_absolute_places(record.recipe)
+        places = (begun.data.path, begun.teacher.source)
+        if is_same and places == (recipe.data.path, recipe.teacher.source):
             same.append(folder)
     return max(same, key=lambda folder: (folder.path / "recipe.json").stat().st_mtime_ns, default=None)
 
@@ -190,9 +192,11 @@ def each_readable(
 
 
 def with_absolute_places(recipe: Recipe) -> Recipe:
-    """The recipe with its images' places as every working folder knows them."""
+    """The recipe with the places of its images and of its teacher as every working folder knows them."""
     data = replace(recipe.data, path=_absolute(recipe.data.path), root=_absolute(recipe.data.root))
-    return replace(recipe, data=data)
+    return replace(
+        recipe, data=data, teacher=replace(recipe.teacher, source=_absolute(recipe.teacher.source))
+    )
 
 
 def _absolute(place: str | None) -> str | None:
@@ -218,8 +222,13 @@ def settled_as(recorded: Recipe, asked: Recipe) -> Recipe:
 
 
 def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
-    """The fields that differ, of those that can change the result."""
+    """The fields that differ, of those that can change the result.
+
+    A teacher may lie elsewhere: whether it is the same one is told by its fingerprint.
+    """
     harmless = CANNOT_CHANGE_THE_RESULT | RESOLVED_BY_THE_MACHINE
+    if None not in (recorded.teacher.source, asked.teacher.source):
+        harmless |= {"teacher.source"}
     found = differences(recorded, settled_as(recorded, asked))
     return [name for name, _, _ in found if name not in harmless]
 

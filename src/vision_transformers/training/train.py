@@ -9,9 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
-from vision_transformers.config import flat
 from vision_transformers.data.loading import load_data
-from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.evaluation.calibration import fit_temperature
 from vision_transformers.evaluation.metrics import outputs
 from vision_transformers.files import write_folder
@@ -27,6 +26,7 @@ from vision_transformers.training.advice import (
     memory_advice,
     precision_warnings,
 )
+from vision_transformers.training.alike import check_alike
 from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint
 from vision_transformers.training.environment import (
     applied_environment,
@@ -38,7 +38,7 @@ from vision_transformers.training.initial import load_initial_weights, settle_re
 from vision_transformers.training.journal import Journal, KeptJournal, NoJournal
 from vision_transformers.training.loop import train_to_the_end
 from vision_transformers.training.observer import Observer, Silent
-from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, Recipe
+from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.record import FORMAT_VERSION, Environment, Record
 from vision_transformers.training.run import Run
 from vision_transformers.training.run_folder import (
@@ -50,7 +50,7 @@ from vision_transformers.training.run_folder import (
     with_absolute_places,
 )
 from vision_transformers.training.state import TrainingState, initial_state
-from vision_transformers.weights.digest import sha256_of
+from vision_transformers.training.teacher import fingerprint_of, load_teacher
 from vision_transformers.weights.low_rank_folder import write_low_rank
 from vision_transformers.weights.model_folder import write_model
 
@@ -105,10 +105,12 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
             f"init_format is {recipe.init_format!r}, of no weights: give --init, or leave it out"
         )
     recipe = settle_recipe(recipe)
-    data = load_data(recipe.data, recipe.preprocessing)  # whose errors name its place as it was typed
+    # These name places in errors as they were typed.
+    data = load_data(recipe.data, recipe.preprocessing)
+    teacher = load_teacher(recipe, data.classes)
     recipe = with_absolute_places(recipe)
-    environment = resolve_environment(recipe, data.fingerprint, processes.count)
-    run = Run(recipe, environment, data, folder, processes)
+    environment = resolve_environment(recipe, data.fingerprint, processes.count, fingerprint_of(teacher))
+    run = Run(recipe, environment, data, folder, processes, teacher)
     _check(run)
     warnings = [*learning_rate_warnings(recipe), *precision_warnings(run), *few_pictures_warnings(run)]
     for warning in warnings:
@@ -132,7 +134,7 @@ def resume(
 
     Raises:
         UsageFailure: there is no such run, or the recipe differs; names the fields.
-        Failure: machine or data differ; and whatever `train` raises.
+        Failure: machine, data or teacher differ; and whatever `train` raises.
     """
     processes = joined_processes()
     folder = RunFolder(Path(run_folder))
@@ -172,16 +174,17 @@ def _recorded(folder: RunFolder, asked: Recipe | None) -> tuple[Record, Recipe]:
 def _run_to_go_on(
     record: Record, recipe: Recipe, folder: RunFolder, processes: Processes, allow_different_machine: bool
 ) -> Run:
-    """The run, if data and machine are those that it was begun with."""
+    """The run, if data, teacher and machine are those that it was begun with."""
     data = load_data(recipe.data, recipe.preprocessing)
     if data.listing != record.images:
         raise DataFailure(
             f"there are other images than when {folder.path} was begun, so that the held-out ones are others "
             "too: put back what was there, or start a new run"
         )
-    found = resolve_environment(recipe, data.fingerprint, processes.count)
+    teacher = load_teacher(recipe, data.classes)
+    found = resolve_environment(recipe, data.fingerprint, processes.count, fingerprint_of(teacher))
     environment = settle_environment(record.environments[-1], found, allow_different_machine)
-    run = Run(recipe, environment, data, folder, processes)
+    run = Run(recipe, environment, data, folder, processes, teacher)
     _check(run)
     return run
 
@@ -231,7 +234,7 @@ def _train_and_finish(run: Run, observer: Observer) -> Result:
     metrics_bytes = run.processes.after_the_first(lambda: load_checkpoint(run.folder.checkpoints, state))
     if run.recipe.init is not None and not begun:
         run.processes.together(lambda: load_initial_weights(run, state))
-    _check_alike(run, state)
+    check_alike(run, state)
     with run.processes.together(lambda: _journal(run, state, metrics_bytes, observer)) as journal:
         if run.recipe.init is not None and not begun:
             # From here on the run needs nothing but its own folder.
@@ -252,32 +255,6 @@ def _journal(run: Run, state: TrainingState, metrics_bytes: int, observer: Obser
     if run.processes.is_first:
         return KeptJournal(run, state.step + 1, metrics_bytes, observer)
     return NoJournal()
-
-
-def _check_alike(run: Run, state: TrainingState) -> None:
-    """Meets processes that would not train one model: other options, machines, images or folders.
-
-    Raises:
-        Failure: names what differs.
-    """
-    if run.processes.count == 1:
-        return
-    recipe = {name: value for name, value in flat(run.recipe).items() if name not in CANNOT_CHANGE_THE_RESULT}
-    own = {
-        **recipe,
-        **flat(run.environment),
-        "step": state.step,
-        "weights": sha256_of(state.model.state_dict()),
-    }
-    said = [json.loads(word) for word in run.processes.hear_all(json.dumps(own, default=str))]
-    for name in own:
-        values = [each.get(name) for each in said]
-        if any(value != values[0] for value in values):
-            listed = "".join(f"\n  process {number}: {value}" for number, value in enumerate(values))
-            raise Failure(
-                f"the processes do not begin alike, {name} differs:{listed}\n"
-                "All need the same options, machines of one kind, the same images and the same run folder"
-            )
 
 
 def _finish(run: Run, state: TrainingState) -> None:

@@ -1,0 +1,35 @@
+"""Whether several processes are about to train one model."""
+
+import json
+
+from vision_transformers.config import flat
+from vision_transformers.errors import Failure
+from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT
+from vision_transformers.training.run import Run
+from vision_transformers.training.state import TrainingState
+from vision_transformers.weights.digest import sha256_of
+
+MAY_DIFFER = CANNOT_CHANGE_THE_RESULT | {"teacher.source"}
+"""Fields of a recipe; the environment has the fingerprints of images and of a teacher."""
+
+
+def check_alike(run: Run, state: TrainingState) -> None:
+    """Meets processes with other options, machines, images or folders before the first step.
+
+    Raises:
+        Failure: names what differs, with each process's value.
+    """
+    if run.processes.count == 1:
+        return
+    recipe = {name: value for name, value in flat(run.recipe).items() if name not in MAY_DIFFER}
+    weights = sha256_of(state.model.state_dict())
+    own = {**recipe, **flat(run.environment), "step": state.step, "weights": weights}
+    said = [json.loads(word) for word in run.processes.hear_all(json.dumps(own, default=str))]
+    for name in own:
+        values = [each.get(name) for each in said]
+        if any(value != values[0] for value in values):
+            listed = "".join(f"\n  process {number}: {value}" for number, value in enumerate(values))
+            raise Failure(
+                f"the processes do not begin alike, {name} differs:{listed}\n"
+                "All need the same options, machines of one kind, and the same images and run folder"
+            )
