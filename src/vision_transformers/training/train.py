@@ -7,16 +7,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch import nn
-
 from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
-from vision_transformers.evaluation.calibration import fit_temperature
-from vision_transformers.evaluation.metrics import outputs
-from vision_transformers.files import write_folder
-from vision_transformers.model.low_rank import merged_weights
-from vision_transformers.report.curves import draw_curves
-from vision_transformers.report.metrics import Row, read_metrics, write_csv
+from vision_transformers.report.metrics import Row, read_metrics
 from vision_transformers.runtime.device import as_current
 from vision_transformers.runtime.memory import advising_on_memory
 from vision_transformers.runtime.processes import Processes, joined_processes
@@ -34,6 +27,7 @@ from vision_transformers.training.environment import (
     resolve_environment,
     settle_environment,
 )
+from vision_transformers.training.finishing import finish
 from vision_transformers.training.initial import load_initial_weights, settle_recipe
 from vision_transformers.training.journal import Journal, KeptJournal, NoJournal
 from vision_transformers.training.loop import train_to_the_end
@@ -51,8 +45,6 @@ from vision_transformers.training.run_folder import (
 )
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.training.teacher import fingerprint_of, load_teacher
-from vision_transformers.weights.low_rank_folder import write_low_rank
-from vision_transformers.weights.model_folder import write_model
 
 logger = logging.getLogger(__name__)
 
@@ -241,7 +233,7 @@ def _train_and_finish(run: Run, observer: Observer) -> Result:
             run.processes.together(lambda: journal.save(state))
         observer.begins(run.folder.path, run.data.description, state.step, run.total_steps)
         train_to_the_end(run, state, journal)
-    run.processes.by_the_first(lambda: _finish(run, state))
+    run.processes.by_the_first(lambda: finish(run, state))
     return _result(run.folder, run.processes)
 
 
@@ -255,30 +247,3 @@ def _journal(run: Run, state: TrainingState, metrics_bytes: int, observer: Obser
     if run.processes.is_first:
         return KeptJournal(run, state.step + 1, metrics_bytes, observer)
     return NoJournal()
-
-
-def _finish(run: Run, state: TrainingState) -> None:
-    """Writes what a person looks at, then the model folder, which says that the run is finished."""
-    rows = read_metrics(run.folder.metrics)
-    write_csv(rows, run.folder.table)
-    draw_curves(rows, run.folder.plots / "curves.png", f"{run.recipe.name}, seed {run.recipe.seed}")
-    kept = state.kept()
-    description = run.describe_model(_temperature(run, kept), metrics=rows[-1])
-    if run.recipe.low_rank.rank:
-        source = str(run.recipe.init)
-        write_folder(
-            run.folder.low_rank,
-            lambda path: write_low_rank(path, kept, run.recipe.low_rank, description, source),
-        )
-    write_folder(run.folder.model, lambda path: write_model(path, merged_weights(kept), description))
-
-
-def _temperature(run: Run, kept: nn.Module) -> float | None:
-    """The temperature of the kept weights by the validation images, where there are some.
-
-    In float32, as `vit evaluate` and `vit predict` compute.
-    """
-    images = run.data.validation
-    if images is None:
-        return None
-    return fit_temperature(*outputs(kept, run.evaluation_batches(images)))
