@@ -43,7 +43,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 # An image of this step's evaluation could not be decoded: see `_log`.
                 _log(run, state, journal)
             waiting = Waiting()
-            for batch in waiting.for_each(_fetched_together(run, _batches(run, state))):
+            for batch in _fetched_together(run, waiting.for_each(_batches(run, state))):
                 if state.step == run.probe_steps > 0:
                     gradients = _begin_learning(run, state)
                 sums = training_step(run, state, gradients, batch)
