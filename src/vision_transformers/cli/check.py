@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
-from vision_transformers.cli.checks import check_can_be_written, check_least
+from vision_transformers.cli.checks import check_least
 from vision_transformers.cli.tables import aligned
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
-from vision_transformers.files import write_json
+from vision_transformers.files import check_can_be_written, write_json
 from vision_transformers.report.predictions import printable
 
 if TYPE_CHECKING:
