@@ -82,7 +82,8 @@ are in the graph. To make the pixels of a picture, as its entry `preprocessing` 
 3. `crop` is "squash": resize to `size` (rows, columns) with Pillow's filter `interpolation`, antialiased;
    `crop` is "center": resize, with that filter, to the smallest size of the same aspect that covers
    round(size / crop_fraction), the longer side rounded down, and cut `size` out of the middle; where the
-   margin is odd, the left and the top half are rounded to even or down, as `crop_rounding` says.
+   margin is odd, the left and the top half are rounded to even or down, as `crop_rounding` says. (Of pictures
+   so thin that this takes more than 2^25 pixels, the same middle is resized alone.)
 `classes` has the class names in the order of the probabilities."""
 
 
