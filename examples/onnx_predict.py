@@ -18,9 +18,13 @@ from PIL import Image, ImageOps
 
 def main() -> None:
     """Reads the model, and asks it about each picture."""
+    if len(sys.argv) < 3:
+        sys.exit("usage: python onnx_predict.py MODEL.onnx PICTURE ...")
     session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
     classes, preprocessing = json.loads(metadata["classes"]), json.loads(metadata["preprocessing"])
+    if not classes:
+        sys.exit(f"{sys.argv[1]} has no classes: it gives features alone")
     for path in sys.argv[2:]:
         pixels = read_pixels(path, preprocessing)
         (probabilities,) = session.run(["probabilities"], {"pixels": pixels[None]})[0]
@@ -31,6 +35,8 @@ def main() -> None:
 def read_pixels(path: str, preprocessing: dict[str, Any]) -> np.ndarray:
     """The pixels of a picture for the model: 0 to 255, as (channel, row, column)."""
     with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            sys.exit(f"{path}: pictures of 8 bits a channel only")
         picture = ImageOps.exif_transpose(image)
     if picture.has_transparency_data:
         level = preprocessing["background"]

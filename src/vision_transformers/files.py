@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, UsageFailure
 
 MANIFEST = "manifest.json"
 TEMPORARY = ".temporary-"
@@ -31,6 +31,24 @@ def cache_folder() -> Path:
     """For what can be made again: this software's in $XDG_CACHE_HOME or ~/.cache; it need not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "vision_transformers"
+
+
+def check_can_be_written(path: Path) -> None:
+    """Whether a file of this name can be written, before anything is computed, which would be lost.
+
+    Raises:
+        UsageFailure: says why it cannot.
+    """
+    if not path.parent.is_dir():
+        raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
+    if os.path.isdir(path):  # False of a name that no file can have
+        raise UsageFailure(f"{path} is a folder: name a file to write")
+    temporary = _temporary_beside(path)
+    try:
+        temporary.touch()  # permissions alone do not tell of read-only disks, nor of names that are too long
+        temporary.unlink()
+    except OSError as error:
+        raise UsageFailure(f"{path} cannot be written ({error.strerror}): choose another file") from error
 
 
 def write_file(path: Path, content: bytes | str) -> None:

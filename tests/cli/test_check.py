@@ -19,7 +19,7 @@ from vision_transformers.cli.train import CommandLine, parse
 from vision_transformers.data.loading import load_data
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
-from vision_transformers.errors import DataFailure
+from vision_transformers.errors import DataFailure, Failure
 
 
 @pytest.fixture(autouse=True)
@@ -182,12 +182,28 @@ def test_a_picture_in_two_classes_has_a_wrong_label(tmp_path: Path) -> None:
     code, findings = check(folder)
     assert (code, list(findings)) == (3, ["copies-between-classes"])
     assert paths(findings["copies-between-classes"]) == [["cat/2.png", "dog/copy.tif"]]
+    assert findings["copies-between-classes"]["items"][0]["reason"] == ""
 
 
-@pytest.mark.parametrize(("parts", "expected"), [((), 3), (("train", "val", "test"), 0)])
-def test_copies_in_one_class_are_worse_where_a_lot_decides_what_tests(
+def test_one_file_by_two_paths_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person who looks for a copy to remove would remove the picture."""
+    folder = make(tmp_path / "pets", count=2)
+    (folder / "cat" / "loop").symlink_to("..")
+    code, findings = check(folder)
+    assert code == 3
+    reasons = [item["reason"] for item in findings["copies-between-classes"]["items"]]
+    assert reasons == ["a link leads to the same file"] * 2
+    assert "dog/1.png (a link leads to the same file)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [((), 3), (("train", "test"), 3), (("test", "train"), 0), (("train", "val", "test"), 0)],
+)
+def test_copies_in_one_class_are_worse_where_a_lot_decides_what_judges(
     tmp_path: Path, parts: tuple[str, ...], expected: int
 ) -> None:
+    """The copies lie in the first part: in one that nothing is drawn from, they count twice, and no more."""
     folder = tmp_path / "pets"
     for number, part in enumerate(parts or ("",)):
         for label, name in enumerate(("cat", "dog")):
@@ -314,6 +330,17 @@ def test_workers_change_nothing_and_nothing_on_the_disk_changes(
     assert not (tmp_path / "cache").exists()
 
 
+def test_an_output_that_fails_does_not_take_what_was_found_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise Failure("no space")
+
+    monkeypatch.setattr("vision_transformers.cli.check.write_json", full)
+    assert main(["check", str(make(tmp_path / "pets")), "--output", str(tmp_path / "all.json")]) == 1
+    assert "problems: 0, notes: 0" in capsys.readouterr().out
+
+
 def test_a_thousand_classes_are_not_a_thousand_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -334,6 +361,8 @@ def test_a_thousand_classes_are_not_a_thousand_lines(
         (["nowhere"], "there is no folder nowhere"),
         (["."], ""),
         ([".", "--output", "nowhere/all.json"], "there is no folder nowhere"),
+        (["cat", "--output", "dog/0.png"], "dog/0.png: its ending should be .json"),
+        (["cat", "--output", "dog/../cat/all.json"], "cat/all.json is in the folder that is looked at"),
         ([".", "--workers", "-1"], "--workers is -1"),
     ],
 )

@@ -97,3 +97,25 @@ def test_a_reader_that_has_gone_is_no_failure_to_complain_of() -> None:
         ["bash", "-c", f'"{VIT}" train --help | head -1'], capture_output=True, text=True, check=False
     )
     assert finished.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "model", "-", "--output", "it.csv"],
+        ["explain", "model", "-"],
+        ["export", "model", "it.onnx", "--images", "-"],
+    ],
+)
+def test_a_list_on_standard_input_that_is_closed_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """As of services, which have none."""
+    if arguments[0] == "export":
+        pytest.importorskip("onnxscript", reason="needs the extra `export`")
+        pytest.importorskip("onnxruntime", reason="needs the extra `export`")
+    save_random_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(arguments) == 3
+    assert "standard input named no pictures" in capsys.readouterr().err

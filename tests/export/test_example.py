@@ -57,10 +57,38 @@ def test_it_says_the_same_without_torch(vit: Vit, exported: Path, photographs: l
 
 def run_without_torch(*arguments: str) -> list[str]:
     """The lines that the example prints."""
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(EXAMPLE), *arguments]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    finished = start_without_torch(*arguments)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.splitlines()
+
+
+def start_without_torch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The example, when it has ended."""
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(EXAMPLE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "F"])
+def test_what_it_would_misread_is_refused(exported: Path, tmp_path: Path, mode: str) -> None:
+    """Pillow alone makes all above 255 white."""
+    picture = Image.fromarray(np.full((20, 20), 3000, np.uint16)).convert(mode)
+    picture.save(tmp_path / "deep.tif")
+    finished = start_without_torch(str(exported / "model.onnx"), str(tmp_path / "deep.tif"))
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr == f"{tmp_path / 'deep.tif'}: pictures of 8 bits a channel only\n"
+
+
+def test_what_it_cannot_do_is_told(exported: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="needs onnx, of the extra `export`")
+    assert "usage: " in start_without_torch(str(exported / "model.onnx")).stderr
+    model = onnx.load(exported / "model.onnx")
+    del model.graph.output[:2]
+    (classes,) = (entry for entry in model.metadata_props if entry.key == "classes")
+    classes.value = "[]"
+    onnx.save(model, tmp_path / "headless.onnx")
+    finished = start_without_torch(str(tmp_path / "headless.onnx"), "photograph.png")
+    assert finished.stderr.endswith("headless.onnx has no classes: it gives features alone\n")
+    assert finished.returncode == 1
 
 
 @pytest.mark.parametrize(

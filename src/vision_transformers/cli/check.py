@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
-from vision_transformers.cli.checks import check_can_be_written, check_least
+from vision_transformers.cli.checks import check_least
 from vision_transformers.cli.tables import aligned
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
-from vision_transformers.files import write_json
+from vision_transformers.files import check_can_be_written, write_json
 from vision_transformers.report.predictions import printable
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ DESCRIPTION = """Look at every picture of a folder before a model learns from th
 what lies in two places, what is unusual, and what to do about it.
 
 The exit code is 3 if something would stop a training or make its numbers untrue: pictures that
-cannot be read; copies between parts or classes, or in one class where a lot decides what tests;
-classes that are empty, missing in a part, or too small to be split."""
+cannot be read; copies between parts or classes, or in one class where a lot decides what is learned
+from and what judges; classes that are empty, missing in a part, or too small to be split."""
 SECONDS_BETWEEN_LINES = 5.0
 NAMED = 5
 """Files that the terminal names of each finding."""
@@ -46,7 +46,7 @@ class CheckOptions:
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """A folder of pictures, as `vit train folder --data.path PATH` takes it. Nothing in it is changed."""
     output: Path | None = None
-    """A JSON file for all that was found, with every path; the terminal names the first of each kind."""
+    """A .json file for all that was found, with every path; the terminal names the first of each kind."""
     workers: int = 2
     """Processes that decode; 0 for none beside this one. Changes nothing that is found."""
 
@@ -62,9 +62,9 @@ def main(arguments: list[str]) -> int:
 
     inspection = _inspect(options)
     findings = findings_about(inspection)
+    _print(inspection, findings)
     if options.output is not None:
         write_json(options.output, _for_programs(inspection, findings))
-    _print(inspection, findings)
     return DataFailure.exit_code if any(finding.is_problem for finding in findings) else 0
 
 
@@ -74,8 +74,19 @@ def _parse(arguments: list[str]) -> CheckOptions:
     if not options.path.is_dir():
         raise UsageFailure(f"there is no folder {options.path}: name one that has a folder for each class")
     if options.output is not None:
-        check_can_be_written(options.output)
+        _check_output(options.output, options.path)
     return options
+
+
+def _check_output(output: Path, folder: Path) -> None:
+    """Whether a file can be written there that is none of the pictures, nor anything else beside them."""
+    if output.suffix != ".json":
+        raise UsageFailure(f"--output is {output}: its ending should be .json")
+    check_can_be_written(output)
+    if output.parent.resolve().is_relative_to(folder.resolve()):
+        raise UsageFailure(
+            f"{output} is in the folder that is looked at, where nothing is changed: choose another"
+        )
 
 
 def _inspect(options: CheckOptions) -> "Inspection":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from vision_transformers.cli.streams import standard_input
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.files import write_file
 
@@ -140,7 +141,7 @@ def _classifier(options: ExplainOptions) -> "Classifier":
 def _pictures(options: ExplainOptions) -> Iterator[Path]:
     from vision_transformers.data.listing import find_pictures
 
-    return find_pictures(options.images, sys.stdin.buffer)
+    return find_pictures(options.images, standard_input())
 
 
 def _explanation(options: ExplainOptions, classifier: "Classifier", path: Path) -> "Explanation":

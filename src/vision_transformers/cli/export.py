@@ -1,6 +1,5 @@
 """`vit export MODEL TARGET.onnx [OPTIONS]`: one file that computes the same without this library."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from vision_transformers.cli.checks import check_least
+from vision_transformers.cli.streams import standard_input
+from vision_transformers.report.predictions import printable
 
 if TYPE_CHECKING:
     from vision_transformers.export.verification import Agreement
@@ -37,10 +38,11 @@ def main(arguments: list[str]) -> int:
 
     check_target(options.target)
     classifier = load(options.model, device="cpu")
-    pictures = find_pictures(options.images, sys.stdin.buffer) if options.images else ()
+    pictures = find_pictures(options.images, standard_input()) if options.images else ()
     agreement = export_onnx(classifier, options.target, pictures, options.tolerance)
     _print(agreement, "pictures" if options.images else "pictures of random pixels (--images takes yours)")
-    print(f"written        {options.target}, {options.target.stat().st_size / 2**20:,.1f} MiB")
+    size = options.target.stat().st_size / 2**20
+    print(f"written        {printable(str(options.target))}, {size:,.1f} MiB")
     return 0
 
 

@@ -9,9 +9,10 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from vision_transformers.cli.checks import check_can_be_written, check_least
+from vision_transformers.cli.checks import check_least
+from vision_transformers.cli.streams import standard_input
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
-from vision_transformers.files import fill_file
+from vision_transformers.files import check_can_be_written, fill_file
 
 if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier, Outcome
@@ -144,7 +145,7 @@ def _outcomes(options: PredictOptions, classifier: "Classifier") -> "Iterator[Ou
     from vision_transformers.data.listing import find_pictures
 
     separator = b"\0" if options.null else b"\n"
-    pictures = find_pictures(options.images, sys.stdin.buffer, separator)
+    pictures = find_pictures(options.images, standard_input(), separator)
     return _read(classifier.outcomes(pictures, options.top_k, options.batch_size, options.workers))
 
 

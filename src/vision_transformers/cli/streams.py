@@ -1,7 +1,16 @@
-"""Standard output and standard error, where nobody reads them any more."""
+"""The standard streams, also where nobody is at their other end."""
 
+import io
 import os
+import sys
 from typing import TextIO
+
+from vision_transformers.data.listing import ByteStream
+
+
+def standard_input() -> ByteStream:
+    """What is given on it; nothing where it is closed, as services often have it."""
+    return io.BytesIO() if sys.stdin is None else sys.stdin.buffer
 
 
 def silence(stream: TextIO) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vision_transformers.classifier import Classifier
-from vision_transformers.errors import UsageFailure
-from vision_transformers.files import fill_file
+from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import check_can_be_written, write_file
 
 if TYPE_CHECKING:
     from vision_transformers.export.verification import Agreement
@@ -24,7 +24,8 @@ def export_onnx(
     Args:
         classifier: in float32 on the CPU.
         path: of the new file, ending with `.onnx`.
-        pictures: files on which to compare; random pixels are compared in any case.
+        pictures: files on which to compare; random pixels are compared in any case. They are read last, which
+            with many takes longer than all before.
         tolerance: how far an output may differ, as a part of the largest.
 
     Returns:
@@ -33,26 +34,23 @@ def export_onnx(
     Raises:
         UsageFailure: a library is missing, the path will not do, or the classifier is elsewhere.
         Failure: the model cannot be exported, or something else is computed.
-        DataFailure: a picture cannot be read.
+        DataFailure: a picture is not there, which is known at once, or cannot be read.
     """
     target = Path(path)
     check_target(target)
+    named = _named(pictures)
     if classifier.device.type != "cpu" or classifier.precision != "float32":
         raise UsageFailure("exported is what is computed in float32 on the CPU: load(..., device='cpu')")
-    from vision_transformers.export.onnx_file import check_size, write_onnx
+    from vision_transformers.export.onnx_file import check_size, onnx_bytes
     from vision_transformers.export.program import Program
     from vision_transformers.export.verification import verify
 
     program = Program(classifier).eval()
     check_size(program)
-    found: list[Agreement] = []
-
-    def fill(temporary: Path) -> None:
-        write_onnx(temporary, program, classifier.description)
-        found.append(verify(temporary, classifier, map(Path, pictures), tolerance))
-
-    fill_file(target, fill)
-    return found[0]
+    content = onnx_bytes(program, classifier.description)
+    agreement = verify(content, classifier, named, tolerance)
+    write_file(target, content)
+    return agreement
 
 
 def check_target(path: Path) -> None:
@@ -65,11 +63,19 @@ def check_target(path: Path) -> None:
         raise UsageFailure(f"the target is {path}: its ending should be .onnx")
     if os.path.lexists(path):
         raise UsageFailure(f"{path} is there already: choose another target, or remove it first")
-    if not path.parent.is_dir():
-        raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
+    check_can_be_written(path)
     missing = [library for library in LIBRARIES if find_spec(library) is None]
     if missing:
         raise UsageFailure(
             f"an export needs {' and '.join(missing)}: "
             'install it with `pip install "vision_transformers[export]"`'
         )
+
+
+def _named(pictures: Iterable[Path | str]) -> list[Path]:
+    """All of them, once each is known to be there."""
+    named = [Path(picture) for picture in pictures]
+    for path in named:
+        if not os.path.exists(path):
+            raise DataFailure(f"{path} does not exist: check the path")
+    return named

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -39,8 +38,8 @@ def check_size(program: Program) -> None:
         )
 
 
-def write_onnx(file: Path, program: Program, description: ModelDescription) -> None:
-    """Writes one file, as it is after all of ONNX's own checks.
+def onnx_bytes(program: Program, description: ModelDescription) -> bytes:
+    """What one file holds, after all of ONNX's own checks.
 
     Raises:
         Failure: PyTorch cannot export the model, or ONNX finds what it wrote to be wrong.
@@ -53,11 +52,12 @@ def write_onnx(file: Path, program: Program, description: ModelDescription) -> N
     proto.doc_string = _INSTRUCTIONS
     for key, value in metadata(description).items():
         proto.metadata_props.add(key=key, value=json.dumps(value))
-    file.write_bytes(proto.SerializeToString(deterministic=True))
+    content: bytes = proto.SerializeToString(deterministic=True)
     try:
-        onnx.checker.check_model(file, full_check=True)
+        onnx.checker.check_model(content, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise Failure(f"PyTorch exported what ONNX finds wrong: {error}") from error
+    return content
 
 
 def metadata(description: ModelDescription) -> dict[str, Any]:
@@ -82,7 +82,8 @@ are in the graph. To make the pixels of a picture, as its entry `preprocessing` 
 3. `crop` is "squash": resize to `size` (rows, columns) with Pillow's filter `interpolation`, antialiased;
    `crop` is "center": resize, with that filter, to the smallest size of the same aspect that covers
    round(size / crop_fraction), the longer side rounded down, and cut `size` out of the middle; where the
-   margin is odd, the left and the top half are rounded to even or down, as `crop_rounding` says.
+   margin is odd, the left and the top half are rounded to even or down, as `crop_rounding` says. (Of pictures
+   so thin that this takes more than 2^25 pixels, the same middle is resized alone.)
 `classes` has the class names in the order of the probabilities."""
 
 

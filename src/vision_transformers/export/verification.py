@@ -72,8 +72,8 @@ class Agreement:
                 )
 
 
-def verify(file: Path, classifier: Classifier, pictures: Iterable[Path], tolerance: float) -> Agreement:
-    """Compares a file with its classifier, on random pixels and on pictures.
+def verify(content: bytes, classifier: Classifier, pictures: Iterable[Path], tolerance: float) -> Agreement:
+    """Compares what a file holds with its classifier, on random pixels and on pictures.
 
     Returns:
         The agreement on the pictures; where there are none, on the random pixels.
@@ -82,7 +82,7 @@ def verify(file: Path, classifier: Classifier, pictures: Iterable[Path], toleran
         Failure: ONNX Runtime cannot run the file, or computes something else.
         DataFailure: a picture cannot be read.
     """
-    session = _session(file)
+    session = _session(content)
     random = _compare(session, classifier, _random(classifier.preprocessing))
     random.check(tolerance)
     real = _compare(session, classifier, _read(pictures, classifier.preprocessing))
@@ -90,11 +90,11 @@ def verify(file: Path, classifier: Classifier, pictures: Iterable[Path], toleran
     return real if real.pictures else random
 
 
-def _session(file: Path) -> onnxruntime.InferenceSession:
+def _session(content: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no class in common
         raise Failure(f"ONNX Runtime cannot read what PyTorch exported: {error}") from error
 

@@ -1,7 +1,9 @@
 """Pictures that lie in several places, equal to the last pixel."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from vision_transformers.data.inspection.finding import Finding, Item, pictures
 from vision_transformers.data.inspection.inspected import Inspection, Listing, Seen
@@ -37,16 +39,17 @@ def _between_parts(groups: Sequence[Sequence[Seen]]) -> Finding:
 
 
 def _within_classes(groups: Sequence[Sequence[Seen]], listing: Listing) -> Finding:
-    """A problem where `vit train` holds test images out of the same folders."""
+    """A problem where `vit train` holds images out of the same folders."""
+    is_split = bool(listing.held_out) and any(group[0].class_folder.is_learned_from for group in groups)
     remedy = "They count as often as they lie there: keep one of each"
-    if listing.held_out:
+    if is_split:
         parts = " and ".join(listing.held_out)
         remedy = (
             f"`vit train` draws images for {parts} by lot, and copies fall on both sides: keep one of each"
         )
     return Finding(
         "copies-within-class",
-        "test" in listing.held_out,
+        is_split,
         f"copied within their class: {pictures(len(groups))}",
         remedy,
         _copied(groups),
@@ -65,4 +68,9 @@ def _parts(group: Sequence[Seen]) -> list[str]:
 
 
 def _copied(groups: Sequence[Sequence[Seen]]) -> tuple[Item, ...]:
-    return tuple(Item(tuple(one.picture.path for one in group)) for group in groups)
+    return tuple(_item([one.picture.path for one in group]) for group in groups)
+
+
+def _item(paths: Sequence[Path]) -> Item:
+    files = {os.path.realpath(path) for path in paths}
+    return Item(tuple(paths), "a link leads to the same file" if len(files) < len(paths) else "")

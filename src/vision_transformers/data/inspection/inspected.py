@@ -30,6 +30,11 @@ class ClassFolder:
     failure: str | None
     """Why not all of it could be listed."""
 
+    @property
+    def is_learned_from(self) -> bool:
+        """Whether a model learns from them, but for what is held out."""
+        return self.part in ("train", "all")
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -57,7 +62,7 @@ class Listing:
     @property
     def learned_from(self) -> list[ClassFolder]:
         """The class folders of the part that a model learns from."""
-        return [one for one in self.class_folders if one.part in ("train", "all")]
+        return [one for one in self.class_folders if one.is_learned_from]
 
     @property
     def held_out(self) -> list[str]:
