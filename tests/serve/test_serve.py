@@ -297,7 +297,26 @@ def test_sigterm_answers_what_was_asked_and_takes_on_nothing_more(folder: Path, 
         assert waiting.result().code == 200
     finished = patient.process.wait()
     assert finished.code == 0
+    assert "vit: answering what was asked; another signal ends at once" in finished.errors
     assert "Traceback" not in finished.errors
+
+
+def test_sigterm_answers_what_was_asked_though_nobody_reads_what_the_server_says(
+    vit: Vit, folder: Path
+) -> None:
+    read, written = os.pipe()
+    wait = ["--wait-milliseconds", "800"]
+    with (
+        serving(vit, folder, folder / "zoo", *wait, errors=written) as served,
+        ThreadPoolExecutor(1) as clients,
+    ):
+        os.close(read)
+        os.close(written)
+        waiting = clients.submit(served.predict, folder / "photos" / "000.jpg")
+        until(lambda: served.metric("vit_queue_pictures") == 1)
+        os.kill(served.process.pid, signal.SIGTERM)
+        assert waiting.result().code == 200
+        assert served.process.wait().code == 0
 
 
 def test_an_end_that_would_take_too_long_says_what_was_left(vit: Vit, folder: Path) -> None:
@@ -342,6 +361,8 @@ def test_a_server_for_everybody_without_a_key_is_warned_of(vit: Vit, folder: Pat
     for options, warned in ((["--host", "0.0.0.0"], True), (["--host", "0.0.0.0", "--key", "k"], False)):
         with serving(vit, folder, folder / "zoo", *options) as served:
             assert ("everybody who reaches this machine" in served.process.errors.read_text()) == warned
+            said = served.process.output.read_text()
+            assert f"http://{socket.gethostname()}:{served.port}/" in said, "no browser opens 0.0.0.0"
 
 
 @pytest.mark.parametrize(
@@ -350,6 +371,8 @@ def test_a_server_for_everybody_without_a_key_is_warned_of(vit: Vit, folder: Pat
         (["nothing", "--port", "0"], "there is no model nothing"),
         (["zoo", "--port", "70000"], "--port is 70000: expected 65535 or less"),
         (["zoo", "--host", "no such host"], "is no address of this machine"),
+        (["zoo", "--host", "a..b"], "is no address of this machine"),
+        (["zoo", "--host", "192.0.2.1"], "is no address of this machine"),  # of no machine: RFC 5737
         (["zoo", "--queue", "0"], "--queue is 0: expected 1 or more"),
         (["zoo", "--key", ""], "the key is empty"),
     ],

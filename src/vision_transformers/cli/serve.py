@@ -125,11 +125,13 @@ def _name(model: Path) -> str:
 
 
 def _say_where(options: ServeOptions, classifier: "Classifier", opened: "socket.socket") -> None:
+    from vision_transformers.report.predictions import printable
     from vision_transformers.serve.server import address_of
 
     address = address_of(opened)
     rows, columns = classifier.preprocessing.size
-    print(f"model          {options.model}, {len(classifier.classes)} classes, {rows} x {columns} pixels")
+    model = printable(f"{options.model}")
+    print(f"model          {model}, {len(classifier.classes)} classes, {rows} x {columns} pixels")
     print(f"page           {address}")
     print(f"try            curl --data-binary @PICTURE {address}predict")
     print("end            Ctrl-C", flush=True)

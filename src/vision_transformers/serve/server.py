@@ -1,10 +1,10 @@
 """One process that serves a model: from an open port until it is told to end."""
 
 import contextlib
+import errno
 import ipaddress
 import logging
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ from vision_transformers.serve.key import Key
 from vision_transformers.serve.limits import Limits
 from vision_transformers.serve.metrics import Metrics
 from vision_transformers.training.interruption import Interruption
+
+logger = logging.getLogger(__name__)
 
 LAST_SECONDS = 2
 """For answers that are on their way when nothing is left to compute."""
@@ -57,9 +59,11 @@ def open_port(host: str, port: int) -> socket.socket:
         opened = socket.socket(family, kind, protocol)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
-    except (socket.gaierror, OverflowError) as error:
+    except (socket.gaierror, OverflowError, UnicodeError) as error:
         raise UsageFailure(f"--host {host} --port {port} is no address of this machine: {error}") from error
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UsageFailure(f"--host {host} is no address of this machine") from error
         raise Failure(
             f"port {port} of {host} cannot be used: {error.strerror}. Choose another --port, 0 for any"
         ) from error
@@ -72,8 +76,10 @@ def is_for_this_machine_only(opened: socket.socket) -> bool:
 
 
 def address_of(opened: socket.socket) -> str:
-    """What to type into a browser."""
+    """What to type into a browser; of all addresses of this machine, its name."""
     host, port, *_ = opened.getsockname()
+    if ipaddress.ip_address(host).is_unspecified:
+        host = socket.gethostname()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
@@ -163,6 +169,6 @@ class _Server(uvicorn.Server):
         if not self._service.is_draining:
             self._service.is_draining = True
             self._ends_at = time.monotonic() + self._seconds
-            print("vit: answering what was asked; another signal ends at once", file=sys.stderr)
+            logger.warning("answering what was asked; another signal ends at once")
         self.unanswered = self._service.unanswered
         return self.unanswered == 0 or time.monotonic() >= self._ends_at
