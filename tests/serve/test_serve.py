@@ -66,7 +66,7 @@ def pictures(folder: Path) -> list[Path]:
 
 def rows(vit: Vit, folder: Path) -> list[dict[str, object]]:
     """What `vit predict` says of every picture, computed one at a time, as for a single client."""
-    options = ["--top-k", "5", "--batch-size", "1", "--workers", "0", "--device", "cpu", "--format", "jsonl"]
+    options = ["--batch-size", "1", "--workers", "0", "--device", "cpu", "--format", "jsonl"]
     paths = [str(path) for path in pictures(folder)]
     finished = vit.run(folder, ["predict", "zoo", *paths, *options])
     return [json.loads(line) for line in finished.output.splitlines()]
@@ -119,17 +119,17 @@ def test_an_explanation_is_that_of_vit_explain(folder: Path, served: Served) -> 
 @pytest.mark.parametrize(
     ("method", "path", "code", "words"),
     [
-        ("GET", "/nothing", 404, "Not Found"),
-        ("POST", "/predict/", 404, "Not Found"),
-        ("GET", "/predict", 405, "Method Not Allowed"),
-        ("POST", "/model", 405, "Method Not Allowed"),
+        ("GET", "/nothing", 404, "there is nothing at '/nothing': known are /, /predict, /explain, /model"),
+        ("POST", "/predict/", 404, "did you mean '/predict'?"),
+        ("GET", "/predict", 405, "/predict takes POST, not GET"),
+        ("POST", "/model", 405, "/model takes GET, HEAD, not POST"),
         ("POST", "/predict?topk=2", 400, "there is no parameter 'topk': did you mean 'top'?"),
         ("POST", "/predict?top=0", 400, "expected a whole number of 1 or more"),
         ("POST", "/predict?top=9999999999", 400, "expected a whole number of 1 or more"),
         ("POST", "/explain?class=oul", 400, "did you mean 'owl'?"),
         ("POST", "/explain?format=gif", 400, "known are png, json"),
-        ("POST", "/predict", 422, "it is empty"),
-        ("POST", "/explain", 422, "it is empty"),
+        ("POST", "/predict", 422, "the body is empty: it should be the bytes of a picture's file"),
+        ("POST", "/explain", 422, "the body is empty"),
     ],
 )
 def test_what_makes_no_sense_is_answered_in_json(
@@ -148,6 +148,10 @@ def test_a_form_is_told_how_to_send_a_picture(served: Served) -> None:
     assert answer.code == 415
     assert "curl --data-binary" in answer.json["error"]
     assert served.ask("POST", "/predict", b"\x1f\x8b", {"Content-Encoding": "gzip"}).code == 415
+    curl = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = served.ask("POST", "/predict", b"\x89PNG without line breaks, as of curl -d @PICTURE", curl)
+    assert answer.code == 422
+    assert answer.json["error"].endswith("curl needs --data-binary, not -d")
 
 
 def test_a_body_that_is_too_large_is_refused_without_reading_it(served: Served) -> None:
