@@ -97,7 +97,7 @@ def test_pictures_that_come_together_get_their_own_numbers_and_broken_ones_spoil
             np.testing.assert_allclose(answer.json["probability"], expected[path]["probability"], rtol=1e-5)
         else:
             assert answer.code == 422
-            assert answer.json["error"].startswith("the image cannot be decoded: ")
+            assert answer.json["error"].startswith(("the image cannot be decoded: ", "the body is empty: "))
             assert str(folder) not in answer.json["error"]
     alone_now, batches_now = (served.metric(f"vit_batch_pictures_{line}") for line in lines)
     assert batches_now - batches > alone_now - alone, "each was alone"
@@ -154,13 +154,29 @@ def test_a_form_is_told_how_to_send_a_picture(served: Served) -> None:
     assert answer.json["error"].endswith("curl needs --data-binary, not -d")
 
 
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        *(("localhost:8000", 200), ("LOCALHOST", 200), ("127.0.0.1", 200), ("[::1]:80", 200)),
+        *(("rebound.example:8000", 421), ("localhost.example", 421), ("127.0.0.1.example", 421), ("", 421)),
+    ],
+)
+def test_a_page_of_another_site_whose_name_is_made_to_mean_this_machine_gets_nothing(
+    served: Served, host: str, code: int
+) -> None:
+    answer = served.ask("GET", "/model", headers={"Host": host})
+    assert answer.code == code
+    assert code == 200 or "`Host: localhost`" in answer.json["error"]
+    assert served.ask("GET", "/health/ready", headers={"Host": host}).code == 200
+
+
 def test_a_body_that_is_too_large_is_refused_without_reading_it(served: Served) -> None:
     with served.connect() as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     with served.connect() as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.sendall(16 * chunk)
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
     just_small_enough = bytes(1_000_000)
@@ -170,7 +186,7 @@ def test_a_body_that_is_too_large_is_refused_without_reading_it(served: Served) 
 
 def test_a_body_that_takes_too_long_is_refused_and_nobody_waits_for_it(folder: Path, served: Served) -> None:
     with served.connect() as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nsome")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nsome")
         assert served.predict(folder / "photos" / "000.jpg").code == 200
         assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
 
@@ -233,6 +249,8 @@ def test_a_key_is_asked_for_everywhere_but_by_probes(vit: Vit, folder: Path) -> 
             assert {answer.code for answer in answers} == {401}
             assert answers[0].headers["www-authenticate"].startswith("Basic ")
         for right in (f"Bearer {KEY}", f"Basic {basic}"):
+            sent = {"Authorization": _sent(right), "Host": "of.a.proxy"}
+            assert served.ask("GET", "/model", headers=sent).code == 200
             assert served.ask("GET", "/model", headers={"Authorization": _sent(right)}).code == 200
         assert served.ask("GET", "/health/live").code == served.ask("GET", "/health/ready").code == 200
 
@@ -259,7 +277,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def request_for(picture: Path) -> bytes:
     content = picture.read_bytes()
-    head = f"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
 
@@ -359,6 +377,12 @@ def test_an_answer_is_not_held_back_until_the_client_confirms_its_first_packet()
     """asyncio sets TCP_NODELAY only where a socket says that it is TCP; else each answer takes 40 ms more."""
     with open_port("127.0.0.1", 0) as opened:
         assert opened.proto == socket.IPPROTO_TCP
+
+
+def test_the_name_of_a_model_does_not_clear_the_terminal(vit: Vit, tmp_path: Path) -> None:
+    save_random_model(tmp_path / "zoo\x1b[2J")
+    with serving(vit, tmp_path, tmp_path / "zoo\x1b[2J") as served:
+        assert "zoo\\x1b[2J, 7 classes" in served.process.output.read_text()
 
 
 def test_a_server_for_everybody_without_a_key_is_warned_of(vit: Vit, folder: Path) -> None:

@@ -71,7 +71,8 @@ def _serve(options: ServeOptions, key: str | None) -> int:
     try:
         from vision_transformers.serve.key import Key
         from vision_transformers.serve.limits import Limits
-        from vision_transformers.serve.server import Settings, open_port, serve
+        from vision_transformers.serve.names import OwnNames
+        from vision_transformers.serve.server import Settings, is_for_this_machine_only, open_port, serve
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
             raise
@@ -90,6 +91,7 @@ def _serve(options: ServeOptions, key: str | None) -> int:
             Settings(options.batch_size, options.wait_milliseconds / 1000, options.drain_seconds),
             Limits(options.max_megabytes, options.body_seconds, options.queue),
             Key(key) if key is not None else None,
+            OwnNames(options.host) if key is None and is_for_this_machine_only(opened) else None,
             is_ready=lambda: _say_where(options, classifier, opened),
         )
     if unanswered:

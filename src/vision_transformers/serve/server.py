@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 
@@ -21,6 +22,7 @@ from vision_transformers.serve.guard import Guard
 from vision_transformers.serve.key import Key
 from vision_transformers.serve.limits import Limits
 from vision_transformers.serve.metrics import Metrics
+from vision_transformers.serve.names import OwnNames
 from vision_transformers.training.interruption import Interruption
 
 logger = logging.getLogger(__name__)
@@ -56,9 +58,7 @@ def open_port(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # With its protocol: only where that says TCP does asyncio send at once (TCP_NODELAY), and otherwise
         # an answer in two packets takes 40 ms.
-        opened = socket.socket(family, kind, protocol)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
+        return _bound(socket.socket(family, kind, protocol), address)
     except (socket.gaierror, OverflowError, UnicodeError) as error:
         raise UsageFailure(f"--host {host} --port {port} is no address of this machine: {error}") from error
     except OSError as error:
@@ -67,6 +67,15 @@ def open_port(host: str, port: int) -> socket.socket:
         raise Failure(
             f"port {port} of {host} cannot be used: {error.strerror}. Choose another --port, 0 for any"
         ) from error
+
+
+def _bound(opened: socket.socket, address: tuple[Any, ...]) -> socket.socket:
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+    except OSError:
+        opened.close()
+        raise
     return opened
 
 
@@ -90,6 +99,7 @@ def serve(
     settings: Settings,
     limits: Limits,
     key: Key | None,
+    names: OwnNames | None,
     is_ready: Callable[[], None],
 ) -> int:
     """Answers until SIGINT or SIGTERM, and then what was asked before.
@@ -101,6 +111,7 @@ def serve(
         settings: how to compute, and how to end.
         limits: of requests.
         key: who may ask; None for everybody.
+        names: by which it may be asked; None for any.
         is_ready: is called when the model has been tried and the port answers.
 
     Returns:
@@ -113,7 +124,7 @@ def serve(
     service = Service(answers, batches, limits, metrics)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what the operator must know, `Guard` logs
     config = uvicorn.Config(
-        Guard(application(service), metrics, key),
+        Guard(application(service), metrics, key, names),
         http=Connection,
         ws="none",
         loop="asyncio",
