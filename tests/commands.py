@@ -82,6 +82,7 @@ class Vit:
         program: str = "",
         given: bytes = b"",
         output: int | None = None,
+        errors: int | None = None,
         die_at: int = 0,
         file_limit: int = 0,
         open_limit: int = 0,
@@ -94,12 +95,16 @@ class Vit:
             program: the name of another one, in `programs`, to start in its place.
             given: on its standard input.
             output: a descriptor for its standard output, if it is not to be read.
+            errors: the same for its standard error.
         """
         self.started += 1
         files = [self.scratch / f"{self.started}-{name}" for name in ("input", "output", "errors")]
         files[0].write_bytes(given)
         opened = [os.open(file, os.O_RDWR | os.O_CREAT) for file in files]
-        standard = opened if output is None else [opened[0], output, opened[2]]
+        standard = [
+            own if instead is None else instead
+            for own, instead in zip(opened, (None, output, errors), strict=True)
+        ]
         pid = self.ask(
             {
                 "program": program and str(PROGRAMS / program),

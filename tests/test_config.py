@@ -85,4 +85,5 @@ def test_differences_are_found_at_any_depth() -> None:
 
 def test_the_nearest_name_is_proposed_or_all_of_them() -> None:
     assert nearest("digitz", ["digits", "mnist"]) == "did you mean 'digits'?"
+    assert nearest("vit-s16", ["ViT-B/16", "ViT-S/16"]) == "did you mean 'ViT-S/16'?"
     assert nearest("x", ["digits", "mnist"]) == "known are digits, mnist"

@@ -13,10 +13,13 @@ Config = TypeVar("Config")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Ends an error about an unknown name: the nearest known one, or all of them."""
+    """Ends an error about an unknown name: the nearest known one, whatever its capitals, or all of them."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    uncapitalised = [one.casefold() for one in known]
+    close = difflib.get_close_matches(name.casefold(), uncapitalised, n=1)
+    if not close:
+        return f"known are {', '.join(known)}"
+    return f"did you mean {known[uncapitalised.index(close[0])]!r}?"
 
 
 def to_json(config: Any) -> Any:

@@ -19,6 +19,7 @@ negative if a signal ended it.
 
 import atexit
 import importlib
+import io
 import json
 import os
 import resource
@@ -83,6 +84,8 @@ def prepare(request: dict[str, Any], descriptors: list[int]) -> None:
     for standard, descriptor in enumerate(descriptors):
         os.dup2(descriptor, standard)
         os.close(descriptor)
+    # The old one believes that it can seek, if it was a file; this one may be a pipe.
+    sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True)
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
     if request["file_limit"]:

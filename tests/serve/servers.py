@@ -66,9 +66,9 @@ class Served:
 
 
 @contextmanager
-def serving(vit: Vit, folder: Path, model: Path, *options: str) -> Iterator[Served]:
-    """A server on a free port, killed at the end if it is still there."""
-    process = vit.start(folder, ["serve", str(model), "--port", "0", "--device", "cpu", *options])
+def serving(vit: Vit, folder: Path, model: Path, *options: str, **more: Any) -> Iterator[Served]:
+    """A server on a free port, killed at the end if it is still there; what else may be given to `start`."""
+    process = vit.start(folder, ["serve", str(model), "--port", "0", "--device", "cpu", *options], **more)
     assert process.until(lambda: process.output.exists() and "\nend " in process.output.read_text()), (
         process.errors.read_text()
     )

@@ -40,7 +40,7 @@ def test_a_failure_is_answered_and_the_next_picture_is_computed(
     metrics, content = Metrics(), picture.read_bytes()
     batches = BatchingThread(2, 0.0, metrics.computed)
     service = Service(Answers(random_classifier(), "zoo"), batches, Limits(), metrics)
-    guard = Guard(application(service), metrics, key=None)
+    guard = Guard(application(service), metrics, key=None, names=None)
 
     def fail(*_: object, **__: object) -> None:
         raise error

@@ -66,7 +66,7 @@ def pictures(folder: Path) -> list[Path]:
 
 def rows(vit: Vit, folder: Path) -> list[dict[str, object]]:
     """What `vit predict` says of every picture, computed one at a time, as for a single client."""
-    options = ["--top-k", "5", "--batch-size", "1", "--workers", "0", "--device", "cpu", "--format", "jsonl"]
+    options = ["--batch-size", "1", "--workers", "0", "--device", "cpu", "--format", "jsonl"]
     paths = [str(path) for path in pictures(folder)]
     finished = vit.run(folder, ["predict", "zoo", *paths, *options])
     return [json.loads(line) for line in finished.output.splitlines()]
@@ -97,7 +97,7 @@ def test_pictures_that_come_together_get_their_own_numbers_and_broken_ones_spoil
             np.testing.assert_allclose(answer.json["probability"], expected[path]["probability"], rtol=1e-5)
         else:
             assert answer.code == 422
-            assert answer.json["error"].startswith("the image cannot be decoded: ")
+            assert answer.json["error"].startswith(("the image cannot be decoded: ", "the body is empty: "))
             assert str(folder) not in answer.json["error"]
     alone_now, batches_now = (served.metric(f"vit_batch_pictures_{line}") for line in lines)
     assert batches_now - batches > alone_now - alone, "each was alone"
@@ -119,17 +119,17 @@ def test_an_explanation_is_that_of_vit_explain(folder: Path, served: Served) -> 
 @pytest.mark.parametrize(
     ("method", "path", "code", "words"),
     [
-        ("GET", "/nothing", 404, "Not Found"),
-        ("POST", "/predict/", 404, "Not Found"),
-        ("GET", "/predict", 405, "Method Not Allowed"),
-        ("POST", "/model", 405, "Method Not Allowed"),
+        ("GET", "/nothing", 404, "there is nothing at '/nothing': known are /, /predict, /explain, /model"),
+        ("POST", "/predict/", 404, "did you mean '/predict'?"),
+        ("GET", "/predict", 405, "/predict takes POST, not GET"),
+        ("POST", "/model", 405, "/model takes GET, HEAD, not POST"),
         ("POST", "/predict?topk=2", 400, "there is no parameter 'topk': did you mean 'top'?"),
         ("POST", "/predict?top=0", 400, "expected a whole number of 1 or more"),
         ("POST", "/predict?top=9999999999", 400, "expected a whole number of 1 or more"),
         ("POST", "/explain?class=oul", 400, "did you mean 'owl'?"),
         ("POST", "/explain?format=gif", 400, "known are png, json"),
-        ("POST", "/predict", 422, "it is empty"),
-        ("POST", "/explain", 422, "it is empty"),
+        ("POST", "/predict", 422, "the body is empty: it should be the bytes of a picture's file"),
+        ("POST", "/explain", 422, "the body is empty"),
     ],
 )
 def test_what_makes_no_sense_is_answered_in_json(
@@ -148,15 +148,35 @@ def test_a_form_is_told_how_to_send_a_picture(served: Served) -> None:
     assert answer.code == 415
     assert "curl --data-binary" in answer.json["error"]
     assert served.ask("POST", "/predict", b"\x1f\x8b", {"Content-Encoding": "gzip"}).code == 415
+    curl = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = served.ask("POST", "/predict", b"\x89PNG without line breaks, as of curl -d @PICTURE", curl)
+    assert answer.code == 422
+    assert answer.json["error"].endswith("curl needs --data-binary, not -d")
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        *(("localhost:8000", 200), ("LOCALHOST", 200), ("127.0.0.1", 200), ("[::1]:80", 200)),
+        *(("rebound.example:8000", 421), ("localhost.example", 421), ("127.0.0.1.example", 421), ("", 421)),
+    ],
+)
+def test_a_page_of_another_site_whose_name_is_made_to_mean_this_machine_gets_nothing(
+    served: Served, host: str, code: int
+) -> None:
+    answer = served.ask("GET", "/model", headers={"Host": host})
+    assert answer.code == code
+    assert code == 200 or "`Host: localhost`" in answer.json["error"]
+    assert served.ask("GET", "/health/ready", headers={"Host": host}).code == 200
 
 
 def test_a_body_that_is_too_large_is_refused_without_reading_it(served: Served) -> None:
     with served.connect() as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     with served.connect() as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.sendall(16 * chunk)
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
     just_small_enough = bytes(1_000_000)
@@ -166,7 +186,7 @@ def test_a_body_that_is_too_large_is_refused_without_reading_it(served: Served) 
 
 def test_a_body_that_takes_too_long_is_refused_and_nobody_waits_for_it(folder: Path, served: Served) -> None:
     with served.connect() as client:
-        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nsome")
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nsome")
         assert served.predict(folder / "photos" / "000.jpg").code == 200
         assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
 
@@ -229,6 +249,8 @@ def test_a_key_is_asked_for_everywhere_but_by_probes(vit: Vit, folder: Path) -> 
             assert {answer.code for answer in answers} == {401}
             assert answers[0].headers["www-authenticate"].startswith("Basic ")
         for right in (f"Bearer {KEY}", f"Basic {basic}"):
+            sent = {"Authorization": _sent(right), "Host": "of.a.proxy"}
+            assert served.ask("GET", "/model", headers=sent).code == 200
             assert served.ask("GET", "/model", headers={"Authorization": _sent(right)}).code == 200
         assert served.ask("GET", "/health/live").code == served.ask("GET", "/health/ready").code == 200
 
@@ -255,7 +277,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def request_for(picture: Path) -> bytes:
     content = picture.read_bytes()
-    head = f"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
 
@@ -297,7 +319,26 @@ def test_sigterm_answers_what_was_asked_and_takes_on_nothing_more(folder: Path, 
         assert waiting.result().code == 200
     finished = patient.process.wait()
     assert finished.code == 0
+    assert "vit: answering what was asked; another signal ends at once" in finished.errors
     assert "Traceback" not in finished.errors
+
+
+def test_sigterm_answers_what_was_asked_though_nobody_reads_what_the_server_says(
+    vit: Vit, folder: Path
+) -> None:
+    read, written = os.pipe()
+    wait = ["--wait-milliseconds", "800"]
+    with (
+        serving(vit, folder, folder / "zoo", *wait, errors=written) as served,
+        ThreadPoolExecutor(1) as clients,
+    ):
+        os.close(read)
+        os.close(written)
+        waiting = clients.submit(served.predict, folder / "photos" / "000.jpg")
+        until(lambda: served.metric("vit_queue_pictures") == 1)
+        os.kill(served.process.pid, signal.SIGTERM)
+        assert waiting.result().code == 200
+        assert served.process.wait().code == 0
 
 
 def test_an_end_that_would_take_too_long_says_what_was_left(vit: Vit, folder: Path) -> None:
@@ -338,10 +379,18 @@ def test_an_answer_is_not_held_back_until_the_client_confirms_its_first_packet()
         assert opened.proto == socket.IPPROTO_TCP
 
 
+def test_the_name_of_a_model_does_not_clear_the_terminal(vit: Vit, tmp_path: Path) -> None:
+    save_random_model(tmp_path / "zoo\x1b[2J")
+    with serving(vit, tmp_path, tmp_path / "zoo\x1b[2J") as served:
+        assert "zoo\\x1b[2J, 7 classes" in served.process.output.read_text()
+
+
 def test_a_server_for_everybody_without_a_key_is_warned_of(vit: Vit, folder: Path) -> None:
     for options, warned in ((["--host", "0.0.0.0"], True), (["--host", "0.0.0.0", "--key", "k"], False)):
         with serving(vit, folder, folder / "zoo", *options) as served:
             assert ("everybody who reaches this machine" in served.process.errors.read_text()) == warned
+            said = served.process.output.read_text()
+            assert f"http://{socket.gethostname()}:{served.port}/" in said, "no browser opens 0.0.0.0"
 
 
 @pytest.mark.parametrize(
@@ -350,6 +399,8 @@ def test_a_server_for_everybody_without_a_key_is_warned_of(vit: Vit, folder: Pat
         (["nothing", "--port", "0"], "there is no model nothing"),
         (["zoo", "--port", "70000"], "--port is 70000: expected 65535 or less"),
         (["zoo", "--host", "no such host"], "is no address of this machine"),
+        (["zoo", "--host", "a..b"], "is no address of this machine"),
+        (["zoo", "--host", "192.0.2.1"], "is no address of this machine"),  # of no machine: RFC 5737
         (["zoo", "--queue", "0"], "--queue is 0: expected 1 or more"),
         (["zoo", "--key", ""], "the key is empty"),
     ],

@@ -71,7 +71,8 @@ def _serve(options: ServeOptions, key: str | None) -> int:
     try:
         from vision_transformers.serve.key import Key
         from vision_transformers.serve.limits import Limits
-        from vision_transformers.serve.server import Settings, open_port, serve
+        from vision_transformers.serve.names import OwnNames
+        from vision_transformers.serve.server import Settings, is_for_this_machine_only, open_port, serve
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
             raise
@@ -90,6 +91,7 @@ def _serve(options: ServeOptions, key: str | None) -> int:
             Settings(options.batch_size, options.wait_milliseconds / 1000, options.drain_seconds),
             Limits(options.max_megabytes, options.body_seconds, options.queue),
             Key(key) if key is not None else None,
+            OwnNames(options.host) if key is None and is_for_this_machine_only(opened) else None,
             is_ready=lambda: _say_where(options, classifier, opened),
         )
     if unanswered:
@@ -125,11 +127,13 @@ def _name(model: Path) -> str:
 
 
 def _say_where(options: ServeOptions, classifier: "Classifier", opened: "socket.socket") -> None:
+    from vision_transformers.report.predictions import printable
     from vision_transformers.serve.server import address_of
 
     address = address_of(opened)
     rows, columns = classifier.preprocessing.size
-    print(f"model          {options.model}, {len(classifier.classes)} classes, {rows} x {columns} pixels")
+    model = printable(f"{options.model}")
+    print(f"model          {model}, {len(classifier.classes)} classes, {rows} x {columns} pixels")
     print(f"page           {address}")
     print(f"try            curl --data-binary @PICTURE {address}predict")
     print("end            Ctrl-C", flush=True)

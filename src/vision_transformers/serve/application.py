@@ -25,9 +25,12 @@ from vision_transformers.serve.page import page
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+CURL_FORM = "application/x-www-form-urlencoded"
+"""What curl says that it sends with -d, which takes line breaks out of a picture, and with --data-binary."""
 CLIENT_IS_GONE = 499
 """nginx's code for it, which only the metrics show."""
-DEFAULT_TOP = 5
+DEFAULT_TOP = 3
+"""As of `vit predict`, whose row this is."""
 
 
 class Json(Response):
@@ -170,6 +173,8 @@ def application(service: Service) -> Starlette:
     """The routes of a service, which answer errors as JSON."""
     handlers: dict[Any, Any] = {
         HTTPException: _refuse,
+        404: _refuse_address,
+        405: _refuse_method,
         DataFailure: _refuse_picture,
         ClientDisconnect: _say_nothing,
         Exception: _fail,
@@ -183,8 +188,21 @@ async def _refuse(request: Request, error: HTTPException) -> Response:  # noqa: 
     return Json({"error": error.detail}, error.status_code, error.headers)
 
 
-async def _refuse_picture(request: Request, error: DataFailure) -> Response:  # noqa: ARG001
-    return Json({"error": str(error)}, 422)
+async def _refuse_address(request: Request, error: HTTPException) -> Response:  # noqa: ARG001
+    path, known = request.url.path, [route.path for route in request.app.routes]
+    return Json({"error": f"there is nothing at {path!r}: {nearest(path, known)}"}, 404)
+
+
+async def _refuse_method(request: Request, error: HTTPException) -> Response:
+    allowed = ", ".join(sorted((error.headers or {})["Allow"].split(", ")))
+    refusal = f"{request.url.path} takes {allowed}, not {request.method}"
+    return Json({"error": refusal}, 405, error.headers)
+
+
+async def _refuse_picture(request: Request, error: DataFailure) -> Response:
+    kind = request.headers.get("content-type")
+    remedy = "; curl needs --data-binary, not -d" if kind == CURL_FORM else ""
+    return Json({"error": f"{error}{remedy}"}, 422)
 
 
 async def _say_nothing(request: Request, error: ClientDisconnect) -> Response:  # noqa: ARG001

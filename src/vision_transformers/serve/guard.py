@@ -1,4 +1,4 @@
-"""Around every route: the key, headers that browsers obey, what is counted, and what must not come out."""
+"""Around every route: the key, the names, headers that browsers obey, counts, and what must not come out."""
 
 import asyncio
 import logging
@@ -13,11 +13,16 @@ from vision_transformers.errors import is_lack_of_memory
 from vision_transformers.serve.application import CLIENT_IS_GONE, Json
 from vision_transformers.serve.key import REALM, Key
 from vision_transformers.serve.metrics import Metrics
+from vision_transformers.serve.names import OwnNames
 
 logger = logging.getLogger(__name__)
 
 OPEN_TO_ALL = ("/health/live", "/health/ready")
 """Who probes a server has no key."""
+WRONG_NAME = (
+    "without a key, this server answers only to the names of its own machine: let a proxy send "
+    "`Host: localhost`, or start the server with a key"
+)
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -28,13 +33,16 @@ HEADERS = {
 
 
 class Guard:
-    """An application within; without a key, everybody may ask it."""
+    """An application within; without a key, everybody may ask it, and without names, by any name."""
 
-    def __init__(self, application: Starlette, metrics: Metrics, key: Key | None) -> None:
+    def __init__(
+        self, application: Starlette, metrics: Metrics, key: Key | None, names: OwnNames | None
+    ) -> None:
         self.application = application
         self.paths = frozenset(route.path for route in application.routes if isinstance(route, Route))
         self.metrics = metrics
         self.key = key
+        self.names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -63,11 +71,17 @@ class Guard:
             self.metrics.answered(route, code, time.perf_counter() - begun_at)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.key is None or scope["path"] in OPEN_TO_ALL or self.key.is_in(Headers(scope=scope)):
-            await self.application(scope, receive, send)
-        else:
-            refusal = Json({"error": "the key is missing or wrong"}, 401, REALM)
-            await refusal(scope, receive, send)
+        answer = self._refusal(scope["path"], Headers(scope=scope)) or self.application
+        await answer(scope, receive, send)
+
+    def _refusal(self, path: str, headers: Headers) -> Json | None:
+        if path in OPEN_TO_ALL:
+            return None
+        if self.names is not None and not self.names.include(headers):
+            return Json({"error": WRONG_NAME}, 421)
+        if self.key is not None and not self.key.is_in(headers):
+            return Json({"error": "the key is missing or wrong"}, 401, REALM)
+        return None
 
 
 def _log(error: Exception) -> None:

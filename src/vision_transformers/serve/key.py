@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+import os
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -13,20 +14,23 @@ REALM = {"WWW-Authenticate": 'Basic realm="vit serve", charset="UTF-8"'}
 
 @dataclass(frozen=True, repr=False)
 class Key:
-    """A secret that clients send: `Authorization: Bearer KEY`, or the password of basic authentication."""
+    """A secret that clients send: `Authorization: Bearer KEY`, or the password of basic authentication.
+
+    Blanks at its ends do not count: no header can carry them.
+    """
 
     secret: str
 
     def is_in(self, headers: Headers) -> bool:
         """Whether a request has it; how long that takes tells nothing but the key's length."""
         given = _given(headers.get("authorization", ""))
-        return hmac.compare_digest(given, self.secret.encode())
+        return hmac.compare_digest(given.strip(), os.fsencode(self.secret).strip())
 
 
 def _given(authorization: str) -> bytes:
     scheme, _, value = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return value.strip().encode("latin-1")
+        return value.encode("latin-1")
     if scheme.lower() == "basic":
         try:
             return base64.b64decode(value, validate=True).partition(b":")[2]

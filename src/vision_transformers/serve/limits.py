@@ -53,7 +53,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
 
     Raises:
         HTTPException: 413 for a body that is too large, as soon as that is known; 408 for one that is too
-            slow; 415 for one that is packed, as forms and compressed bodies are.
+            slow; 415 for one that is packed, as forms and compressed bodies are; 422 for one that is empty.
     """
     _check_kind(request)
     most = limits.megabytes * MEGABYTE
@@ -69,6 +69,8 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                     raise too_large
     except TimeoutError as error:
         raise HTTPException(408, f"the body took more than {limits.body_seconds} seconds") from error
+    if not content:
+        raise HTTPException(422, "the body is empty: it should be the bytes of a picture's file")
     return bytes(content)
 
 

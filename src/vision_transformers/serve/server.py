@@ -1,13 +1,14 @@
 """One process that serves a model: from an open port until it is told to end."""
 
 import contextlib
+import errno
 import ipaddress
 import logging
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 
@@ -21,7 +22,10 @@ from vision_transformers.serve.guard import Guard
 from vision_transformers.serve.key import Key
 from vision_transformers.serve.limits import Limits
 from vision_transformers.serve.metrics import Metrics
+from vision_transformers.serve.names import OwnNames
 from vision_transformers.training.interruption import Interruption
+
+logger = logging.getLogger(__name__)
 
 LAST_SECONDS = 2
 """For answers that are on their way when nothing is left to compute."""
@@ -54,15 +58,24 @@ def open_port(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # With its protocol: only where that says TCP does asyncio send at once (TCP_NODELAY), and otherwise
         # an answer in two packets takes 40 ms.
-        opened = socket.socket(family, kind, protocol)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-    except (socket.gaierror, OverflowError) as error:
+        return _bound(socket.socket(family, kind, protocol), address)
+    except (socket.gaierror, OverflowError, UnicodeError) as error:
         raise UsageFailure(f"--host {host} --port {port} is no address of this machine: {error}") from error
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UsageFailure(f"--host {host} is no address of this machine") from error
         raise Failure(
             f"port {port} of {host} cannot be used: {error.strerror}. Choose another --port, 0 for any"
         ) from error
+
+
+def _bound(opened: socket.socket, address: tuple[Any, ...]) -> socket.socket:
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+    except OSError:
+        opened.close()
+        raise
     return opened
 
 
@@ -72,8 +85,10 @@ def is_for_this_machine_only(opened: socket.socket) -> bool:
 
 
 def address_of(opened: socket.socket) -> str:
-    """What to type into a browser."""
+    """What to type into a browser; of all addresses of this machine, its name."""
     host, port, *_ = opened.getsockname()
+    if ipaddress.ip_address(host).is_unspecified:
+        host = socket.gethostname()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
@@ -84,6 +99,7 @@ def serve(
     settings: Settings,
     limits: Limits,
     key: Key | None,
+    names: OwnNames | None,
     is_ready: Callable[[], None],
 ) -> int:
     """Answers until SIGINT or SIGTERM, and then what was asked before.
@@ -95,6 +111,7 @@ def serve(
         settings: how to compute, and how to end.
         limits: of requests.
         key: who may ask; None for everybody.
+        names: by which it may be asked; None for any.
         is_ready: is called when the model has been tried and the port answers.
 
     Returns:
@@ -107,7 +124,7 @@ def serve(
     service = Service(answers, batches, limits, metrics)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what the operator must know, `Guard` logs
     config = uvicorn.Config(
-        Guard(application(service), metrics, key),
+        Guard(application(service), metrics, key, names),
         http=Connection,
         ws="none",
         loop="asyncio",
@@ -163,6 +180,6 @@ class _Server(uvicorn.Server):
         if not self._service.is_draining:
             self._service.is_draining = True
             self._ends_at = time.monotonic() + self._seconds
-            print("vit: answering what was asked; another signal ends at once", file=sys.stderr)
+            logger.warning("answering what was asked; another signal ends at once")
         self.unanswered = self._service.unanswered
         return self.unanswered == 0 or time.monotonic() >= self._ends_at
