@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     classifier = load(options.model, device="cpu")
     pictures = find_pictures(options.images, standard_input()) if options.images else ()
     agreement = export_onnx(classifier, options.target, pictures, options.tolerance)
-    _print(agreement, "pictures" if options.images else "pictures of random pixels (--images takes yours)")
+    _print(agreement, "" if options.images else " of random pixels (--images takes yours)")
     size = options.target.stat().st_size / 2**20
     print(f"written        {printable(str(options.target))}, {size:,.1f} MiB")
     return 0
@@ -53,8 +53,9 @@ def _parse(arguments: list[str]) -> ExportOptions:
     return options
 
 
-def _print(agreement: "Agreement", pictures: str) -> None:
-    print(f"compared       with ONNX Runtime on the CPU: {agreement.pictures:,} {pictures}")
+def _print(agreement: "Agreement", of_what: str) -> None:
+    pictures = "1 picture" if agreement.pictures == 1 else f"{agreement.pictures:,} pictures"
+    print(f"compared       with ONNX Runtime on the CPU: {pictures}{of_what}")
     for name, difference in agreement.differences.items():
         print(
             f"{name:<14} largest difference {difference.largest:.1e} "
