@@ -67,7 +67,8 @@ def test_three_processes_read_a_folder_and_one_alone_speaks_and_writes(vit: Vit,
     together = run_together(vit, tmp_path, [*begin, *SHORT, "--run-folder", "three"], count=3)
     assert [each.code for each in together] == [0, 0, 0], together[0].errors
     assert "model folder" in together[0].output
-    assert [each.output + each.errors for each in together[1:]] == ["", ""]
+    said = [line for each in together[1:] for line in (each.output + each.errors).splitlines()]
+    assert [line for line in said if not line.startswith("[Gloo]")] == []  # PyTorch 2.10's gloo says hello
     rows = (tmp_path / "three" / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == len({row.partition(",")[0] for row in rows}), "no step has two rows"
 
