@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.classifiers import random_classifier, save_random_model
 from tests.commands import Vit
 from tests.photographs import save_photographs, save_readable, save_unreadable
@@ -41,6 +42,10 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
+@pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14),
+    reason="PyTorch 2.10 imports its compiler for models that hold no numbers yet",
+)
 def test_it_starts_without_what_it_does_not_need(model: Path, tmp_path: Path) -> None:
     """torchvision and what compiles models take as long to import as all the rest; so for evaluation."""
     save_photographs(tmp_path, 1)

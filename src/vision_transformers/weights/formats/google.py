@@ -116,7 +116,8 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
 
     def fill(temporary: Path) -> None:
         with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            # Numbers are never pickled. NumPy 2.1 would take `allow_pickle` for the name of an array.
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     fill_file(folder / "model.npz", fill)
 
