@@ -1,7 +1,7 @@
 """`vit serve MODEL [OPTIONS]`: a model over HTTP, with a page for people."""
 
+import logging
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier
 
 KEY_VARIABLE = "VISION_TRANSFORMERS_KEY"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,8 @@ def main(arguments: list[str]) -> int:
     """Serves as the arguments say until it is told to end; returns the exit code."""
     description = "Serve a model over HTTP, with a page for people."
     options = tyro.cli(ServeOptions, prog="vit serve", description=description, args=arguments)
-    check_least(
-        options,
-        **{"port": 0, "wait_milliseconds": 0, "drain_seconds": 0},
-        **{"batch_size": 1, "queue": 1, "max_megabytes": 1, "body_seconds": 1},
-    )
+    check_least(options, port=0, wait_milliseconds=0, drain_seconds=0)
+    check_least(options, batch_size=1, queue=1, max_megabytes=1, body_seconds=1)
     key = options.key if options.key is not None else os.environ.get(KEY_VARIABLE)
     if options.port > 65535:
         raise UsageFailure(f"--port is {options.port}: expected 65535 or less")
@@ -105,10 +104,9 @@ def _warn(opened: "socket.socket", key: str | None) -> None:
     from vision_transformers.serve.server import is_for_this_machine_only
 
     if key is None and not is_for_this_machine_only(opened):
-        print(
-            "vit: everybody who reaches this machine may use this server: set a key with "
-            f"{KEY_VARIABLE}, or leave --host out",
-            file=sys.stderr,
+        logger.warning(
+            "everybody who reaches this machine may use this server: set a key with %s, or leave --host out",
+            KEY_VARIABLE,
         )
 
 

@@ -40,10 +40,8 @@ def attempt_of_kept_store() -> str | None:
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return None
-    machines, restarts = (
-        os.environ.get(key, "1") for key in ("GROUP_WORLD_SIZE", "TORCHELASTIC_MAX_RESTARTS")
-    )
-    if int(machines) > 1 and int(restarts) > 0:
+    machines, restarts = (int(os.environ[key]) for key in ("GROUP_WORLD_SIZE", "TORCHELASTIC_MAX_RESTARTS"))
+    if machines > 1 and restarts > 0:
         raise UsageFailure(
             "with --max-restarts on several machines, torchrun needs TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 "
             "in its environment: set it on each of them"
