@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_transformers.model.encoder import Encoder
@@ -20,23 +21,34 @@ from vision_transformers.model.kernels import narrow_feed_forward, short_attenti
 from vision_transformers.model.kernels.operators import is_computed_here
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
+DTYPES = [dtype for dtype in short_attention.PROGRAMS if short_attention.is_available(dtype)]
+"""Whose attention is computed in C here."""
 needs_c = pytest.mark.skipif(
-    not short_attention.is_available(),
-    reason="needs AVX512_BF16 and gcc: PyTorch computes everything here",
+    not DTYPES, reason="needs gcc, and AVX512_BF16 or AVX2: PyTorch computes everything"
 )
+with_each_dtype = pytest.mark.parametrize("dtype", DTYPES or [pytest.param(None, marks=needs_c)], ids=str)
+needs_bfloat16 = pytest.mark.skipif(
+    not narrow_feed_forward.is_available(), reason="PyTorch computes feed-forward networks here"
+)
+ERROR = {torch.bfloat16: 0.03, torch.float32: 1e-5}
 
 
-@pytest.mark.parametrize("module", [short_attention, narrow_feed_forward])
-def test_no_byte_beside_its_tensors_is_touched(module: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "program"),
+    [
+        *((short_attention.PROGRAMS[dtype].source, "short_attention_bounds.c") for dtype in DTYPES),
+        pytest.param(narrow_feed_forward.SOURCE, "narrow_feed_forward_bounds.c", marks=needs_bfloat16),
+    ],
+    ids=lambda given: Path(given).stem,
+)
+def test_no_byte_beside_its_tensors_is_touched(source: Path, program: str, tmp_path: Path) -> None:
     """In Python nobody would see it: the memory of other tensors would change."""
-    if not module.is_available():
-        pytest.skip("PyTorch computes this here")
     compiler = shutil.which("gcc")
     assert compiler is not None
     flags = ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize=alignment"]
-    program, built = PROGRAMS / f"{module.SOURCE.stem}_bounds.c", tmp_path / "bounds"
-    defined = [f'-DSOURCE="{module.SOURCE}"', "-fopenmp"]
-    command = [compiler, *flags, *defined, str(program), "-o", str(built), "-lm"]
+    built = tmp_path / "bounds"
+    defined = [f'-DSOURCE="{source}"', "-fopenmp"]
+    command = [compiler, *flags, *defined, str(PROGRAMS / program), "-o", str(built), "-lm"]
     compiled = subprocess.run(command, capture_output=True, text=True, check=False)
     if "cannot find" in compiled.stderr:
         pytest.skip("this compiler comes without sanitizers")
@@ -47,13 +59,13 @@ def test_no_byte_beside_its_tensors_is_touched(module: Any, tmp_path: Path) -> N
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def block() -> tuple[Encoder, Tensor]:
-    """One that is computed in C, both of its parts."""
+def block(dtype: torch.dtype) -> tuple[Encoder, Tensor]:
+    """One that is computed in C where the machine can: its attention, and in bfloat16 both of its parts."""
     torch.manual_seed(0)
-    return Encoder(32, 64, 4).bfloat16(), random(2, 17, 32)
+    return Encoder(32, 64, 4).to(dtype), random(2, 17, 32).to(dtype)
 
 
 def of_weights(encoder: Encoder) -> Any:
@@ -91,12 +103,12 @@ def penalty(encoder: Encoder, sequence: Tensor) -> Tensor:
 
 def tangent(encoder: Encoder, sequence: Tensor) -> Tensor:
     run = partial(of_weights(encoder), dict(encoder.named_parameters()))
-    return torch.func.jvp(run, (sequence,), (random(*sequence.shape, seed=1),))[1]
+    return torch.func.jvp(run, (sequence,), (random(*sequence.shape, seed=1).to(sequence.dtype),))[1]
 
 
 def dual(encoder: Encoder, sequence: Tensor) -> Tensor:
     with forward_ad.dual_level():
-        made = forward_ad.make_dual(sequence, random(*sequence.shape, seed=1))
+        made = forward_ad.make_dual(sequence, random(*sequence.shape, seed=1).to(sequence.dtype))
         found: Tensor | None = forward_ad.unpack_dual(encoder(made)[0]).tangent
     assert found is not None
     return found
@@ -113,9 +125,9 @@ def of_each_sample(encoder: Encoder, sequence: Tensor) -> Tensor:
     return torch.cat([found[name].flatten() for name in sorted(found)])
 
 
-@pytest.mark.skipif(not narrow_feed_forward.is_available(), reason="PyTorch computes one of them here")
-def test_both_parts_of_that_block_are_computed_in_c() -> None:
-    encoder, sequence = block()
+@with_each_dtype
+def test_what_can_be_computed_in_c_is(dtype: torch.dtype) -> None:
+    encoder, sequence = block(dtype)
     seen: list[str] = []
 
     class Seen(TorchDispatchMode):
@@ -127,20 +139,24 @@ def test_both_parts_of_that_block_are_computed_in_c() -> None:
 
     with Seen():
         gradients(encoder, sequence)
-    for name in ("short_attention", "narrow_feed_forward"):
+    names = ["short_attention"]
+    if dtype == torch.bfloat16 and narrow_feed_forward.is_available():
+        names.append("narrow_feed_forward")
+    for name in names:
         assert f"vision_transformers.{name}.default" in seen
         assert f"vision_transformers.{name}_backward.default" in seen
 
 
-@needs_c
+@with_each_dtype
 @pytest.mark.parametrize("way", [gradients, penalty, tangent, dual, of_each_sample])
-def test_whatever_is_differentiated_is_as_without_it(way: Callable[..., Tensor]) -> None:
-    encoder, sequence = block()
-    found = way(encoder, sequence)
-    with without_c():
-        expected = way(encoder, sequence)
+def test_whatever_is_differentiated_is_as_without_it(way: Callable[..., Tensor], dtype: torch.dtype) -> None:
+    encoder, sequence = block(dtype)
+    with sdpa_kernel(SDPBackend.MATH):  # PyTorch's other ways have gradients alone
+        found = way(encoder, sequence)
+        with without_c():
+            expected = way(encoder, sequence)
     assert expected.float().norm() > 0
-    assert (found - expected).double().norm() < 0.03 * expected.double().norm()
+    assert (found - expected).double().norm() < ERROR[dtype] * expected.double().norm()
 
 
 COMPILED = """
@@ -173,19 +189,20 @@ class Stop(torch.autograd.Function):
         return None
 
 
-def test_where_no_gradient_comes_back_there_is_none() -> None:
-    encoder, sequence = block()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_where_no_gradient_comes_back_there_is_none(dtype: torch.dtype) -> None:
+    encoder, sequence = block(dtype)
     Stop.apply(encoder(sequence)[0]).sum().backward()
     layers = (encoder.feed_forward.input_layer, encoder.attention.query_key_value)
     assert all(layer.weight.grad is None or not layer.weight.grad.any() for layer in layers)
 
 
-@needs_c
-def test_an_exported_model_does_not_need_c() -> None:
-    encoder, sequence = block()
+@with_each_dtype
+def test_an_exported_model_does_not_need_c(dtype: torch.dtype) -> None:
+    encoder, sequence = block(dtype)
     program = torch.export.export(encoder.eval(), (sequence,))
     assert "vision_transformers" not in program.graph_module.code
-    assert torch.allclose(program.module()(sequence)[0], encoder(sequence)[0], atol=0.03)
+    assert torch.allclose(program.module()(sequence)[0], encoder(sequence)[0], atol=ERROR[dtype])
 
 
 def test_what_is_traced_holds_operators_of_pytorch_alone() -> None:
@@ -201,10 +218,10 @@ def test_what_is_traced_holds_operators_of_pytorch_alone() -> None:
     assert is_computed_here(random(2, 17, 32))
 
 
-@needs_c
+@needs_bfloat16
 def test_autocast_computes_in_c_as_weights_in_bfloat16_do() -> None:
     """As `vit train --precision bfloat16` does it, whose weights are float32."""
-    encoder, sequence = block()
+    encoder, sequence = block(torch.bfloat16)
     served = narrow_feed_forward.is_served
     parts = (
         encoder.feed_forward.input_layer,

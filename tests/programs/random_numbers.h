@@ -2,13 +2,12 @@
 #pragma once
 #include <string.h>
 
-static bfloat16 *random_numbers(int64_t count) {
-    bfloat16 *numbers = malloc(count * sizeof(bfloat16));
+/* Between -1/2 and 1/2, of float32 or of bfloat16, which is its upper half. */
+static element *random_numbers(int64_t count) {
+    element *numbers = malloc(count * sizeof(element));
     for (int64_t i = 0; i < count; i++) {
         float value = (float)rand() / (float)RAND_MAX - 0.5f;
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        numbers[i] = (bfloat16)(bits >> 16);
+        memcpy(&numbers[i], (char *)&value + sizeof value - sizeof(element), sizeof(element));
     }
     return numbers;
 }

@@ -1,18 +1,18 @@
 /* Attention forward and backward of many sizes, each tensor in memory of just its size. Built with sanitizers
- * and -DSOURCE=<short_attention.c in quotes>, it ends with an error where a byte beside them is touched. */
+ * and -DSOURCE=<short_attention_*.c in quotes>, it ends with an error where a byte beside them is touched. */
 #include SOURCE
 
 #include "random_numbers.h"
 
-static tensor part(bfloat16 *numbers, const sizes *s, int64_t parts, int64_t which) {
+static tensor part(element *numbers, const sizes *s, int64_t parts, int64_t which) {
     int64_t token = parts * s->heads * s->dimension;
     return (tensor){numbers + which * s->heads * s->dimension, s->tokens * token, s->dimension, token};
 }
 
 static void run(const sizes *s) {
     int64_t count = s->batch * s->tokens * s->heads * s->dimension;
-    bfloat16 *together = random_numbers(3 * count), *found = random_numbers(3 * count);
-    bfloat16 *attended = random_numbers(count), *gradient = random_numbers(count);
+    element *together = random_numbers(3 * count), *found = random_numbers(3 * count);
+    element *attended = random_numbers(count), *gradient = random_numbers(count);
     row_statistics *statistics = malloc(s->batch * s->heads * s->tokens * sizeof(row_statistics));
     tensor q = part(together, s, 3, 0), k = part(together, s, 3, 1), v = part(together, s, 3, 2);
     tensor dq = part(found, s, 3, 0), dk = part(found, s, 3, 1), dv = part(found, s, 3, 2);

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import torch
 from tests.commands import Vit
 from tests.training.runs import (
     FROM_FOLDER,
@@ -57,15 +58,20 @@ def test_kills_do_not_change_a_run_from_a_folder(vit: Vit, tmp_path: Path) -> No
     check_kills(vit, tmp_path, [*FROM_FOLDER, *SHORT], kills=2)
 
 
-def test_kills_do_not_change_a_run_in_bfloat16(vit: Vit, tmp_path: Path) -> None:
-    """With what is computed in C where the machine has it, which dropout would leave to PyTorch."""
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_kills_do_not_change_a_run_whose_attention_is_computed_in_c(
+    precision: str, vit: Vit, tmp_path: Path
+) -> None:
+    """Where the machine has it; dropout would leave it to PyTorch."""
     check_kills(
-        vit, tmp_path, [*IN_MEMORY, *SHORT, "--precision", "bfloat16", "--model.dropout", "0"], kills=3
+        vit, tmp_path, [*IN_MEMORY, *SHORT, "--precision", precision, "--model.dropout", "0"], kills=2
     )
+    attention = short_attention.is_available(getattr(torch, precision))
+    feed_forward = precision == "bfloat16" and narrow_feed_forward.is_available()
     for run in ("undisturbed", "killed"):
         environment = RunFolder(tmp_path / run).record().environments[-1]
-        assert environment.attention == ("native" if short_attention.is_available() else "pytorch")
-        assert environment.feed_forward == ("native" if narrow_feed_forward.is_available() else "pytorch")
+        assert environment.attention == ("native" if attention else "pytorch")
+        assert environment.feed_forward == ("native" if feed_forward else "pytorch")
 
 
 def check_deaths_between_file_operations(vit: Vit, folder: Path, seed: int) -> None:

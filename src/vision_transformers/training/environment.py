@@ -33,8 +33,11 @@ def resolve_environment(
     """
     device = resolve_device(recipe.device)
     precision = resolve_precision(recipe.precision, device)
-    attention = _computed_by(device, precision, short_attention.is_available)
-    feed_forward = _computed_by(device, precision, narrow_feed_forward.is_available)
+    is_bfloat16 = precision == "bfloat16"
+    attention = _computed_by(
+        device, precision, lambda: short_attention.is_available(getattr(torch, precision))
+    )
+    feed_forward = _computed_by(device, precision, lambda: is_bfloat16 and narrow_feed_forward.is_available())
     return Environment(
         torch=version("torch"),
         torchvision=version("torchvision"),
@@ -59,7 +62,7 @@ def resolve_environment(
 def _computed_by(
     device: torch.device, precision: ResolvedPrecision, is_native: Callable[[], bool]
 ) -> Literal["pytorch", "native", "triton"]:
-    if device.type == "cpu" and precision == "bfloat16" and is_native():
+    if device.type == "cpu" and is_native():
         return "native"
     if device.type == "cuda" and precision == "bfloat16" and is_triton_available(device):
         return "triton"

@@ -6,27 +6,14 @@
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 typedef uint16_t bfloat16;
 typedef uint32_t pair;
 
-enum { LANES = 16, ALIGNMENT = 64, TILES = 3, ROWS = 8, MOST_ROWS = 16 };
+typedef bfloat16 element;
+#include "matrices.h"
 
-static const float LOG2_E = 1.44269504f;
-
-/* Rows of numbers that are neighbours in memory; rows are `stride` numbers apart. */
-typedef struct {
-    bfloat16 *data;
-    int64_t rows, stride;
-} matrix;
-
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static inline int64_t round_up(int64_t number, int64_t multiple) {
-    return (number + multiple - 1) / multiple * multiple;
-}
+enum { LANES = 16, TILES = 3, ROWS = 8, MOST_ROWS = 16 };
 
 static inline __mmask16 first_lanes(int64_t count) {
     return count >= LANES ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
@@ -57,23 +44,6 @@ static inline __m512 power_of_two(__m512 x) {
     y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(6.9314718e-1f));
     y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(1.0f));
     return _mm512_scalef_ps(y, whole);
-}
-
-/* Takes memory for `count` pairs or floats out of a workspace. */
-static inline void *take(char **workspace, int64_t count) {
-    void *taken = *workspace;
-    *workspace += round_up(4 * count, ALIGNMENT);
-    return taken;
-}
-
-/* Memory of `count` pairs or floats, of which `take` takes; there is no Python to tell where there is none. */
-static inline char *new_workspace(int64_t count) {
-    char *workspace = aligned_alloc(ALIGNMENT, round_up(4 * count, ALIGNMENT));
-    if (workspace == NULL) {
-        fprintf(stderr, "no memory for %lld numbers\n", (long long)count);
-        abort();
-    }
-    return workspace;
 }
 
 /* packed[row / 2][column] is a pair of two rows: for products that sum over rows. */

@@ -18,8 +18,8 @@ from vision_transformers.model.kernels.operators import (
     are_multiplied_in_bfloat16,
     constant_in_compiled_models,
     function_of,
-    is_bfloat16_available,
     is_computed_here,
+    is_native_available,
     wanted_gradients,
 )
 from vision_transformers.model.plain import is_plain
@@ -70,7 +70,7 @@ def is_available() -> bool:
 
     Not where it multiplies whole matrices (AMX): PyTorch does so there, and the C file does not.
     """
-    return not has_instructions("amx_bf16") and is_bfloat16_available(SOURCE)
+    return not has_instructions("amx_bf16") and is_native_available(SOURCE, "avx512_bf16")
 
 
 def _sizes_fit(sequence: Tensor, input_weight: Tensor, output_weight: Tensor) -> bool:

@@ -66,9 +66,9 @@ def are_multiplied_in_bfloat16(tensors: Iterable[Tensor], device: str) -> bool:
 
 
 @functools.cache
-def is_bfloat16_available(source: Path) -> bool:
-    """Whether this machine has the instructions for it, and a compiler for this C file."""
-    return has_instructions("avx512_bf16") and load_native(source) is not None
+def is_native_available(source: Path, *instructions: str) -> bool:
+    """Whether this machine has the instructions that a C file takes, and a compiler for it."""
+    return all(map(has_instructions, instructions)) and load_native(source) is not None
 
 
 @constant_in_compiled_models
@@ -103,7 +103,7 @@ def wanted_gradients(
 
 
 def function_of(source: Path, name: str) -> Any:
-    """A function of a C file that gives nothing back; only where `is_bfloat16_available`."""
+    """A function of a C file that gives nothing back; only where `is_native_available`."""
     function = getattr(load_native(source), name)
     function.restype = None
     return function

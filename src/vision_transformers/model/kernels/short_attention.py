@@ -1,10 +1,12 @@
-"""Attention of short sequences in bfloat16 on CPUs: the scores never leave the processor's cache.
+"""Attention of short sequences on CPUs: the scores never leave the processor's cache.
 
-`short_attention.c` computes; here it becomes an operator of PyTorch, differentiable and for `torch.compile`.
-Signatures are in plain types, from which PyTorch reads the operators' schemas.
+`short_attention.h` computes, for each type of numbers by a C file of its own; here it becomes an operator of
+PyTorch, differentiable and for `torch.compile`. Signatures are in plain types, from which PyTorch reads the
+operators' schemas.
 """
 
 import ctypes
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,34 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vision_transformers.model.kernels.operators import (
     constant_in_compiled_models,
     function_of,
-    is_bfloat16_available,
     is_computed_here,
+    is_native_available,
 )
+from vision_transformers.runtime.native import has_instructions
 
-SOURCE = Path(__file__).with_suffix(".c")
-MOST_TOKENS = 1025
-"""Up to as many as were measured: `python -m benchmarks.attention_backends`."""
+
+@dataclass(frozen=True)
+class Program:
+    """How one type of numbers is computed, and where that is faster than what PyTorch has.
+
+    As measured by `python -m benchmarks.attention_backends`.
+    """
+
+    source: Path
+    instructions: tuple[str, ...]
+    """That the processor has to have."""
+    most_tokens: int
+    not_measured_with: str | None = None
+    """Instructions with which PyTorch is faster, and this was not measured."""
+
+
+HERE = Path(__file__).parent
+PROGRAMS = {
+    torch.bfloat16: Program(HERE / "short_attention_bfloat16.c", ("avx512_bf16",), most_tokens=1025),
+    torch.float32: Program(
+        HERE / "short_attention_float32.c", ("avx2", "fma"), most_tokens=577, not_measured_with="avx512f"
+    ),
+}
 
 
 def is_served(query_key_value: Tensor) -> bool:
@@ -32,19 +55,24 @@ def is_served(query_key_value: Tensor) -> bool:
     """
     if not is_computed_here(query_key_value):  # first: in an export, asking for a size fixes it
         return False
-    fits = query_key_value.dtype == torch.bfloat16 and query_key_value.shape[1] <= MOST_TOKENS
-    return fits and _lies_well(query_key_value) and is_available()
+    program = PROGRAMS.get(query_key_value.dtype)
+    if program is None or query_key_value.shape[1] > program.most_tokens:
+        return False
+    return _lies_well(query_key_value) and is_available(query_key_value.dtype)
 
 
 @constant_in_compiled_models
-def is_available() -> bool:
-    """Whether this machine has the instructions, and a compiler."""
-    return is_bfloat16_available(SOURCE)
+def is_available(dtype: torch.dtype) -> bool:
+    """Whether this machine has the instructions for these numbers, and a compiler."""
+    program = PROGRAMS[dtype]
+    if program.not_measured_with is not None and has_instructions(program.not_measured_with):
+        return False
+    return is_native_available(program.source, *program.instructions)
 
 
 @torch.library.custom_op("vision_transformers::short_attention", mutates_args=(), device_types="cpu")
 def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation 7, softmax(q k^T / sqrt(D_h)) v, in bfloat16.
+    """Equation 7, softmax(q k^T / sqrt(D_h)) v, in bfloat16 or float32.
 
     Args:
         query_key_value: (batch, tokens, 3, heads, head_dimension), as one linear layer gives the three.
@@ -71,7 +99,7 @@ def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statisti
     """
     _check(query_key_value)
     batch, tokens, _, heads, dimension = query_key_value.shape
-    _check_output(gradient, torch.bfloat16, (batch, tokens, heads, dimension))
+    _check_output(gradient, query_key_value.dtype, (batch, tokens, heads, dimension))
     _check_output(statistics, torch.float32, (batch, heads, tokens, 2))
     gradient = gradient if _lies_well(gradient) else gradient.contiguous()
     statistics = statistics.contiguous()
@@ -124,8 +152,10 @@ short_attention.register_autograd(_backward, setup_context=_keep_for_backward)
 
 def _check(query_key_value: Tensor) -> None:
     """Before its memory is given to C."""
-    if query_key_value.dtype != torch.bfloat16 or not _lies_well(query_key_value):
-        raise ValueError("short_attention takes bfloat16, with heads of an even width contiguous in memory")
+    if query_key_value.dtype not in PROGRAMS or not _lies_well(query_key_value):
+        raise ValueError(
+            "short_attention takes bfloat16 or float32, with heads of an even width contiguous in memory"
+        )
 
 
 def _check_output(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
@@ -163,4 +193,5 @@ def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics:
         _Tensor(tensor.data_ptr(), tensor.stride(0), tensor.stride(2), tensor.stride(1)) for tensor in tensors
     ]
     pointers = [ctypes.byref(tensor) for tensor in described]
-    function_of(SOURCE, name)(ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)
+    function = function_of(PROGRAMS[query_key_value.dtype].source, name)
+    function(ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)
