@@ -31,6 +31,7 @@ from benchmarks.turns import Spread, number_of_rounds, ratio, take_turns
 from vision_transformers.evaluation.matrix_products import matrix_products, seconds_of
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.device import describe_device
+from vision_transformers.runtime.precision import has_bfloat16
 
 PARTS = 4
 FAR_BEHIND = 2.0
@@ -101,11 +102,13 @@ def main() -> None:
 def choose(case: Case, device: torch.device) -> dict[str, Setting]:
     """Everybody's fastest setting by the same steps: eager, then compiled, then in parts; recorded.
 
+    Where bfloat16 is emulated, float32 alone: a step of the others takes minutes there.
     The machine's speed drifts meanwhile, so that the fastest of all of these take turns once more.
     """
     found: dict[str, list[Tried]] = {}
+    numbers = case.numbers if has_bfloat16(device) else [n for n in case.numbers if n == "float32"]
     for name, opponent in OPPONENTS.items():
-        eager = [Setting(n, attention) for n in case.numbers for attention in opponent.attentions]
+        eager = [Setting(n, attention) for n in numbers for attention in opponent.attentions]
         tried = _try_all(name, case, eager, device)
         fastest = sorted(tried, key=lambda each: each.seconds)[:2]
         tried += _try_all(name, case, [replace(each.setting, compile=True) for each in fastest], device)
@@ -244,21 +247,23 @@ def title(device: torch.device) -> str:
 
 
 def write(rows: list[Row], device: torch.device) -> None:
-    """Puts the case into speed.json and writes speed.md anew from all of them."""
+    """Puts what this machine did in a case into speed.json, and writes speed.md anew from all of it."""
     cases = record.read("speed.json")
-    cases[rows[0].case] = {"title": title(device), "rows": [asdict(row) for row in rows]}
+    measured = {"title": title(device), "rows": [asdict(row) for row in rows]}
+    cases.setdefault(rows[0].case, {})[describe_device(device)] = measured
     record.write("speed.json", cases)
     made_by = "`python -m benchmarks.speed` and, on GPUs, `benchmarks.speed_gpu`"
     parts = ["# Speeds", "", f"Medians with quartiles, in turns; made by {made_by}."]
-    for case in cases.values():
-        parts += [table(read_rows(case)), "", case["title"]]
+    for machines in cases.values():
+        for measured in machines.values():
+            parts += [table(read_rows(measured)), "", measured["title"]]
     record.write_text("speed.md", "\n".join(parts))
 
 
-def read_rows(case: dict[str, Any]) -> list[Row]:
-    """The rows of one case of speed.json."""
+def read_rows(measured: dict[str, Any]) -> list[Row]:
+    """The rows of one case on one machine, as speed.json has them."""
     spreads = ("images_per_second", "ours_is_times_as_fast")
-    return [Row(**(row | {name: Spread(**row[name]) for name in spreads})) for row in case["rows"]]
+    return [Row(**(row | {name: Spread(**row[name]) for name in spreads})) for row in measured["rows"]]
 
 
 def _forget_compiled() -> None:

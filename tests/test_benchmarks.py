@@ -140,6 +140,19 @@ def test_a_goal_is_met_by_the_ratio_or_near_the_ceiling(ratio: float, share: flo
     assert goals.faster(MNIST.name, 1.3).judge() is None
 
 
+def test_each_machine_keeps_its_speeds_and_goals_are_for_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop would take the place of the machine that the goals are for."""
+    for machine, images in (("slow", 1.0), ("fast", 3.0), ("slow", 2.0)):
+        monkeypatch.setattr(speed, "describe_device", lambda _, name=machine: name)
+        speeds = Spread(images, images, images)
+        speed.write([Row(MNIST.name, OURS, "", speeds, speeds, None, None, "none")], CPU)
+    assert set(record.read("speed.json")[MNIST.name]) == {"slow", "fast"}
+    judged = goals.swift(MNIST, 3).judge()
+    assert judged is not None
+    assert judged[1]
+    assert not goals.swift(MNIST, 4).judge()[1]  # type: ignore[index]
+
+
 def test_a_wave_is_measured_and_written_before_its_ceiling_is(capsys: pytest.CaptureFixture[str]) -> None:
     """On a CPU, in processes of their own, as on a GPU: minutes there are few."""
     pytest.importorskip("timm", reason="timm is not installed")
@@ -150,7 +163,8 @@ def test_a_wave_is_measured_and_written_before_its_ceiling_is(capsys: pytest.Cap
     }
     (rows,) = speed_gpu.measure([(case, settings)], CPU, rounds=3)
     assert [row.opponent for row in rows] == [OURS, "timm"]
-    written = speed.read_rows(record.read("speed.json")[case.name])
+    (measured,) = record.read("speed.json")[case.name].values()
+    written = speed.read_rows(measured)
     assert written == rows
     assert all(row.share_of_ceiling is None and row.memory_mebibytes for row in rows)
     assert "not measured" in speed.table(rows)
