@@ -228,6 +228,8 @@ def test_what_is_unusual_is_told_by_name(tmp_path: Path) -> None:
     Image.fromarray(noise(24, channels=4)).save(folder / "dog" / "logo.png")
     code, findings = check(folder)
     assert code == 0
+    near = findings.pop("near-copies-within-class")
+    assert paths(near) == [["cat/cmyk.jpg", "cat/grey.bmp", "cat/see-through.webp"]]
     assert {kind: sorted(chain(*paths(finding))) for kind, finding in findings.items()} == {
         "turned": ["dog/upside-down.jpg"],
         "16-bit": ["cat/deep.png"],
@@ -376,3 +378,60 @@ def test_what_makes_no_sense_is_told(
     monkeypatch.chdir(make(tmp_path))
     assert main(["check", *options]) == (2 if message else 0)
     assert message in capsys.readouterr().err
+
+
+def photograph(seed: int) -> Image.Image:
+    """Of a size and smoothness that photographs have."""
+    return Image.fromarray(noise(seed, 240, 200))
+
+
+def make_parts(folder: Path) -> Path:
+    """Two classes in two parts, without anything to say about them."""
+    for part, seed in (("train", 0), ("test", 300)):
+        for label, name in enumerate(("cat", "dog")):
+            for number in range(4):
+                path = folder / part / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                photograph(seed + 100 * label + number).save(path)
+    return folder
+
+
+def test_a_test_picture_that_was_learned_from_in_another_size_quality_or_mirrored_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after an augmentation before the split, or a download from two sites."""
+    folder = make_parts(tmp_path / "pets")
+    photograph(1).resize((100, 120)).save(folder / "test" / "cat" / "smaller.jpg", quality=60)
+    photograph(102).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "test" / "dog" / "mirrored.png")
+    code, findings = check(folder)
+    assert (code, list(findings)) == (0, ["near-copies-between-parts"])
+    assert paths(findings["near-copies-between-parts"]) == [
+        ["cat/1.png", "cat/smaller.jpg"],
+        ["dog/2.png", "dog/mirrored.png"],
+    ]
+    reasons = [item["reason"] for item in findings["near-copies-between-parts"]["items"]]
+    assert reasons == ["", "one of them mirrored"]
+    assert "note: nearly the same in several parts: 4 pictures" in capsys.readouterr().out
+
+
+def test_pictures_that_are_nearly_the_same_in_two_classes_or_before_a_lot_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+    for number, quality in enumerate((95, 80, 50)):
+        photograph(1).save(folder / "cat" / f"{number}.jpg", quality=quality)
+        photograph(20 + number).save(folder / "dog" / f"{number}.jpg")
+    photograph(21).resize((150, 180)).save(folder / "cat" / "stray.png")
+    code, findings = check(folder)
+    assert (code, list(findings)) == (0, ["near-copies-between-classes", "near-copies-within-class"])
+    assert paths(findings["near-copies-between-classes"]) == [["cat/stray.png", "dog/1.jpg"]]
+    assert paths(findings["near-copies-within-class"]) == [["cat/0.jpg", "cat/1.jpg", "cat/2.jpg"]]
+
+
+def test_pictures_that_show_next_to_nothing_are_like_no_other(tmp_path: Path) -> None:
+    """Else every picture of the sky would be called a copy of every other."""
+    folder = make(tmp_path / "pets")
+    for number in range(3):
+        sky = np.full((40, 40, 3), 200 + number, np.uint8)
+        Image.fromarray(sky).save(folder / "cat" / f"sky{number}.png")
+    assert check(folder)[1] == {}

@@ -56,7 +56,7 @@ def describe_compiler() -> str | None:
 @functools.cache
 def _say_that_gcc_is_missing() -> None:
     """Once, for all files."""
-    logger.info("gcc is not on the PATH: bfloat16 is left to PyTorch, which takes longer")
+    logger.info("gcc is not on the PATH: attention is left to PyTorch, which takes longer")
 
 
 def _compiler() -> str | None:

@@ -24,7 +24,7 @@ class Environment:
     data: str
     """The fingerprint of the images: what is in them, or for files their names and sizes."""
     attention: Literal["pytorch", "native", "triton"] = "pytorch"
-    """Who computes what it can of it: PyTorch, `model/kernels/short_attention.c` or
+    """Who computes what it can of it: PyTorch, `model/kernels/short_attention.h` or
     `model/kernels/packed_attention_kernels.py`."""
     feed_forward: Literal["pytorch", "native", "triton"] = "pytorch"
     """Who computes what it can of it: PyTorch, for narrow ones `model/kernels/narrow_feed_forward.c`, or, of

@@ -5,6 +5,7 @@ from vision_transformers.data.inspection.copies import about_copies
 from vision_transformers.data.inspection.files import about_files_left_out, about_unreadable_files
 from vision_transformers.data.inspection.finding import Finding
 from vision_transformers.data.inspection.inspected import Inspection
+from vision_transformers.data.inspection.near_copies import about_near_copies
 from vision_transformers.data.inspection.oddities import about_oddities
 
 
@@ -12,6 +13,7 @@ def findings_about(inspection: Inspection) -> list[Finding]:
     """Problems first, and of these first what makes numbers untrue."""
     found = [
         *about_copies(inspection),
+        *about_near_copies(inspection),
         *about_unreadable_files(inspection),
         *about_classes(inspection.listing),
         *about_oddities(inspection),

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from vision_transformers.data.as_seen import as_seen, to_array, turn_of
 from vision_transformers.data.decoding import opened
 from vision_transformers.data.endings import may_lack_its_end
+from vision_transformers.data.inspection.likeness import thumbnail_of
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.workers import load_batches
 from vision_transformers.errors import DataFailure
@@ -39,6 +40,8 @@ class Picture:
     height: int
     digest: bytes
     """Of size and colours, as a person sees them: equal for equal pictures, whatever the format."""
+    thumbnail: bytes
+    """By which it is compared with others that are nearly the same."""
     is_grey: bool
     """Whether red, green and blue are equal everywhere."""
     oddities: tuple[Oddity, ...]
@@ -94,7 +97,7 @@ def look_at(path: Path) -> Picture | Unreadable:
         "thin": max(height, width) > THIN * min(height, width),
     }
     oddities = tuple(name for name, is_so in found.items() if is_so)
-    return Picture(path, width, height, _digest(pixels), _is_grey(pixels), oddities)
+    return Picture(path, width, height, _digest(pixels), thumbnail_of(pixels), _is_grey(pixels), oddities)
 
 
 def _of_content(image: Image.Image, has_frames: bool) -> dict[Oddity, bool]:
