@@ -10,8 +10,8 @@ from PIL import Image
 SIDE = 16
 """Rows and columns of the thumbnails by which pictures are compared."""
 LIKE = 0.985
-"""Correlation of the thumbnails of nearly the same picture, at least: with less, ever more pairs of CIFAR-10 are
-different ships on the same sea."""
+"""Correlation of the thumbnails of nearly the same picture, at least. With less, ever more pairs of CIFAR-10
+are different ships on the same sea."""
 PLAIN = 10.0
 """Standard deviation, in levels of 255, below which a thumbnail shows too little to say whose it is."""
 _AT_ONCE = 2048
