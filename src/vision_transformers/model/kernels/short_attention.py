@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import register_flop_formula
 
 from vision_transformers.model.kernels.operators import (
     constant_in_compiled_models,
@@ -34,16 +35,24 @@ class Program:
     source: Path
     instructions: tuple[str, ...]
     """That the processor has to have."""
+    multiple: int
+    """What the width of a head and the distance of tokens are multiples of: bfloat16 is taken in pairs."""
     most_tokens: int
     not_measured_with: str | None = None
-    """Instructions with which PyTorch is faster, and this was not measured."""
+    """Instructions that let PyTorch compute otherwise, which was not compared."""
 
 
 HERE = Path(__file__).parent
 PROGRAMS = {
-    torch.bfloat16: Program(HERE / "short_attention_bfloat16.c", ("avx512_bf16",), most_tokens=1025),
+    torch.bfloat16: Program(
+        HERE / "short_attention_bfloat16.c", ("avx512_bf16",), multiple=2, most_tokens=1025
+    ),
     torch.float32: Program(
-        HERE / "short_attention_float32.c", ("avx2", "fma"), most_tokens=577, not_measured_with="avx512f"
+        HERE / "short_attention_float32.c",
+        ("avx2", "fma"),
+        multiple=1,
+        most_tokens=577,
+        not_measured_with="avx512f",
     ),
 }
 
@@ -150,11 +159,24 @@ def _differentiable_backward(gradient: Tensor, query_key_value: Tensor) -> Tenso
 short_attention.register_autograd(_backward, setup_context=_keep_for_backward)
 
 
+@register_flop_formula(torch.ops.vision_transformers.short_attention)
+def _operations(query_key_value: tuple[int, ...], **_: Any) -> int:
+    """Of its two products, for PyTorch's counter, which would pass it by."""
+    batch, tokens, _three, heads, dimension = query_key_value
+    return 2 * 2 * batch * heads * tokens * tokens * dimension
+
+
+@register_flop_formula(torch.ops.vision_transformers.short_attention_backward)
+def _operations_backward(gradient: Any, query_key_value: tuple[int, ...], statistics: Any, **_: Any) -> int:  # noqa: ARG001
+    """Of its four products, without those that are computed anew."""
+    return 2 * _operations(query_key_value)
+
+
 def _check(query_key_value: Tensor) -> None:
     """Before its memory is given to C."""
     if query_key_value.dtype not in PROGRAMS or not _lies_well(query_key_value):
         raise ValueError(
-            "short_attention takes bfloat16 or float32, with heads of an even width contiguous in memory"
+            "short_attention takes float32, or bfloat16 of an even width, with heads contiguous in memory"
         )
 
 
@@ -166,18 +188,19 @@ def _check_output(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) ->
 
 
 def _lies_well(tensor: Tensor) -> bool:
-    """Whether heads are contiguous, and tokens an even number of elements apart: they are taken in pairs."""
-    return tensor.stride(-1) == 1 and tensor.stride(1) % 2 == 0 and tensor.shape[-1] % 2 == 0
+    """Whether heads are contiguous, and can be taken as the C file takes them."""
+    multiple = PROGRAMS[tensor.dtype].multiple
+    return tensor.stride(-1) == 1 and tensor.stride(1) % multiple == tensor.shape[-1] % multiple == 0
 
 
 class _Tensor(ctypes.Structure):
-    """As in the C file."""
+    """As in `short_attention.h`."""
 
     _fields_ = (("data", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("batch", "head", "token")))
 
 
 class _Sizes(ctypes.Structure):
-    """As in the C file."""
+    """As in `short_attention.h`."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("batch", "heads", "tokens", "dimension")),
@@ -186,7 +209,7 @@ class _Sizes(ctypes.Structure):
 
 
 def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics: Tensor) -> None:
-    """Calls a function of the C file: tensors are (batch, tokens, heads, head_dimension)."""
+    """Calls a function of `short_attention.h`: tensors are (batch, tokens, heads, head_dimension)."""
     batch, tokens, _, heads, dimension = query_key_value.shape
     sizes = _Sizes(batch, heads, tokens, dimension, dimension**-0.5)
     described = [
