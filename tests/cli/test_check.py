@@ -16,6 +16,7 @@ from tests.photographs import noise, save_photographs, save_readable, save_unrea
 
 from vision_transformers.cli.main import main
 from vision_transformers.cli.train import CommandLine, parse
+from vision_transformers.data.inspection import near_copies
 from vision_transformers.data.loading import load_data
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
@@ -411,7 +412,29 @@ def test_a_test_picture_that_was_learned_from_in_another_size_quality_or_mirrore
     ]
     reasons = [item["reason"] for item in findings["near-copies-between-parts"]["items"]]
     assert reasons == ["", "one of them mirrored"]
-    assert "note: nearly the same in several parts: 4 pictures" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "note: nearly the same in several parts: 4 pictures" in output
+    assert f"{folder / 'train/cat/1.png'} ~ {folder / 'test/cat/smaller.jpg'}" in output
+
+
+def test_copies_without_number_and_films_do_not_hide_what_was_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of "image not available", and where nothing is drawn by lot; a film that is, is told to be one."""
+    monkeypatch.setattr(near_copies, "MOST_PAIRS", 5)
+    folder = make_parts(tmp_path / "pets")
+    for number in range(8):
+        photograph(50).save(folder / "test" / "cat" / f"missing{number}.png")
+        photograph(60).save(folder / "test" / "dog" / f"frame{number}.jpg", quality=60 + number)
+    photograph(1).resize((100, 120)).save(folder / "test" / "cat" / "smaller.jpg")
+    code, findings = check(folder)
+    assert paths(findings["near-copies-between-parts"]) == [["cat/1.png", "cat/smaller.jpg"]]
+    assert "near-copies-not-all" not in findings
+    for number in range(8):
+        photograph(70).save(folder / "train" / "dog" / f"frame{number}.jpg", quality=60 + number)
+    code, findings = check(folder)
+    assert code == 0
+    assert "more than 5 pairs" in findings["near-copies-not-all"]["summary"]
 
 
 def test_pictures_that_are_nearly_the_same_in_two_classes_or_before_a_lot_are_told(tmp_path: Path) -> None:
@@ -432,6 +455,6 @@ def test_pictures_that_show_next_to_nothing_are_like_no_other(tmp_path: Path) ->
     """Else every picture of the sky would be called a copy of every other."""
     folder = make(tmp_path / "pets")
     for number in range(3):
-        sky = np.full((40, 40, 3), 200 + number, np.uint8)
+        sky = np.linspace(200, 210 + number, 1600).reshape(40, 40, 1).repeat(3, axis=2).astype(np.uint8)
         Image.fromarray(sky).save(folder / "cat" / f"sky{number}.png")
     assert check(folder)[1] == {}

@@ -9,12 +9,12 @@ from vision_transformers.data.inspection import likeness
 from vision_transformers.data.inspection.likeness import LIKE, PLAIN, SIDE, Likeness, find_likenesses
 
 
-def by_definition(thumbnails: list[bytes]) -> set[Likeness]:
+def by_definition(thumbnails: list[bytes], kinds: list[int]) -> set[Likeness]:
     levels = [np.frombuffer(each, np.uint8).reshape(SIDE, SIDE).astype(float) for each in thumbnails]
     found = set()
     for first, second in itertools.combinations(range(len(levels)), 2):
         one, other = levels[first], levels[second]
-        if min(one.std(), other.std()) < PLAIN:
+        if min(one.std(), other.std()) < PLAIN or kinds[first] == kinds[second]:
             continue
         plainly = np.corrcoef(one.ravel(), other.ravel())[0, 1] >= LIKE
         if plainly or np.corrcoef(one.ravel(), other[:, ::-1].ravel())[0, 1] >= LIKE:
@@ -36,13 +36,27 @@ def test_all_pairs_are_found_once_however_many_are_compared_at_once(
         noise = random.normal(0, 1 + 5 * (number % 3), (SIDE, SIDE))
         lighter = kind * (1 - 0.1 * (number % 4)) + noise
         thumbnails.append(lighter.clip(0, 255).round().astype(np.uint8).tobytes())
-    thumbnails += [bytes([100 + number] * SIDE * SIDE) for number in range(4)]
-    found = list(find_likenesses(thumbnails))
+    kinds = [max(number, 20) for number in range(60)]
+    found = list(find_likenesses(thumbnails, kinds))
     assert len(found) == len(set(found))
-    assert set(found) == by_definition(thumbnails)
+    assert set(found) == by_definition(thumbnails, kinds)
     assert {each.is_mirrored for each in found} == {True, False}
 
 
-def test_of_no_pictures_and_of_plain_ones_none_are_alike() -> None:
-    assert list(find_likenesses([])) == []
-    assert list(find_likenesses([bytes(SIDE * SIDE)] * 3)) == []
+def test_pictures_that_all_differ_in_what_mirroring_changes_are_found() -> None:
+    """Light from the left or from the right: no direction would sort them."""
+    ramp = np.linspace(40, 200, SIDE).astype(np.uint8)[None, :].repeat(SIDE, axis=0)
+    ramps = [ramp[:, :: 1 - 2 * (number % 2)] for number in range(6)]
+    thumbnails = [each.tobytes() for each in ramps]
+    found = {(each.first, each.second): each.is_mirrored for each in find_likenesses(thumbnails, range(6))}
+    assert found == {(a, b): (a + b) % 2 == 1 for a, b in itertools.combinations(range(6), 2)}
+
+
+def test_pictures_that_show_too_little_are_like_no_other() -> None:
+    faint = np.linspace(100, 100 + 1.7 * PLAIN, SIDE * SIDE).astype(np.uint8)
+    plainer = np.linspace(100, 100 + 3.7 * PLAIN, SIDE * SIDE).astype(np.uint8)
+    assert faint.std() < PLAIN < plainer.std()
+    assert list(find_likenesses([faint.tobytes()] * 3, range(3))) == []
+    assert len(list(find_likenesses([plainer.tobytes()] * 3, range(3)))) == 3
+    assert list(find_likenesses([bytes(SIDE * SIDE)] * 3, range(3))) == []
+    assert list(find_likenesses([], [])) == []

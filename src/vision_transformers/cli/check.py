@@ -25,7 +25,9 @@ what lies in two places, what is unusual, and what to do about it.
 
 The exit code is 3 if something would stop a training or make its numbers untrue: pictures that
 cannot be read; copies between parts or classes, or in one class where a lot decides what is learned
-from and what judges; classes that are empty, missing in a part, or too small to be split."""
+from and what judges; classes that are empty, missing in a part, or too small to be split. Pictures
+that are nearly the same (made smaller, compressed anew, lighter, grey, mirrored) are notes: look
+whether they are."""
 SECONDS_BETWEEN_LINES = 5.0
 NAMED = 5
 """Files that the terminal names of each finding."""
@@ -61,6 +63,7 @@ def main(arguments: list[str]) -> int:
     from vision_transformers.data.inspection.findings import findings_about
 
     inspection = _inspect(options)
+    _logger.info("comparing them with each other")
     findings = findings_about(inspection)
     _print(inspection, findings)
     if options.output is not None:
@@ -214,4 +217,6 @@ def _item(item: "Item") -> str:
     more = [f"{len(item.paths) - COPIES:,} more"] if len(item.paths) > COPIES else []
     if str(item.paths[0]) in item.reason:
         return printable(item.reason)
-    return " = ".join([*names, *more]) + (f" ({printable(item.reason)})" if item.reason else "")
+    return (" = " if item.are_equal else " ~ ").join([*names, *more]) + (
+        f" ({printable(item.reason)})" if item.reason else ""
+    )

@@ -11,7 +11,7 @@ from vision_transformers.data.inspection.inspected import Inspection, Listing, S
 
 def about_copies(inspection: Inspection) -> Iterator[Finding]:
     """Those between parts first: a test on what was learned from says nothing."""
-    groups = inspection.copies
+    groups = [group for group in inspection.distinct if len(group) > 1]
     if across := [group for group in groups if len(_parts(group)) > 1]:
         yield _between_parts(across)
     if across := [group for group in groups if len({one.class_folder.name for one in group}) > 1]:

@@ -13,6 +13,8 @@ class Item:
     """A file or folder; of copies, all of them."""
     reason: str = ""
     """What is to be said of it alone."""
+    are_equal: bool = True
+    """Of several files, whether they show the same to the last pixel."""
 
 
 @dataclass(frozen=True)

@@ -102,12 +102,12 @@ class Inspection:
         return cls(listing, tuple(seen), tuple(unreadable))
 
     @property
-    def copies(self) -> list[list[Seen]]:
-        """Pictures that look alike to the last pixel, each two or more together."""
+    def distinct(self) -> list[list[Seen]]:
+        """Pictures that are equal to the last pixel, together; most are alone."""
         groups: dict[bytes, list[Seen]] = {}
         for one in self.seen:
             groups.setdefault(one.picture.digest, []).append(one)
-        return [group for group in groups.values() if len(group) > 1]
+        return list(groups.values())
 
     @property
     def sizes(self) -> list[tuple[int, int]]:

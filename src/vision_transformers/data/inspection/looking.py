@@ -1,4 +1,4 @@
-"""Every picture file decoded once and whole: what it is like, and a hash of its pixels; none are kept."""
+"""Every picture file decoded once and whole: what it is like, a hash of its pixels, and a thumbnail."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
