@@ -10,10 +10,11 @@ from typing import Literal
 
 import pytest
 import torch
-from tests.training.recipes import tiny
+from tests.training.recipes import run_of, tiny
 
 from vision_transformers.model.kernels import narrow_feed_forward, short_attention
 from vision_transformers.runtime.native import SWITCH, has_instructions, load_native
+from vision_transformers.training import advice
 from vision_transformers.training.environment import resolve_environment
 
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
@@ -86,6 +87,24 @@ def test_a_run_that_computes_by_it_records_the_compiler(
     said = subprocess.run(["gcc", "--version"], capture_output=True, text=True, check=True).stdout
     found = resolve_environment(tiny(precision=precision), "images").compiler
     assert found == (said.splitlines()[0] if is_used else None)
+
+
+@pytest.mark.parametrize(
+    ("instructions", "compiler", "is_told"),
+    [
+        ("avx2 fma", None, True),
+        ("avx2 fma", "gcc 12", False),
+        ("avx2 fma avx512f", None, False),
+        ("", None, False),
+    ],
+)
+def test_who_trains_where_a_compiler_would_help_is_told(
+    instructions: str, compiler: str | None, is_told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(short_attention, "has_instructions", lambda name: name in instructions.split())
+    monkeypatch.setattr(advice, "describe_compiler", lambda: compiler)
+    run = run_of(tiny(precision="float32"), tmp_path)
+    assert bool(advice.compiler_warnings(run)) is is_told
 
 
 @needs_compiler

@@ -35,7 +35,6 @@ def load_native(source: Path) -> ctypes.CDLL | None:
         return None
     compiler = _compiler()
     if compiler is None:
-        _say_that_gcc_is_missing()
         return None
     try:
         return _loaded(compiler, source)
@@ -51,12 +50,6 @@ def describe_compiler() -> str | None:
     """The name and version of what compiles here; None where nothing can."""
     compiler = _compiler()
     return None if compiler is None else _version(compiler).decode(errors="replace").splitlines()[0]
-
-
-@functools.cache
-def _say_that_gcc_is_missing() -> None:
-    """Once, for all files."""
-    logger.info("gcc is not on the PATH: attention is left to PyTorch, which takes longer")
 
 
 def _compiler() -> str | None:

@@ -1,9 +1,13 @@
 """What a person should hear of a recipe: of rates that are unusual, though they may be meant; of numbers that
-take long; of few pictures; of memory."""
+take long; of a compiler that is missing; of few pictures; of memory."""
 
 import shlex
 from dataclasses import dataclass
 
+import torch
+
+from vision_transformers.model.kernels.short_attention import suits_processor
+from vision_transformers.runtime.native import describe_compiler
 from vision_transformers.runtime.precision import has_bfloat16
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.training.run import Run
@@ -67,6 +71,14 @@ def precision_warnings(run: Run) -> list[str]:
         "--precision is bfloat16, for which there are no instructions here that PyTorch would use: "
         "a step takes several times as long as with --precision float32"
     ]
+
+
+def compiler_warnings(run: Run) -> list[str]:
+    """A sentence where attention takes longer because nothing can compile what would be faster."""
+    dtype = getattr(torch, run.environment.precision)
+    if run.device.type != "cpu" or describe_compiler() is not None or not suits_processor(dtype):
+        return []
+    return ["gcc is not on the PATH: attention is left to PyTorch, which takes longer"]
 
 
 def few_pictures_warnings(run: Run) -> list[str]:

@@ -14,6 +14,7 @@ from vision_transformers.runtime.device import as_current
 from vision_transformers.runtime.memory import advising_on_memory
 from vision_transformers.runtime.processes import Processes, joined_processes
 from vision_transformers.training.advice import (
+    compiler_warnings,
     few_pictures_warnings,
     learning_rate_warnings,
     memory_advice,
@@ -104,7 +105,12 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
     environment = resolve_environment(recipe, data.fingerprint, processes.count, fingerprint_of(teacher))
     run = Run(recipe, environment, data, folder, processes, teacher)
     _check(run)
-    warnings = [*learning_rate_warnings(recipe), *precision_warnings(run), *few_pictures_warnings(run)]
+    warnings = [
+        *learning_rate_warnings(recipe),
+        *precision_warnings(run),
+        *compiler_warnings(run),
+        *few_pictures_warnings(run),
+    ]
     for warning in warnings:
         logger.warning("%s", warning)
     return run, data.listing

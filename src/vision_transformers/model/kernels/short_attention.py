@@ -74,9 +74,14 @@ def is_served(query_key_value: Tensor) -> bool:
 def is_available(dtype: torch.dtype) -> bool:
     """Whether this machine has the instructions for these numbers, and a compiler."""
     program = PROGRAMS[dtype]
-    if program.not_measured_with is not None and has_instructions(program.not_measured_with):
-        return False
-    return is_native_available(program.source, *program.instructions)
+    return suits_processor(dtype) and is_native_available(program.source, *program.instructions)
+
+
+def suits_processor(dtype: torch.dtype) -> bool:
+    """Whether it would be used here, if there were a compiler."""
+    program = PROGRAMS[dtype]
+    has_others = program.not_measured_with is not None and has_instructions(program.not_measured_with)
+    return all(map(has_instructions, program.instructions)) and not has_others
 
 
 @torch.library.custom_op("vision_transformers::short_attention", mutates_args=(), device_types="cpu")
