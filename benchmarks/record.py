@@ -15,12 +15,15 @@ from vision_transformers.runtime.device import describe_device
 RESULTS = Path(__file__).parent / "results"
 
 
+def machine(device: torch.device) -> str:
+    """By what speeds and settings are kept: with another number of threads they are others."""
+    return f"{describe_device(device)}, {torch.get_num_threads()} threads"
+
+
 def title(device: torch.device, libraries: Sequence[str] = ("torch",)) -> str:
     """Date, machine and versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in libraries)
-    threads = f"{torch.get_num_threads()} threads"
-    machine = f"{describe_device(device)}, {threads}, Python {platform.python_version()}"
-    return f"{date.today()}, {machine}, {versions}"
+    return f"{date.today()}, {machine(device)}, Python {platform.python_version()}, {versions}"
 
 
 def read(name: str) -> dict[str, Any]:

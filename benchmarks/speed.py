@@ -30,7 +30,6 @@ from benchmarks.turns import Spread, number_of_rounds, ratio, take_turns
 
 from vision_transformers.evaluation.matrix_products import matrix_products, seconds_of
 from vision_transformers.runtime.allocation import keep_freed_memory
-from vision_transformers.runtime.device import describe_device
 from vision_transformers.runtime.precision import has_bfloat16
 
 PARTS = 4
@@ -102,7 +101,7 @@ def main() -> None:
 def choose(case: Case, device: torch.device) -> dict[str, Setting]:
     """Everybody's fastest setting by the same steps: eager, then compiled, then in parts; recorded.
 
-    Where bfloat16 is emulated, float32 alone: a step of the others takes minutes there.
+    On CPUs without avx512_bf16 in float32 alone: PyTorch emulates bfloat16 there, and a step takes minutes.
     The machine's speed drifts meanwhile, so that the fastest of all of these take turns once more.
     """
     found: dict[str, list[Tried]] = {}
@@ -124,7 +123,7 @@ def choose(case: Case, device: torch.device) -> dict[str, Setting]:
         milliseconds = [f"{each.setting}: {1000 * each.seconds:.1f} ms" for each in everything]
         print(f"{case.name}, {name}: " + "; ".join(milliseconds), flush=True)
     settings = record.read("settings.json")
-    settings.setdefault(describe_device(device), {})[case.name] = {
+    settings.setdefault(record.machine(device), {})[case.name] = {
         name: asdict(tried[0].setting) for name, tried in found.items()
     }
     record.write("settings.json", settings)
@@ -133,7 +132,7 @@ def choose(case: Case, device: torch.device) -> dict[str, Setting]:
 
 def recorded(case: Case, device: torch.device) -> dict[str, Setting]:
     """The settings that the last whole run on such a machine chose; empty where there was none."""
-    machine = record.read("settings.json").get(describe_device(device), {})
+    machine = record.read("settings.json").get(record.machine(device), {})
     return {name: Setting(**setting) for name, setting in machine.get(case.name, {}).items()}
 
 
@@ -222,10 +221,10 @@ def best_opponent(rows: list[Row]) -> Row:
     return max(others, key=lambda row: row.images_per_second.median)
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[Row], machine: str = "") -> str:
     """For a terminal, and for Markdown."""
     lines = [
-        f"\n### {rows[0].case}\n",
+        f"\n### {', on '.join(filter(None, (rows[0].case, machine)))}\n",
         "| model | setting | images/s | ours is times as fast | of ceiling | MiB | difference |",
     ]
     lines.append("|---" * 7 + "|")
@@ -250,13 +249,13 @@ def write(rows: list[Row], device: torch.device) -> None:
     """Puts what this machine did in a case into speed.json, and writes speed.md anew from all of it."""
     cases = record.read("speed.json")
     measured = {"title": title(device), "rows": [asdict(row) for row in rows]}
-    cases.setdefault(rows[0].case, {})[describe_device(device)] = measured
+    cases.setdefault(rows[0].case, {})[record.machine(device)] = measured
     record.write("speed.json", cases)
     made_by = "`python -m benchmarks.speed` and, on GPUs, `benchmarks.speed_gpu`"
     parts = ["# Speeds", "", f"Medians with quartiles, in turns; made by {made_by}."]
     for machines in cases.values():
-        for measured in machines.values():
-            parts += [table(read_rows(measured)), "", measured["title"]]
+        for machine, measured in machines.items():
+            parts += [table(read_rows(measured), machine), "", measured["title"]]
     record.write_text("speed.md", "\n".join(parts))
 
 
