@@ -22,6 +22,7 @@ from vision_transformers.model.kernels.operators import is_native_available
 from vision_transformers.model.kernels.short_attention import PROGRAMS, short_attention
 from vision_transformers.model.scaled_dot_product import attention_weights
 from vision_transformers.runtime.allocation import keep_freed_memory
+from vision_transformers.runtime.precision import has_bfloat16
 
 CPU = torch.device("cpu")
 HEADS = 8
@@ -41,7 +42,7 @@ def main() -> None:
     print(f"{options.images} images, {HEADS} heads\n")
     print("| tokens | width of a head | numbers | fused | written | in C | the better of two / the last |")
     print("|---" * 7 + "|")
-    for dtype in (torch.bfloat16, torch.float32):
+    for dtype in (torch.bfloat16, torch.float32) if has_bfloat16(CPU) else (torch.float32,):
         for tokens, width in SHAPES:
             print(line(tokens, width, dtype, options), flush=True)
 
