@@ -124,7 +124,7 @@ def test_what_is_not_a_number_stays_in_its_row(dtype: torch.dtype) -> None:
 
 
 def test_it_is_an_operator_that_pytorch_can_check(dtype: torch.dtype) -> None:
-    torch.library.opcheck(short_attention, (together(2, 6, 8, dtype),))
+    torch.library.opcheck(torch.ops.vision_transformers.short_attention.default, (together(2, 6, 8, dtype),))
 
 
 def test_only_what_it_can_do_is_given_to_it(dtype: torch.dtype) -> None:

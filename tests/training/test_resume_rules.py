@@ -126,7 +126,7 @@ def test_every_other_field_is_compared() -> None:
         ("processor", "an abacus"),
         ("precision", "bfloat16"),
         ("compile", True),
-        ("attention", "native"),
+        ("attention", "triton"),
         ("data", "other images"),
     ],
 )

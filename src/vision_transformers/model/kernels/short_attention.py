@@ -84,7 +84,6 @@ def suits_processor(dtype: torch.dtype) -> bool:
     return all(map(has_instructions, program.instructions)) and not has_others
 
 
-@torch.library.custom_op("vision_transformers::short_attention", mutates_args=(), device_types="cpu")
 def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     """Equation 7, softmax(q k^T / sqrt(D_h)) v, in bfloat16 or float32.
 
@@ -98,19 +97,40 @@ def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: another type, or another layout than `is_served` asks for.
     """
-    _check(query_key_value)
-    attended, statistics = _new_outputs(query_key_value)
-    _call("attend", query_key_value, [*query_key_value.unbind(2), attended], statistics)
-    return attended, statistics
+    found: tuple[Tensor, Tensor] = torch.ops.vision_transformers.short_attention(query_key_value)
+    return found
 
 
-@torch.library.custom_op("vision_transformers::short_attention_backward", mutates_args=(), device_types="cpu")
 def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:
     """The gradient with respect to `query_key_value`.
 
     Raises:
         ValueError: as there, or shapes that are not those of its outputs.
     """
+    found: Tensor = torch.ops.vision_transformers.short_attention_backward(
+        gradient, query_key_value, statistics
+    )
+    return found
+
+
+# Not by `torch.library.custom_op`, which imports all that compiles models when it is first called: seconds.
+NAME = "vision_transformers::short_attention"
+torch.library.define(NAME, "(Tensor query_key_value) -> (Tensor, Tensor)")
+torch.library.define(
+    f"{NAME}_backward", "(Tensor gradient, Tensor query_key_value, Tensor statistics) -> Tensor"
+)
+
+
+@torch.library.impl(NAME, "cpu")
+def _attended(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
+    _check(query_key_value)
+    attended, statistics = _new_outputs(query_key_value)
+    _call("attend", query_key_value, [*query_key_value.unbind(2), attended], statistics)
+    return attended, statistics
+
+
+@torch.library.impl(f"{NAME}_backward", "cpu")
+def _gradient(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:
     _check(query_key_value)
     batch, tokens, _, heads, dimension = query_key_value.shape
     _check_output(gradient, query_key_value.dtype, (batch, tokens, heads, dimension))
@@ -123,14 +143,12 @@ def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statisti
     return found
 
 
-@short_attention.register_fake
 def _new_outputs(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     batch, tokens, _, heads, dimension = query_key_value.shape
     attended = query_key_value.new_empty(batch, tokens, heads, dimension)
     return attended, query_key_value.new_empty(batch, heads, tokens, 2, dtype=torch.float32)
 
 
-@short_attention_backward.register_fake
 def _new_gradient(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:  # noqa: ARG001
     return torch.empty_like(query_key_value)
 
@@ -161,7 +179,9 @@ def _differentiable_backward(gradient: Tensor, query_key_value: Tensor) -> Tenso
     return found
 
 
-short_attention.register_autograd(_backward, setup_context=_keep_for_backward)
+torch.library.register_fake(NAME, _new_outputs)
+torch.library.register_fake(f"{NAME}_backward", _new_gradient)
+torch.library.register_autograd(NAME, _backward, setup_context=_keep_for_backward)
 
 
 @register_flop_formula(torch.ops.vision_transformers.short_attention)
