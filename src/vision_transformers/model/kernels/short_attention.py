@@ -97,7 +97,7 @@ def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: another type, or another layout than `is_served` asks for.
     """
-    found: tuple[Tensor, Tensor] = torch.ops.vision_transformers.short_attention(query_key_value)
+    found: tuple[Tensor, Tensor] = torch.ops.vision_transformers.short_attention.default(query_key_value)
     return found
 
 
@@ -107,7 +107,7 @@ def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statisti
     Raises:
         ValueError: as there, or shapes that are not those of its outputs.
     """
-    found: Tensor = torch.ops.vision_transformers.short_attention_backward(
+    found: Tensor = torch.ops.vision_transformers.short_attention_backward.default(
         gradient, query_key_value, statistics
     )
     return found
