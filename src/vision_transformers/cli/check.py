@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
     from vision_transformers.data.inspection.findings import findings_about
 
     inspection = _inspect(options)
-    _logger.info("comparing them with each other")
+    _logger.info("comparing the pictures with each other")
     findings = findings_about(inspection)
     _print(inspection, findings)
     if options.output is not None:

@@ -98,7 +98,9 @@ def _direction(levels: UInt8[np.ndarray, "pictures levels"]) -> Float32[np.ndarr
     some -= some.mean(axis=0)
     _, directions = np.linalg.eigh(some.T @ some)
     first = directions[:, -1]
-    return (first + _mirrored(first[None])[0]) / 2  # it is, but for rounding, and where none differ
+    return (
+        first + _mirrored(first[None])[0]
+    ) / 2  # `first` is so already, but for rounding, or where no pattern is
 
 
 def _places_along(

@@ -48,7 +48,7 @@ def about_near_copies(inspection: Inspection) -> Iterator[Finding]:
         yield Finding(
             "near-copies-not-all",
             False,
-            f"nearly the same: more than {MOST_PAIRS:,} pairs, of which no more were looked at",
+            f"nearly the same: {MOST_PAIRS:,} pairs or more, of which no more were looked at",
             "Frames of one film are so: of each scene, keep few, or all in one part",
         )
 
