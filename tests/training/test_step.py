@@ -206,7 +206,7 @@ MIXED = Augmentation(mixup=0.8)
 def test_what_is_proposed_is_what_the_recipe_takes_and_needs_less(
     tmp_path: Path, changes: dict[str, Any], proposed: dict[str, int]
 ) -> None:
-    run = run_of(tiny(**changes), tmp_path)
+    run = run_of(tiny(**changes, activation_checkpointing=True), tmp_path)
     advice = memory_advice(run)
     found = re.findall(r"--(accumulation|batch-size) (\d+)", advice)
     assert {name.replace("-", "_"): int(number) for name, number in found} == proposed
@@ -217,6 +217,13 @@ def test_what_is_proposed_is_what_the_recipe_takes_and_needs_less(
             other.order.batch_size // other.recipe.accumulation
             < run.order.batch_size // run.recipe.accumulation
         )
+
+
+def test_fewer_activations_are_proposed_where_they_are_all_kept(tmp_path: Path) -> None:
+    """The only remedy for one image that is too large, but for another model."""
+    advice = memory_advice(run_of(tiny(batch_size=1), tmp_path))
+    assert "--activation-checkpointing" in advice
+    assert "a smaller model" not in advice
 
 
 def test_nothing_computes_more_images_at_once_than_a_part_of_a_batch_has(

@@ -94,7 +94,7 @@ def few_pictures_warnings(run: Run) -> list[str]:
 
 
 def memory_advice(run: Run) -> str:
-    """What a run can do with less memory: the same batch in more parts, or a smaller batch.
+    """What a run can do with less memory: the same batch in more parts, fewer activations, a smaller batch.
 
     Only what its recipe takes is proposed.
     """
@@ -107,6 +107,8 @@ def memory_advice(run: Run) -> str:
     proposals = []
     if more_parts is not None:
         proposals.append(f"--accumulation {more_parts}, which computes the same batch in parts")
+    if not run.recipe.activation_checkpointing:
+        proposals.append("--activation-checkpointing, which computes activations twice")
     fewer = at_once // 2
     if fewer > (1 if mixes and run.parts > 1 else 0):
         proposals.append(f"--batch-size {fewer * run.parts}")

@@ -166,6 +166,9 @@ class Recipe:
     """Images in an optimizer step."""
     accumulation: int = 1
     """Parts in which a batch is computed one after another, to need less memory; it divides batch_size."""
+    activation_checkpointing: bool = False
+    """Each layer keeps its input alone and computes the rest again for its gradient: less memory, more
+    time."""
     label_smoothing: float = 0.0
     """Part of each target that is spread over all classes."""
     class_weights: Literal["none", "balanced"] = "none"

@@ -52,10 +52,12 @@ class Run:
 
         Steps must be alike for it, and their memory stays taken while the model is evaluated. A run that is
         to be repeated to the bit does the same in every step, also in the first ones of a resumed run, which
-        here are not recorded yet.
+        here are not recorded yet. What computes activations again reads where its random numbers began, which
+        cannot be recorded.
         """
         are_alike = self.parts == 1 and self.probe_steps == 0
-        return self.device.type == "cuda" and are_alike and not self.recipe.deterministic
+        plain = not (self.recipe.deterministic or self.recipe.activation_checkpointing)
+        return self.device.type == "cuda" and are_alike and plain
 
     @cached_property
     def model_config(self) -> ViTConfig:

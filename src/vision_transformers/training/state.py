@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from vision_transformers.evaluation.metrics import ClassificationSums
+from vision_transformers.model.activation_checkpointing import checkpoint_activations
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.low_rank import add_low_rank
 from vision_transformers.model.vit import ViT
@@ -65,4 +66,6 @@ def initial_state(recipe: Recipe, config: ViTConfig, device: torch.device) -> Tr
     model.to(device)
     freeze(model, recipe)
     average = MovingAverage(model, recipe.average_decay) if recipe.average_decay else None
+    if recipe.activation_checkpointing:
+        checkpoint_activations(model.transformer.layers)
     return TrainingState(model, Optimizers(model, recipe.optimizer), average)
