@@ -139,20 +139,26 @@ def verify_folder(path: Path) -> None:
     """Compares every file of a folder with its manifest.
 
     Raises:
-        Broken: names the first file that is missing, cut short or changed.
+        Broken: names the first file that is missing, cut short, changed, or cannot be read.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise Broken(f"{path / MANIFEST} cannot be read: {error}") from error
     for name, (size, digest) in manifest.items():
-        file = path / name
-        if not file.is_file():
-            raise Broken(f"{file} is missing")
-        if file.stat().st_size != size:
-            raise Broken(f"{file} has {file.stat().st_size:,} bytes; {size:,} were written")
-        if _digest(file) != digest:
-            raise Broken(f"{file} was changed since it was written (its sha256 differs)")
+        try:
+            _verify(path / name, size, digest)
+        except OSError as error:
+            raise Broken(f"{path / name} cannot be read: {error.strerror or error}") from error
+
+
+def _verify(file: Path, size: int, digest: str) -> None:
+    if not file.is_file():
+        raise Broken(f"{file} is missing")
+    if (found := file.stat().st_size) != size:
+        raise Broken(f"{file} has {found:,} bytes; {size:,} were written")
+    if _digest(file) != digest:
+        raise Broken(f"{file} was changed since it was written (its sha256 differs)")
 
 
 def sweep_temporary(folder: Path) -> None:

@@ -108,7 +108,7 @@ def test_it_agrees_with_predict_to_the_last_image_and_the_last_bit(vit: Vit, tmp
     for row in rows:
         confusion[names.index(Path(row["path"]).parent.name)][row["index"]] += 1
     assert found["confusion"] == confusion
-    labelled = load_labelled(str(tmp_path / "pictures"), classifier.preprocessing, None, None, None)
+    labelled = load_labelled(str(tmp_path / "pictures"), classifier.preprocessing, None, None)
     images = in_order_of(labelled, labelled.split("all"), classifier.classes)
     judgement = judge(load(tmp_path / "model", device="cpu"), images)
     confidence = judgement.probabilities.max(dim=1).values.tolist()

@@ -1,14 +1,16 @@
 """A model is judged by the images that a person means, with labels that mean what the model means."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from tests.training.runs import make_images
 
-from vision_transformers.data.images import ImageFiles
-from vision_transformers.data.labelled import Labelled, in_order_of, load_labelled
+from vision_transformers.data.images import DataSets, ImageFiles
+from vision_transformers.data.labelled import Labelled, LearnedFrom, in_order_of, load_labelled
 from vision_transformers.data.loading import load_data
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataSource
@@ -17,8 +19,12 @@ from vision_transformers.errors import DataFailure, UsageFailure
 SMALL = Preprocessing(size=(8, 8), channels=1)
 
 
-def load(data: Path | str, of_run: DataSource | None = None, listing: str | None = None) -> Labelled:
-    return load_labelled(str(data), SMALL, None, of_run, listing)
+def load(data: Path | str, learned_from: LearnedFrom | None = None) -> Labelled:
+    return load_labelled(str(data), SMALL, None, learned_from)
+
+
+def noted(source: DataSource, sets: DataSets) -> LearnedFrom:
+    return LearnedFrom(source, sets.listing, sets.fingerprint)
 
 
 def paths(labelled: Labelled, split: str) -> set[Path]:
@@ -30,9 +36,9 @@ def paths(labelled: Labelled, split: str) -> set[Path]:
 def test_the_runs_own_data_is_split_as_it_was() -> None:
     source = DataSource(name="digits", validation_fraction=0.3, split_seed=5)
     expected = load_data(source, SMALL)
-    found = load("digits", source, expected.listing)
+    found = load("digits", noted(source, expected))
     assert found.is_of_run
-    assert not load("digits", source, "of other images").is_of_run
+    assert not load("digits", LearnedFrom(source, "of other images", "")).is_of_run
     assert found.splits == ("test", "validation", "train", "all")
     for split in ("test", "validation", "train"):
         assert torch.equal(found.split(split).labels, getattr(expected, split).labels)
@@ -43,23 +49,27 @@ def test_the_runs_own_data_is_split_as_it_was() -> None:
     assert [together.name(start) for start in starts] == names
     assert together.select(torch.tensor([starts[1]])).name(0) == names[1]
     assert len({together.name(place) for place in range(1797)}) == 1797
-    assert not load("digits", DataSource(name="mnist")).is_of_run
+    assert not load("digits", noted(DataSource(name="mnist"), expected)).is_of_run
 
 
 def test_the_runs_own_folder_is_split_as_it_was_and_another_is_taken_whole(tmp_path: Path) -> None:
     make_images(tmp_path / "own", count=10)
-    make_images(tmp_path / "other", count=10)
+    for name in ("moved", "numbered-alike", "one-less"):
+        shutil.copytree(tmp_path / "own", tmp_path / name)
+    for picture in (tmp_path / "numbered-alike").rglob("*.png"):
+        Image.new("L", (40, 40)).save(picture)
+    (tmp_path / "one-less" / "class-0" / "0.png").unlink()
     source = DataSource(name="folder", path="where it was", test_fraction=0.3)
     sets = load_data(replace(source, path=str(tmp_path / "own")), SMALL)
-    own = load(tmp_path / "own", source, sets.listing)
+    own = load(tmp_path / "own", noted(source, sets))
     assert own.is_of_run
     assert isinstance(sets.test, ImageFiles)
     assert paths(own, "test") == set(sets.test.paths)
-    assert load(tmp_path / "other", source, sets.listing).splits == ("test", "validation", "train", "all")
-    (tmp_path / "other" / "class-0" / "0.png").unlink()
-    other = load(tmp_path / "other", source, sets.listing)
-    assert (other.is_of_run, other.splits) == (False, ("all",))
-    assert len(other.split("all")) == 29
+    moved = load(tmp_path / "moved", noted(source, sets))
+    assert moved.splits == ("test", "validation", "train", "all")
+    for name, count in (("numbered-alike", 30), ("one-less", 29)):
+        other = load(tmp_path / name, noted(source, sets))
+        assert (other.is_of_run, other.splits, len(other.split("all"))) == (False, ("all",), count)
     with pytest.raises(UsageFailure, match="no split 'test': choose --split from all"):
         other.split("test")
 
@@ -70,7 +80,7 @@ def test_a_folder_has_its_name_also_where_one_stands_in_it(
     make_images(tmp_path / "pets", count=10)
     monkeypatch.chdir(tmp_path / "pets")
     source = DataSource(name="folder", path=str(tmp_path / "pets"))
-    own = load(".", source, load_data(source, SMALL).listing)
+    own = load(".", noted(source, load_data(source, SMALL)))
     assert (own.is_of_run, own.name) == (True, "pets")
     assert load(".").name == "pets"
 

@@ -70,6 +70,11 @@ def test_a_run_that_ended_early_still_has_a_picture(tmp_path: Path, rows: list[R
     assert BACKGROUND in colors(tmp_path / "curves.png")
 
 
+def test_a_name_that_would_be_a_broken_formula_does_not_keep_a_run_from_its_end(tmp_path: Path) -> None:
+    draw_curves(rows_of_a_run(), tmp_path / "curves.png", r"cost$\x$, seed 0")
+    assert (tmp_path / "curves.png").exists()
+
+
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"plots/curves\.png"):
         draw_curves([], tmp_path / "plots" / "curves.png", "digits")

@@ -110,6 +110,7 @@ def test_hyperparameters_belong_to_the_run_and_add_no_other(tmp_path: Path) -> N
             "compile": True,
             "seed": 1,
             "best": None,
+            "data.path": "pictures-\udcff",  # a name of a file need not be valid Unicode
         }
     )
     board.scalars({"step": 1, "validation_accuracy": 0.5})
@@ -125,6 +126,7 @@ def test_hyperparameters_belong_to_the_run_and_add_no_other(tmp_path: Path) -> N
     assert values["model.patch_shape"].string_value == "(4, 4)"
     assert values["compile"].bool_value is True
     assert values["best"].string_value == "None"
+    assert values["data.path"].string_value == "pictures-\\udcff"
 
 
 @pytest.mark.parametrize("channels", [1, 3])

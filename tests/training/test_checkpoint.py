@@ -1,11 +1,14 @@
 """A checkpoint is whole or passed over, and the work since the one before is all that is lost."""
 
+import errno
+import hashlib
 import logging
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from tests.commands import Vit
@@ -83,6 +86,33 @@ def test_a_missing_file_is_named(run: Path, finished: Path, caplog: pytest.LogCa
     (run / "checkpoints" / "step-00000012" / "optimizer.safetensors").unlink()
     resume(run)
     assert "optimizer.safetensors is missing" in caplog.text
+    assert result(run) == result(finished)
+
+
+def test_a_file_that_the_disk_does_not_give_back_is_named(
+    run: Path, finished: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is what the checkpoint before is for."""
+    digest = hashlib.file_digest
+
+    def failing(file: IO[bytes], name: str) -> Any:
+        if "step-00000012" in file.name and not caplog.records:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return digest(file, name)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hashlib, "file_digest", failing)
+    resume(run)
+    assert "cannot be read: Input/output error" in caplog.text
+    assert result(run) == result(finished)
+
+
+def test_a_run_that_lost_its_checkpoints_says_that_it_begins_anew(
+    run: Path, finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else hours go by before anybody wonders."""
+    shutil.rmtree(run / "checkpoints")
+    resume(run)
+    assert f"{run} has no checkpoint to go on from: the run begins anew" in caplog.text
     assert result(run) == result(finished)
 
 

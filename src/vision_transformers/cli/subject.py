@@ -105,15 +105,17 @@ def find_subject(
         DataFailure: the images cannot be used as they are.
     """
     from vision_transformers.classifier import load
-    from vision_transformers.data.labelled import in_order_of, load_labelled
+    from vision_transformers.data.labelled import LearnedFrom, in_order_of, load_labelled
 
     run = _run_of(model)
     record = run.record() if run is not None else None
     classifier = load(model, device=device, precision=precision)
     if not classifier.classes:
         raise UsageFailure(f"{model} has no classification head, so that it guesses nothing to judge")
-    of_run, listing = (record.recipe.data, record.images) if record is not None else (None, None)
-    labelled = load_labelled(data, classifier.preprocessing, data_root, of_run, listing)
+    learned_from = None
+    if record is not None:
+        learned_from = LearnedFrom(record.recipe.data, record.images, record.environments[-1].data)
+    labelled = load_labelled(data, classifier.preprocessing, data_root, learned_from)
     split = split or _held_out(labelled)
     images = in_order_of(labelled, labelled.split(split), classifier.classes)
     return Subject(model, run, record, classifier, labelled, split, Path(data).expanduser(), images)

@@ -242,15 +242,23 @@ def _train(options: TrainOptions, folder: RunFolder | None, observer: Observer) 
 
 def _print_result(result: "Result") -> None:
     metrics = result.metrics
-    for part in ("validation", "test"):
-        if f"{part}_accuracy" in metrics:
-            print(f"{part} accuracy {metrics[f'{part}_accuracy']:.2%}, loss {metrics[f'{part}_loss']:.4f}")
+    if "best_validation_accuracy" in metrics:
+        best = metrics["best_validation_accuracy"]
+        print(f"validation accuracy {best:.2%}, the best of all: those weights are kept")
+    elif "validation_accuracy" in metrics:
+        _print_measured(metrics, "validation")
+    if "test_accuracy" in metrics:
+        _print_measured(metrics, "test")
     print(f"run folder     {result.folder}")
     print(f"model folder   {result.folder / 'model'}")
     print(f"curves         {result.folder / 'plots' / 'curves.png'}")
     print(f"next           {_typed('vit')} evaluate {shlex.quote(str(result.folder))} {_data(result.folder)}")
     print(f"               {_typed('tensorboard')} --logdir {shlex.quote(str(result.folder.parent))}")
     print(f"               {_typed('vit')} train --help")
+
+
+def _print_measured(metrics: dict[str, int | float], part: str) -> None:
+    print(f"{part} accuracy {metrics[f'{part}_accuracy']:.2%}, loss {metrics[f'{part}_loss']:.4f}")
 
 
 def _data(folder: Path) -> str:

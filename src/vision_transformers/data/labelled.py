@@ -19,6 +19,17 @@ NAMED_CLASSES = 12
 
 
 @dataclass(frozen=True)
+class LearnedFrom:
+    """The images that a run had, as far as it noted them."""
+
+    source: DataSource
+    listing: str
+    """The hash of their names and labels."""
+    fingerprint: str
+    """The hash of what they are; of files, their names and sizes."""
+
+
+@dataclass(frozen=True)
 class Labelled:
     """The parts of a data set; what a run learned from is known where it is the run's own."""
 
@@ -57,7 +68,7 @@ def is_known(data: str) -> bool:
 
 
 def load_labelled(
-    data: str, preprocessing: Preprocessing, root: str | None, of_run: DataSource | None, listing: str | None
+    data: str, preprocessing: Preprocessing, root: str | None, learned_from: LearnedFrom | None
 ) -> Labelled:
     """Finds a data set that a model is to be judged by.
 
@@ -65,27 +76,28 @@ def load_labelled(
         data: a known name, or a folder of pictures.
         preprocessing: the model's.
         root: folder with the files of known data sets; None for the usual places.
-        of_run: what the model was trained on, where that is known; its own data set is split as it was.
-        listing: the hash of the images that it was trained on, where that is known.
+        learned_from: what the model was trained on, where that is known; it is split as it was.
 
     Raises:
         UsageFailure: there is neither a data set nor a folder of that name.
         DataFailure: the images are missing or damaged.
     """
     if is_known(data):
-        is_named_so = of_run is not None and of_run.name == data
-        source = replace(of_run, root=root or of_run.root) if of_run is not None and is_named_so else None
-        sets = load_data(source or DataSource(name=data, root=root), preprocessing)  # type: ignore[arg-type]
-        is_of_run = is_named_so and sets.listing == listing
+        source = DataSource(name=data, root=root)  # type: ignore[arg-type]
+        own = learned_from if learned_from is not None and learned_from.source.name == data else None
+        if own is not None:
+            source = replace(own.source, root=root or own.source.root)
+        sets = load_data(source, preprocessing)
+        is_of_run = own is not None and sets.listing == own.listing
         return Labelled(data, _parts(sets), sets.classes, sets.description, is_of_run)
     folder = Path(data).expanduser()
     if not folder.is_dir():
         known = ", ".join(name for name in get_args(DataName) if name != "folder")
         raise UsageFailure(f"there is no folder {data}, and no data set of that name: known are {known}")
     name = folder.resolve().name
-    own = _of_run(folder, preprocessing, of_run, listing)
-    if own is not None:
-        return Labelled(name, _parts(own), own.classes, own.description, True)
+    of_run = _of_run(folder, preprocessing, learned_from)
+    if of_run is not None:
+        return Labelled(name, _parts(of_run), of_run.classes, of_run.description, True)
     parts, classes, description = read_labelled_folder(folder)
     return Labelled(name, dict(parts), classes, description, False)
 
@@ -107,17 +119,16 @@ def in_order_of(labelled: Labelled, images: Images, classes: Sequence[str]) -> I
     return replace(images, labels=places.to(images.labels.device)[images.labels])
 
 
-def _of_run(
-    folder: Path, preprocessing: Preprocessing, of_run: DataSource | None, listing: str | None
-) -> DataSets | None:
-    """The data set of the run, if this folder is it."""
-    if of_run is None or of_run.name != "folder":
+def _of_run(folder: Path, preprocessing: Preprocessing, learned_from: LearnedFrom | None) -> DataSets | None:
+    """The data set of the run, if this folder is it: other pictures may be numbered like those."""
+    if learned_from is None or learned_from.source.name != "folder":
         return None
     try:
-        sets = load_data(replace(of_run, path=str(folder)), preprocessing)
+        sets = load_data(replace(learned_from.source, path=str(folder)), preprocessing)
     except DataFailure:
         return None  # whatever is wrong with it is met again, and said, where it is read as it stands
-    return sets if sets.listing == listing else None
+    noted = (learned_from.listing, learned_from.fingerprint)
+    return sets if (sets.listing, sets.fingerprint) == noted else None
 
 
 def _parts(sets: DataSets) -> dict[str, Images]:

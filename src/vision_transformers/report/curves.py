@@ -11,10 +11,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from vision_transformers.files import write_file
 from vision_transformers.report.metrics import Row
-from vision_transformers.report.style import Palette, render_png
+from vision_transformers.report.style import Palette, on_one_line, render_png
 
 _SPLITS = ("train", "validation", "test")
 _MARKERS = ("o", "s", "D")
+_LONGEST_TITLE = 100
 _FEW = 40
 """Up to so many points are marked one by one."""
 
@@ -33,7 +34,7 @@ def draw_curves(rows: Sequence[Row], path: Path, title: str) -> None:
 def curves_figure(rows: Sequence[Row], title: str, palette: Palette) -> Figure:
     """The figure of `draw_curves`, for `report.style.render_png`."""
     figure = Figure(figsize=(11, 4.4), dpi=150, layout="constrained")
-    figure.suptitle(title, x=0.012, ha="left", fontsize=13, fontweight="bold")
+    figure.suptitle(on_one_line(title, _LONGEST_TITLE), x=0.012, ha="left", fontsize=13, fontweight="bold")
     loss, accuracy = figure.subplots(1, 2, sharex=True)
     _draw_panel(loss, rows, "loss", "{:.4f}", palette)
     _draw_panel(accuracy, rows, "accuracy", "{:.2%}", palette)

@@ -72,9 +72,8 @@ class TensorBoard:
         TensorBoard's table of hyperparameters takes its metrics from the run's scalars. To be called whenever
         a run begins or resumes: one that resumes at step 0 has lost those of before.
         """
-        plain = {
-            key: value if isinstance(value, int | float) else str(value) for key, value in values.items()
-        }
+        numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
+        plain = {key: numbers.get(key, _text(value)) for key, value in values.items()}
         summary = Summary.FromString(hparams_pb(plain).SerializeToString())
         self._write(Event(summary=summary))
 
@@ -100,6 +99,11 @@ class TensorBoard:
         )
         with suppress(OSError):  # closing tries to write once more what has just failed
             self.close()
+
+
+def _text(value: Any) -> str:
+    """As valid Unicode, which the bytes of a file's name need not be."""
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def tag(key: str) -> str:

@@ -229,6 +229,8 @@ def _go(run: Run, observer: Observer) -> Result:
 def _train_and_finish(run: Run, observer: Observer) -> Result:
     state = initial_state(run.recipe, run.model_config, run.device)
     begun = run.processes.the_first_finds(lambda: has_checkpoints(run.folder.checkpoints))
+    if run.processes.is_first and not begun and run.folder.metrics.exists():
+        logger.warning("%s has no checkpoint to go on from: the run begins anew", run.folder.path)
     metrics_bytes = run.processes.after_the_first(lambda: load_checkpoint(run.folder.checkpoints, state))
     if run.recipe.init is not None and not begun:
         run.processes.together(lambda: load_initial_weights(run, state))
