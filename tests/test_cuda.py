@@ -88,6 +88,18 @@ def test_kills_do_not_change_a_deterministic_run(vit: Vit, tmp_path: Path, compi
     assert result(tmp_path / "killed") == result(tmp_path / "undisturbed")
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_a_run_as_the_recipe_for_cifar_asks_for_it(vit: Vit, tmp_path: Path) -> None:
+    """Compiled and recorded, in bfloat16, with this package's kernels and RandAugment on the GPU."""
+    options = (
+        "train digits --epochs 15 --device cuda --compile on --augmentation.rand-augment 1 --run-folder run "
+        "--model.no-class-token --model.pool attention --model.positions rotary --average-decay 0.9"
+    )
+    finished = vit.run(tmp_path, options.split())
+    assert finished.code == 0, finished.errors
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["test_accuracy"] > 0.8
+
+
 def test_a_folder_is_learned_from(vit: Vit, tmp_path: Path) -> None:
     """Pictures come from loader workers to the GPU."""
     make_images(tmp_path / "images")

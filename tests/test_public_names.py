@@ -14,3 +14,10 @@ def test_every_public_name_is_there() -> None:
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import vision_transformers, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_command_can_be_called_as_a_module() -> None:
+    """Where a machine has several Pythons, it is known which one runs."""
+    command = [sys.executable, "-m", "vision_transformers", "--help"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (finished.returncode, "train" in finished.stdout) == (0, True), finished.stderr

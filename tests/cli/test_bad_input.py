@@ -137,8 +137,11 @@ def test_a_folder_that_cannot_be_trained_on(
         ),
         ("digits --data.workers -1", "data.workers is -1: expected 0 or more"),
         ("digits --data.validation-fraction 1", "data.validation_fraction is 1.0: expected at least 0"),
-        ("digits --data.validation-fraction 0 --keep best", "nothing could choose"),
-        ("digits --name ../elsewhere", "name is '../elsewhere': a run folder is called by it"),
+        (
+            "digits --data.validation-fraction 0 --keep best",
+            "set --data.validation-fraction above 0, or --keep last",
+        ),
+        ("digits --name ../elsewhere", "name is '../elsewhere': run folders begin with it"),
         ("digits --preprocessing.mean nan", "preprocessing.mean is (nan,): expected finite numbers"),
         (
             "digits --accumulation 32 --augmentation.mixup 0.2",

@@ -10,6 +10,7 @@ import pytest
 from tests.commands import Vit
 from tests.training.runs import make_images
 
+from vision_transformers.cli.idle_options import NEEDS
 from vision_transformers.cli.main import main
 from vision_transformers.cli.train import CommandLine, TrainOptions
 from vision_transformers.cli.train import parse as parse_command_line
@@ -155,8 +156,36 @@ def test_what_would_do_nothing_is_refused_by_name(
     assert main(["train", "digits", *TINY, "--allow-different-machine"]) == 2
     assert "--allow-different-machine is for --resume" in capsys.readouterr().err
     assert main(["train", "digits", *TINY, "--init-format", "timm"]) == 2
-    assert "init_format is 'timm', of no weights: give --init" in capsys.readouterr().err
+    assert (
+        "init_format is 'timm', but there are no weights to begin with: add --init SOURCE"
+        in capsys.readouterr().err
+    )
     assert list(tmp_path.iterdir()) == []
+
+
+IDLE = {
+    "augmentation.erasing-area": "0.1 0.2",
+    "augmentation.mix-probability": "0.5",
+    "augmentation.rand-augment-magnitude": "5",
+    "data.test-fraction": "0.1",
+    "epochs": "3 --steps 2",
+    "frozen-layers": "1 --frozen body",
+    "low-rank.alpha": "4",
+    "low-rank.parts": "query",
+    "optimizer.muon-learning-rate": "0.01 --optimizer.name adamw",
+    "optimizer.muon-momentum": "0.9 --optimizer.name adamw",
+    "optimizer.muon-weight-decay": "0.1 --optimizer.name adamw",
+    "probe.learning-rate": "0.1",
+    "schedule.final": "0.5 --schedule.shape constant",
+}
+
+
+@pytest.mark.parametrize("option", NEEDS)
+def test_an_option_that_changes_nothing_by_itself_is_refused_with_what_it_needs(option: str) -> None:
+    """Else a person believes to have tried it."""
+    with pytest.raises(UsageFailure, match=f"--{option} changes nothing here: it needs"):
+        parse(["digits", *f"--{option} {IDLE[option]}".split()])
+    parse(["digits", "--optimizer.name", "muon", "--optimizer.muon-momentum", "0.9", "--epochs", "3"])
 
 
 def test_fine_tuning_follows_what_a_person_says_of_it(tmp_path: Path) -> None:

@@ -21,12 +21,19 @@ PROGRAMS = Path(__file__).parent.parent / "programs"
 MOST_SHARED_MEMORY = 227 * 1024
 """Of an H100 or H200, in bytes."""
 CUDA = torch.device("cuda")
+IS_HOPPER = torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0)
 HAS_GPU = torch.cuda.is_available() and is_triton_available(CUDA)
 needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="there is no GPU of the kind that the kernels are for")
 needs_none = pytest.mark.skipif(
     HAS_GPU or find_spec("triton") is None,
     reason="the kernels run on the GPU that is here, or there is no Triton, which PyTorch for CUDA brings",
 )
+
+
+@pytest.mark.skipif(not IS_HOPPER, reason="there is no H100 or H200")
+def test_on_the_gpus_that_they_are_for_they_are_there() -> None:
+    """Else the tests below would be skipped, and training be slower, where Triton finds no compiler."""
+    assert HAS_GPU
 
 
 @needs_none

@@ -141,9 +141,8 @@ def test_the_same_source_is_the_same_recipe(source: Path, monkeypatch: pytest.Mo
     recorded = settle_recipe(asked)
     assert changed_fields(recorded, asked) == []
     assert changed_fields(recorded, replace(asked, init="other")) != []
-    assert changed_fields(recorded, replace(asked, model=replace(asked.model, dropout=0.5))) == [
-        "model.dropout"
-    ]
+    dropping = replace(asked, model=replace(asked.model, dropout=0.5))
+    assert changed_fields(recorded, dropping) == [("model.dropout", 0.0, 0.5)]
 
 
 def test_a_colon_in_a_path_makes_it_no_place_on_the_hub(

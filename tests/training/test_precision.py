@@ -12,7 +12,7 @@ from vision_transformers.runtime import precision
 from vision_transformers.runtime.precision import Precision, resolve_precision
 from vision_transformers.training.advice import precision_warnings
 from vision_transformers.training.muon import orthogonalised
-from vision_transformers.training.run_folder import RunFolder, has_other_precision
+from vision_transformers.training.run_folder import RunFolder, asked_otherwise
 from vision_transformers.training.train import train
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -63,6 +63,6 @@ def test_a_run_is_resumed_by_what_leaves_it_to_the_machine(came_to: Precision, t
     recipe = tiny(steps=1, precision=came_to)
     train(recipe, tmp_path / "run")
     record = RunFolder(tmp_path / "run").record()
-    assert not has_other_precision(record, replace(recipe, precision="bfloat16-where-native"))
+    assert not asked_otherwise(record, replace(recipe, precision="bfloat16-where-native"))
     other: Precision = "float32" if came_to == "bfloat16" else "bfloat16"
-    assert has_other_precision(record, replace(recipe, precision=other))
+    assert asked_otherwise(record, replace(recipe, precision=other))

@@ -18,7 +18,7 @@ from vision_transformers.cli.main import main
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.training.observer import Silent
 from vision_transformers.training.recipe import Recipe
-from vision_transformers.training.run_folder import RunFolder, changed_fields, newest_run
+from vision_transformers.training.run_folder import RunFolder, asked_otherwise, changed_fields, newest_run
 from vision_transformers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -64,11 +64,14 @@ def test_a_finished_run_stays_as_it_is(
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--seed", "1"], "seed differs"),
-        (["--model.dropout", "0.3"], "model.dropout differs"),
-        (["--optimizer.clip", "2", "--steps", "5"], "optimizer.clip, steps differs"),
-        (["--data.split-seed", "1"], "data.split_seed differs"),
-        (["--augmentation.shift", "2"], "augmentation.shift differs"),
+        (["--seed", "1"], "seed was 0, and 1 is asked for"),
+        (["--model.dropout", "0.3"], "model.dropout was 0.1, and 0.3 is asked for"),
+        (
+            ["--optimizer.clip", "2", "--steps", "5"],
+            "optimizer.clip was 1.0, and 2.0 is asked for; steps was 4, and 5 is asked for",
+        ),
+        (["--data.split-seed", "1"], "data.split_seed was 0, and 1 is asked for"),
+        (["--augmentation.shift", "2"], "augmentation.shift was 1, and 2 is asked for"),
     ],
 )
 def test_another_recipe_is_refused_by_the_name_of_the_field(
@@ -107,7 +110,7 @@ def test_what_is_asked_for_in_going_on_holds_from_there_on(
 def test_every_other_field_is_compared() -> None:
     """A field that is added to the recipe is compared unless it is marked."""
     recipe = tiny()
-    assert changed_fields(recipe, tiny(seed=1)) == ["seed"]
+    assert changed_fields(recipe, tiny(seed=1)) == [("seed", 0, 1)]
     assert changed_fields(recipe, tiny(threads=8, device="cuda", precision="bfloat16", compile="on")) == []
     assert changed_fields(recipe, tiny(log_steps=1, data=replace(recipe.data, workers=7, root="x"))) == []
 
@@ -277,8 +280,22 @@ def test_another_precision_is_another_run(
     capsys.readouterr()
     assert main(["train", "--resume", str(run), "--precision", "float32"]) == 2
     output, errors = capsys.readouterr()
-    assert f"{run} is finished, in bfloat16, and precision 'float32' differs" in errors
+    assert f"{run} is finished, with precision 'bfloat16', and 'float32' is asked for" in errors
     assert "is finished already" not in output
+
+
+def test_another_device_or_compilation_is_another_run_where_it_is_asked_for(finished: Path) -> None:
+    record = RunFolder(finished).record()  # on the CPU, not compiled
+    on_a_gpu = replace(record, environments=(replace(record.environments[0], device="cuda:0", compile=True),))
+    for asked, here, elsewhere in (
+        ({"device": "auto"}, [], []),
+        ({"device": "cpu"}, [], []),
+        ({"device": "cuda", "compile": "on"}, ["device", "compile"], []),
+        ({"device": "cuda:1"}, ["device"], ["device"]),
+    ):
+        recipe = replace(record.recipe, **{"compile": "auto", **asked})  # type: ignore[arg-type]
+        assert [name for name, _, _ in asked_otherwise(record, recipe)] == here
+        assert [name for name, _, _ in asked_otherwise(on_a_gpu, recipe)] == elsewhere
 
 
 def test_auto_with_a_run_folder_begins_there_and_goes_on_there(

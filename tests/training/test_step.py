@@ -18,7 +18,7 @@ from vision_transformers.data.batches import Batch, training_batches
 from vision_transformers.errors import Failure
 from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.model.vit import ViT
-from vision_transformers.training.advice import memory_advice
+from vision_transformers.training.advice import batch_size_warnings, memory_advice
 from vision_transformers.training.gradients import gradients_of
 from vision_transformers.training.objective import CrossEntropy, Objective
 from vision_transformers.training.optimizer import Optimizers
@@ -125,7 +125,8 @@ def test_a_loss_that_is_not_finite_changes_nothing(tmp_path: Path, value: float,
     assert state.step == 1
     message = str(failure.value)
     assert message.startswith(f"step 1: the loss is {'nan' if math.isnan(value) else 'inf'}")
-    assert all(run.data.train.name(int(index)) in message for index in second.indices)
+    names = [run.data.train.name(int(index)) for index in second.indices]
+    assert message.endswith(f"The batch has 128 images: {', '.join(names[:12])} and 116 more")
     assert "at a learning rate of 0.00" in message
     assert "step was not taken" in message
 
@@ -142,7 +143,7 @@ def test_a_loss_that_is_not_finite_names_the_rates_in_force(
     tmp_path: Path, changes: dict[str, Any], options: str
 ) -> None:
     run, state = prepared(tiny(**changes), tmp_path)
-    with pytest.raises(Failure, match=f"Try a lower {options} a longer"):
+    with pytest.raises(Failure, match=f"Start a new run with a lower {options} a longer"):
         step(run, state, batches(run)[0], BreaksInPart(1, math.nan))
 
 
@@ -240,3 +241,21 @@ def test_nothing_computes_more_images_at_once_than_a_part_of_a_batch_has(
     monkeypatch.setattr(ViT, "forward", counted)
     train(tiny(batch_size=64, accumulation=8, test="validation"), tmp_path / "run")
     assert set(sizes) == {8}
+
+
+def test_a_mixed_image_counts_as_right_by_its_larger_share(tmp_path: Path) -> None:
+    """Else the accuracy of training says less the more is mixed."""
+    run, state = prepared(tiny(batch_size=8), tmp_path)
+    targets = torch.zeros(8, 10)
+    targets[:, 3], targets[:, 4] = 0.3, 0.7
+    with torch.no_grad():
+        state.model.head.classifier.weight.zero_()
+        state.model.head.classifier.bias.copy_(torch.eye(10)[4])
+    gradients = gradients_of(run, state.model, run.objective())
+    _, hits = gradients._add(torch.randn(8, 1, 8, 8), targets).tolist()
+    assert hits == 8
+
+
+def test_a_batch_that_is_larger_than_the_data_is_told(tmp_path: Path) -> None:
+    (warning,) = batch_size_warnings(run_of(tiny(batch_size=5_000), tmp_path))
+    assert warning == "--batch-size is 5,000, but there are 1,295 training images: batches have that many"

@@ -167,11 +167,11 @@ def test_a_run_neither_gets_a_teacher_later_nor_another_share_of_it(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "--resume", "run", "--teacher.weight", "0.6"]) == 2
-    assert "teacher.weight differs" in capsys.readouterr().err
+    assert "teacher.weight was 0.5, and 0.6 is asked for" in capsys.readouterr().err
     train(tiny(), "alone")
     shutil.rmtree("alone/model")
     assert main(["train", "--resume", "alone", "--teacher.source", str(source)]) == 2
-    assert "teacher.source differs" in capsys.readouterr().err
+    assert "teacher.source was None, and" in capsys.readouterr().err
 
 
 def test_auto_does_not_take_another_teachers_run_for_this_one(
@@ -213,7 +213,7 @@ def code_of(arguments: list[str]) -> int:
             ["--teacher.source", "teacher", "--teacher.temperature", "0"],
             "teacher.temperature is 0.0: expected",
         ),
-        (["--teacher.weight", "0.9"], "of no teacher: give --teacher.source"),
+        (["--teacher.weight", "0.9"], "need a teacher: add --teacher.source RUN"),
         (["--teacher.source", "missing"], "there is no model missing"),
         (["--teacher.source", "headless"], "the teacher headless has no classification head"),
         (["--teacher.source", "animals"], "the teacher animals does not know '0', '1', '2'"),

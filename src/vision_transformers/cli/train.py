@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
+from vision_transformers.cli.idle_options import refuse_idle_options
 from vision_transformers.data.source import DataSource
 from vision_transformers.errors import UsageFailure
 from vision_transformers.recipes.finetune import Choice, Learns, finetune_on
@@ -56,6 +57,11 @@ class CommandLine:
         if arguments and not arguments[0].startswith("-"):
             return cls(arguments[0], arguments[1:])
         return cls(None, arguments)
+
+    @property
+    def names(self) -> list[str]:
+        """The options that were typed, as the help spells them."""
+        return [name for name in map(_name, self.options) if name is not None]
 
     def value(self, option: str) -> str | None:
         """What was given to an option, the last time; None where it was not."""
@@ -140,6 +146,7 @@ def parse(typed: CommandLine) -> tuple[TrainOptions, tuple[Choice, ...]]:
             args=typed.options,
             default=TrainOptions(recipe),
         )
+        refuse_idle_options(typed.names, options.recipe)
         return options, choices
     except ValueError as error:
         raise UsageFailure(str(error)) from error
@@ -166,7 +173,7 @@ def _refuse_what_weights_decide(typed: CommandLine) -> None:
     Raises:
         UsageFailure: names the first.
     """
-    for name in filter(None, map(_name, typed.options)):
+    for name in typed.names:
         if name.startswith(("model.", "preprocessing.")) and name not in WITHOUT_WEIGHTS:
             raise UsageFailure(
                 f"--{name} does nothing where --init brings the model and its preprocessing: leave it out. "
@@ -269,4 +276,6 @@ def _data(folder: Path) -> str:
 
 def _typed(command: str) -> str:
     """How to call a command that was installed beside this one: by its name, where the shell finds it."""
-    return command if shutil.which(command) else str(Path(sys.argv[0]).with_name(command))
+    called = Path(sys.argv[0])
+    beside = Path(sys.executable) if called.name == "__main__.py" else called
+    return command if shutil.which(command) else str(beside.with_name(command))

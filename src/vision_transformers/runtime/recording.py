@@ -1,12 +1,28 @@
 """Work for a GPU that is recorded once and replayed."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 WARM_UP = 3
 """Calls before the one that is recorded: in them kernels are compiled and chosen, and memory is taken."""
+
+
+@contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """What may lie there, such as an older recording or compiled kernels, frees itself with calls that a GPU
+    refuses while it records."""
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Recording:
@@ -43,13 +59,17 @@ class Recording:
             if self.calls <= WARM_UP:
                 return self._beside(function)
             if self.graph is None:
-                graph = torch.cuda.CUDAGraph()
-                # Other threads write logs and move pictures; what they ask of the GPU is not recorded.
-                with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-                    self.result = function()
-                self.graph = graph
+                self.graph = self._recorded(function)
             self.graph.replay()
             return self.result
+
+    def _recorded(self, function: Callable[[], Tensor | None]) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        # Other threads write logs and move pictures; what they ask of the GPU is not recorded.
+        recording = torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local")
+        with _no_garbage_collected(), recording:
+            self.result = function()
+        return graph
 
     def _beside(self, function: Callable[[], Tensor | None]) -> Tensor | None:
         """On the stream of the recording, as PyTorch wants it of what is recorded later."""

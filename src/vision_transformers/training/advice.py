@@ -93,6 +93,14 @@ def few_pictures_warnings(run: Run) -> list[str]:
     ]
 
 
+def batch_size_warnings(run: Run) -> list[str]:
+    """A sentence where there are fewer training images than a batch was to have."""
+    asked, found = run.recipe.batch_size, run.order.batch_size
+    if found == asked:
+        return []
+    return [f"--batch-size is {asked:,}, but there are {found:,} training images: batches have that many"]
+
+
 def memory_advice(run: Run) -> str:
     """What a run can do with less memory: the same batch in more parts, fewer activations, a smaller batch.
 

@@ -62,7 +62,7 @@ class Gradients:
         own = self.recipe.accumulation
         parts = zip(batch.images.chunk(own), batch.labels.chunk(own), strict=True)
         for part, (images, labels) in enumerate(parts, start=self.run.processes.number * own):
-            sums += self._add(*self._mixed(images, labels, step, part), labels)
+            sums += self._add(*self._mixed(images, labels, step, part))
         return sums
 
     def _mixed(
@@ -81,15 +81,15 @@ class Gradients:
         self,
         images: Float[Tensor, "batch channels height width"],
         targets: Float[Tensor, "batch classes"],
-        labels: Int[Tensor, " batch"],
     ) -> Float[Tensor, "2"]:
-        """Adds the gradient of a part; gives the sum of losses and the hits."""
+        """Adds the gradient of a part; gives the sum of losses, and the hits: of mixed images, by what they
+        show most of."""
         with autocast(self.run.environment.precision, self.run.device):
             logits = self.model(images)
         loss = self.objective(logits, targets, images)
         (loss / self.run.parts).backward()
-        hits = (logits.detach().argmax(dim=1) == labels).sum()
-        return torch.stack([loss.detach() * len(labels), hits.float()])
+        hits = (logits.detach().argmax(dim=1) == targets.argmax(dim=1)).sum()
+        return torch.stack([loss.detach() * len(images), hits.float()])
 
     def _forget(self) -> None:
         for parameter in self.parameters:
@@ -107,7 +107,7 @@ class RecordedGradients(Gradients):
         self, run: Run, parameters: list[nn.Parameter], model: Callable[..., Tensor], objective: Objective
     ) -> None:
         super().__init__(run, parameters, model, objective)
-        self.inputs: tuple[Tensor, Tensor, Tensor] | None = None
+        self.inputs: tuple[Tensor, Tensor] | None = None
         self.recording = Recording(run.device)
 
     @property
@@ -119,8 +119,8 @@ class RecordedGradients(Gradients):
         """As `Gradients`."""
         images, targets = self._mixed(batch.images, batch.labels, step, 0)
         if self.inputs is None:
-            self.inputs = (images.clone(), targets.clone(), batch.labels.clone())
-        for place, value in zip(self.inputs, (images, targets, batch.labels), strict=True):
+            self.inputs = (images.clone(), targets.clone())
+        for place, value in zip(self.inputs, (images, targets), strict=True):
             place.copy_(value)
         result = self.recording(self._of_inputs)
         assert result is not None

@@ -28,6 +28,9 @@ RESOLVED_BY_THE_MACHINE = frozenset({"device", "precision", "compile", "threads"
 """Fields of which a resumed run compares what they came to on the machine, not what was asked for; of
 `threads` nothing, since it takes the recorded number."""
 
+LEFT_TO_THE_MACHINE = ("auto", "bfloat16-where-native")
+"""What is asked for in those fields where any answer will do."""
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -119,7 +122,8 @@ class Teacher:
             raise ValueError(f"teacher.temperature is {self.temperature}: expected a number above 0")
         if self.source is None and (self.weight, self.temperature) != (Teacher.weight, Teacher.temperature):
             raise ValueError(
-                "teacher.weight and teacher.temperature are of no teacher: give --teacher.source"
+                "teacher.weight and teacher.temperature need a teacher: add --teacher.source RUN, "
+                "or leave them out"
             )
 
 
@@ -207,7 +211,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name or self.name.startswith("."):
-            raise ValueError(f"name is {self.name!r}: a run folder is called by it, so that it is no path")
+            raise ValueError(
+                f"name is {self.name!r}: run folders begin with it, so give a name without / and leading dot"
+            )
         self._check_numbers()
         self._check_parts()
 
@@ -225,7 +231,7 @@ class Recipe:
         for name in positive:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 1 or more")
-        for name in ("seed", "checkpoint_seconds", "checkpoint_steps"):
+        for name in ("seed", "frozen_layers", "checkpoint_seconds", "checkpoint_steps"):
             if not getattr(self, name) >= 0:  # so written, it refuses NaN too
                 raise ValueError(f"{name} is {getattr(self, name)}: expected 0 or more")
         for name in ("label_smoothing", "average_decay"):
@@ -248,7 +254,10 @@ class Recipe:
                 "init_image_shape, init_patch_shape and init_channels change the weights of init"
             )
         if self.keep == "best" and self.data.validation_fraction == 0 and self.data.name != "folder":
-            raise ValueError("keep is 'best', but data.validation_fraction is 0: nothing could choose")
+            raise ValueError(
+                "keep is 'best', but data.validation_fraction is 0, so there are no images to choose by: "
+                "set --data.validation-fraction above 0, or --keep last"
+            )
         if self.model.number_of_channels != self.preprocessing.channels:
             raise ValueError(
                 f"model.number_of_channels is {self.model.number_of_channels}, "

@@ -17,12 +17,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from vision_transformers.config import differences, from_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import TEMPORARY, explained, lock, read_json, sweep_temporary, write_json
-from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, RESOLVED_BY_THE_MACHINE, Recipe
+from vision_transformers.training.recipe import (
+    CANNOT_CHANGE_THE_RESULT,
+    LEFT_TO_THE_MACHINE,
+    RESOLVED_BY_THE_MACHINE,
+    Recipe,
+)
 from vision_transformers.training.record import FORMAT_VERSION, Record
 
 RUNS = Path("runs")
@@ -170,7 +175,7 @@ def newest_run(recipe: Recipe) -> RunFolder | None:
     folders = [RunFolder(path.parent) for path in RUNS.glob("*/recipe.json")]
     for folder, record in each_readable(folders, RunFolder.record):
         # On images, or by a teacher, elsewhere it is another run, unless a person says that they have moved.
-        is_same = not (changed_fields(record.recipe, recipe) or has_other_precision(record, recipe))
+        is_same = not (changed_fields(record.recipe, recipe) or asked_otherwise(record, recipe))
         begun = with_absolute_places(record.recipe)
         places = (begun.data.path, begun.teacher.source)
         if is_same and places == (recipe.data.path, recipe.teacher.source):
@@ -221,8 +226,8 @@ def settled_as(recorded: Recipe, asked: Recipe) -> Recipe:
     return replace(asked, init=recorded.init, model=model, preprocessing=recorded.preprocessing)
 
 
-def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
-    """The fields that differ, of those that can change the result.
+def changed_fields(recorded: Recipe, asked: Recipe) -> list[tuple[str, Any, Any]]:
+    """The fields that differ, of those that can change the result, with both values.
 
     A teacher may lie elsewhere: whether it is the same one is told by its fingerprint.
     """
@@ -230,10 +235,24 @@ def changed_fields(recorded: Recipe, asked: Recipe) -> list[str]:
     if None not in (recorded.teacher.source, asked.teacher.source):
         harmless |= {"teacher.source"}
     found = differences(recorded, settled_as(recorded, asked))
-    return [name for name, _, _ in found if name not in harmless]
+    return [each for each in found if each[0] not in harmless]
 
 
-def has_other_precision(record: Record, asked: Recipe) -> bool:
-    """Whether one is asked for, and not left to the machine, that the run neither asked for nor came to."""
-    found = (record.recipe.precision, record.environments[-1].precision)
-    return asked.precision not in ("auto", "bfloat16-where-native", *found)
+def asked_otherwise(record: Record, asked: Recipe) -> list[tuple[str, str, str]]:
+    """What is asked for, and not left to the machine, that the run neither asked for nor came to.
+
+    Returns:
+        Each field's name, what the run came to, and what is asked for.
+    """
+    environment = record.environments[-1]
+    came_to = {
+        "device": environment.device.removesuffix(":0"),
+        "precision": environment.precision,
+        "compile": "on" if environment.compile else "off",
+    }
+    return [
+        (name, found, value)
+        for name, found in came_to.items()
+        if (value := getattr(asked, name).removesuffix(":0"))
+        not in (*LEFT_TO_THE_MACHINE, getattr(record.recipe, name), found)
+    ]

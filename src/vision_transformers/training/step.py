@@ -10,6 +10,9 @@ from vision_transformers.training.gradients import Gradients
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 
+NAMED = 12
+"""How many images an error names."""
+
 
 def training_step(run: Run, state: TrainingState, gradients: Gradients, batch: Batch) -> ClassificationSums:
     """Takes the step number `state.step`, and counts it.
@@ -44,11 +47,12 @@ def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: fl
     named = learning_rates(run.recipe, step < run.probe_steps)
     options = " or ".join(f"--{each.option}" for each in named)
     images = run.order.indices(step).tolist()
-    names = ", ".join(run.data.train.name(index) for index in images)
+    names = ", ".join(run.data.train.name(index) for index in images[:NAMED])
+    more = f" and {len(images) - NAMED} more" if len(images) > NAMED else ""
     return (
         f"step {step}: the loss is {loss / len(images):g} and the norm of the gradient "
         f"{gradient_norm:g}, at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
         "The optimizer's step was not taken. "
-        f"Try a lower {options}, or a longer --schedule.warmup. "
-        f"The batch has {len(images)} images: {names}"
+        f"Start a new run with a lower {options}, or a longer --schedule.warmup. "
+        f"The batch has {len(images)} images: {names}{more}"
     )

@@ -76,7 +76,7 @@ def load_teacher(recipe: Recipe, classes: Sequence[str]) -> TrainedTeacher | Non
         classifier = load(Path(source).expanduser(), device="cpu")
     except UsageFailure as failure:
         raise UsageFailure(
-            f"the teacher is not to be had: {failure}. Say where it lies: --teacher.source"
+            f"the teacher cannot be loaded: {failure}. Give another --teacher.source"
         ) from failure
     _check(classifier, source, classes)
     return TrainedTeacher(classifier, classes, recipe.preprocessing)

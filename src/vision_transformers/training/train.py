@@ -14,6 +14,7 @@ from vision_transformers.runtime.device import as_current
 from vision_transformers.runtime.memory import advising_on_memory
 from vision_transformers.runtime.processes import Processes, joined_processes
 from vision_transformers.training.advice import (
+    batch_size_warnings,
     compiler_warnings,
     few_pictures_warnings,
     learning_rate_warnings,
@@ -38,14 +39,17 @@ from vision_transformers.training.record import FORMAT_VERSION, Environment, Rec
 from vision_transformers.training.run import Run
 from vision_transformers.training.run_folder import (
     RunFolder,
+    asked_otherwise,
     changed_fields,
-    has_other_precision,
     new_run_folder,
     settled_as,
     with_absolute_places,
 )
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.training.teacher import fingerprint_of, load_teacher
+
+NAMED = 5
+"""How many differences an error names."""
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +99,8 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
         raise UsageFailure("probe lets the head learn first, then all: leave it out, or frozen 'body'")
     if recipe.init is None and recipe.init_format != "native":
         raise UsageFailure(
-            f"init_format is {recipe.init_format!r}, of no weights: give --init, or leave it out"
+            f"init_format is {recipe.init_format!r}, but there are no weights to begin with: "
+            "add --init SOURCE, or leave it out"
         )
     recipe = settle_recipe(recipe)
     # These name places in errors as they were typed.
@@ -110,6 +115,7 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
         *precision_warnings(run),
         *compiler_warnings(run),
         *few_pictures_warnings(run),
+        *batch_size_warnings(run),
     ]
     for warning in warnings:
         logger.warning("%s", warning)
@@ -157,14 +163,17 @@ def _recorded(folder: RunFolder, asked: Recipe | None) -> tuple[Record, Recipe]:
     record = folder.record()
     recipe = with_absolute_places(settled_as(record.recipe, asked or record.recipe))
     if changed := changed_fields(record.recipe, recipe):
+        listed = [f"{name} was {before!r}, and {now!r} is asked for" for name, before, now in changed[:NAMED]]
+        more = f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
         raise UsageFailure(
-            f"{folder.path} was begun with another recipe: {', '.join(changed)} differs. "
-            "Leave that option out to go on, or start a new run"
+            f"{folder.path} was begun with another recipe: {'; '.join(listed)}{more}. "
+            "To go on, leave these options out; or start a new run"
         )
-    if folder.is_finished and has_other_precision(record, recipe):
+    if folder.is_finished and (otherwise := asked_otherwise(record, recipe)):
+        name, before, now = otherwise[0]
         raise UsageFailure(
-            f"{folder.path} is finished, in {record.environments[-1].precision}, and precision "
-            f"{recipe.precision!r} differs: start a new run for it"
+            f"{folder.path} is finished, with {name} {before!r}, and {now!r} is asked for: "
+            "start a new run for it"
         )
     return record, recipe
 
@@ -204,11 +213,13 @@ def _check(run: Run) -> None:
     run.order  # noqa: B018
     run.device  # noqa: B018
     layers = run.model_config.number_of_layers
-    if not 0 <= run.recipe.frozen_layers <= layers:
+    if run.recipe.frozen_layers > layers:
         raise UsageFailure(f"frozen_layers is {run.recipe.frozen_layers}: the model has {layers} layers")
     rank, width = run.recipe.low_rank.rank, run.model_config.model_dimension
     if rank > width:
-        raise UsageFailure(f"low_rank.rank is {rank}: the model is {width} wide, and less is the point of it")
+        raise UsageFailure(
+            f"low_rank.rank is {rank}, more than the model's width of {width}: give a smaller one, such as 8"
+        )
     if run.recipe.keep == "best" and run.data.validation is None:
         raise UsageFailure(
             "keep is 'best', but there are no validation images to choose by: "
