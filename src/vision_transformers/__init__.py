@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier, load
-    from vision_transformers.export.export_onnx import export_onnx
+    from vision_transformers.export.export_onnx import export_int8_onnx, export_onnx
     from vision_transformers.model.config import ViTConfig
     from vision_transformers.model.encoder import Encoder
     from vision_transformers.model.head import ClassificationHead
@@ -40,6 +40,7 @@ _MODULES = {
     "Transformer": "model.transformer",
     "ViT": "model.vit",
     "ViTConfig": "model.config",
+    "export_int8_onnx": "export.export_onnx",
     "export_onnx": "export.export_onnx",
     "find_recipe": "recipes.table",
     "load": "classifier",
@@ -62,6 +63,7 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "__version__",
+    "export_int8_onnx",
     "export_onnx",
     "find_recipe",
     "load",

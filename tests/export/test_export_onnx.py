@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 import torch
 from tests.commands import Vit
-from tests.export.exported_models import CLASSES, OPTIONS, SIZE, cropping_classifier, save_classifier
+from tests.export.exported_models import (
+    CLASSES,
+    OPTIONS,
+    SIZE,
+    cropping_classifier,
+    save_classifier,
+    wide_classifier,
+)
 from tests.photographs import save_photographs, save_unreadable
 
 from vision_transformers.classifier import Classifier
+from vision_transformers.cli.main import main
 from vision_transformers.data.pictures import read_pictures
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.export.export_onnx import export_onnx
@@ -22,7 +30,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, of t
 pytest.importorskip("onnxscript", reason="needs onnxscript, of the extra `export`")
 
 from vision_transformers.export import onnx_file  # noqa: E402 - it imports onnx
-from vision_transformers.export.verification import verify  # noqa: E402
+from vision_transformers.export.verification import verify, verify_guesses  # noqa: E402
 
 COMPUTED_ONCE = {"Resize", "Sin", "Cos", "Range", "Pow"}
 """What positions are resized or computed by."""
@@ -96,6 +104,54 @@ def test_what_another_model_computes_is_no_export_of_this_one(exported: Path) ->
         ours.model.head.classifier.bias[0] = torch.nan
     with pytest.raises(Failure, match="differ by nan"):
         verify((exported / "model.onnx").read_bytes(), ours, [], 1e-4)
+
+
+def test_weights_of_8_bits_take_a_quarter_of_the_file_and_guess_the_same(vit: Vit, tmp_path: Path) -> None:
+    """In standard operators, and nearly the same features on any processor: with signed weights, those that
+    have no instructions for 8 bits are half of the way off."""
+    classifier = wide_classifier()
+    classifier.save(tmp_path / "model")
+    photographs = save_photographs(tmp_path / "photographs", 8)
+    command = ["export", "model", "it.onnx", "--int8", "--images", "photographs", "--same-class", "0.5"]
+    finished = vit.run(tmp_path, command)
+    assert finished.code == 0, finished.errors
+    assert finished.errors == ""
+    assert "same class     " in finished.output
+    assert vit.run(tmp_path, ["export", "model", "float.onnx"]).code == 0
+    assert (tmp_path / "it.onnx").stat().st_size < 0.3 * (tmp_path / "float.onnx").stat().st_size
+    check_graph(tmp_path / "it.onnx")
+    assert "MatMulInteger" in {node.op_type for node in onnx.load(tmp_path / "it.onnx").graph.node}
+    session = onnxruntime.InferenceSession(tmp_path / "it.onnx")
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(classifier.classes)
+    (found,) = session.run(["features"], {"pixels": pixels_of(photographs, classifier)})
+    expected = classifier.features(photographs).numpy()
+    assert np.linalg.norm(found - expected) < 0.1 * np.linalg.norm(expected)
+
+
+def test_a_file_that_guesses_otherwise_is_no_export(exported: Path, tmp_path: Path) -> None:
+    photographs = save_photographs(tmp_path, 4)
+    ours = cropping_classifier()
+    guess = ours.predict(photographs[0])[0].index
+    with torch.no_grad():
+        ours.model.head.classifier.bias[(guess + 1) % len(CLASSES)] += 1000
+    with pytest.raises(Failure, match=r"another class for \d of 4 pictures, and 99.0% must be the same"):
+        verify_guesses((exported / "model.onnx").read_bytes(), ours, photographs, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--int8", "--int8 needs --images"),
+        ("--int8 --images . --tolerance 0.1", "--tolerance is for float32"),
+        ("--same-class 0.5", "--same-class is for --int8"),
+        ("--int8 --images . --same-class 1.5", "--same-class is 1.5: expected a part of the images, 0 to 1"),
+    ],
+)
+def test_what_is_asked_of_8_bits_in_vain_is_refused(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "model", "it.onnx", *arguments.split()]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_file_that_is_cut_short_is_no_export(exported: Path) -> None:

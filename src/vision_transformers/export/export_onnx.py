@@ -36,21 +36,73 @@ def export_onnx(
         Failure: the model cannot be exported, or something else is computed.
         DataFailure: a picture is not there, which is known at once, or cannot be read.
     """
+    target, named = _checked(classifier, path, pictures)
+    from vision_transformers.export.verification import verify
+
+    content = _content(classifier)
+    agreement = verify(content, classifier, named, tolerance)
+    write_file(target, content)
+    return agreement
+
+
+def export_int8_onnx(
+    classifier: Classifier, path: Path | str, pictures: Iterable[Path | str], least_agreement: float = 0.99
+) -> "Agreement":
+    """As `export_onnx`, with the weights of linear layers, and what they are multiplied by, in 8 bits.
+
+    Args:
+        classifier: in float32 on the CPU.
+        path: of the new file, ending with `.onnx`.
+        pictures: files on which to compare: of the kind that the model is for, and not those it learned from.
+        least_agreement: the part of them, 0 to 1, for which the likeliest class must be the same.
+
+    Returns:
+        How both compare on the pictures.
+
+    Raises:
+        UsageFailure: as there; also where there are no pictures, or the model has no classes.
+        Failure: the model cannot be exported, or guesses otherwise for more of the pictures.
+        DataFailure: a picture is not there, or cannot be read.
+    """
+    target, named = _checked(classifier, path, pictures)
+    if not named:
+        raise UsageFailure(
+            "numbers of 8 bits are not the model's, and random pixels do not tell what they cost: "
+            "give pictures of the kind that the model is for"
+        )
+    if not classifier.classes:
+        raise UsageFailure(
+            "the model has no classes, by which to judge what 8 bits cost: export it in float32"
+        )
+    from vision_transformers.export.quantization import quantized
+    from vision_transformers.export.verification import verify_guesses
+
+    content = quantized(_content(classifier))
+    agreement = verify_guesses(content, classifier, named, least_agreement)
+    write_file(target, content)
+    return agreement
+
+
+def _checked(
+    classifier: Classifier, path: Path | str, pictures: Iterable[Path | str]
+) -> tuple[Path, list[Path]]:
+    """The target and the pictures, once it is known that they will do."""
     target = Path(path)
     check_target(target)
     named = _named(pictures)
     if classifier.device.type != "cpu" or classifier.precision != "float32":
         raise UsageFailure("exported is what is computed in float32 on the CPU: load(..., device='cpu')")
+    return target, named
+
+
+def _content(classifier: Classifier) -> bytes:
+    """Of a file that computes in float32."""
     from vision_transformers.export.onnx_file import check_size, onnx_bytes
     from vision_transformers.export.program import Program
-    from vision_transformers.export.verification import verify
 
     program = Program(classifier).eval()
     check_size(program)
-    content = onnx_bytes(program, classifier.description)
-    agreement = verify(content, classifier, named, tolerance)
-    write_file(target, content)
-    return agreement
+    return onnx_bytes(program, classifier.description)
 
 
 def check_target(path: Path) -> None:

@@ -71,6 +71,18 @@ class Agreement:
                     f"tolerance is {tolerance:g} of that. Nothing was written"
                 )
 
+    def check_guesses(self, least: float) -> None:
+        """Compares the part of the pictures whose likeliest class is the same with the least that it may be.
+
+        Raises:
+            Failure: it is smaller.
+        """
+        if self.same_class < least * self.pictures:
+            raise Failure(
+                f"ONNX Runtime guesses another class for {self.pictures - self.same_class:,} of "
+                f"{self.pictures:,} pictures, and {least:.1%} must be the same. Nothing was written"
+            )
+
 
 def verify(content: bytes, classifier: Classifier, pictures: Iterable[Path], tolerance: float) -> Agreement:
     """Compares what a file holds with its classifier, on random pixels and on pictures.
@@ -88,6 +100,25 @@ def verify(content: bytes, classifier: Classifier, pictures: Iterable[Path], tol
     real = _compare(session, classifier, _read(pictures, classifier.preprocessing))
     real.check(tolerance)
     return real if real.pictures else random
+
+
+def verify_guesses(
+    content: bytes, classifier: Classifier, pictures: Iterable[Path], least_agreement: float
+) -> Agreement:
+    """Compares what a file guesses of pictures with what its classifier does.
+
+    Returns:
+        The agreement on the pictures.
+
+    Raises:
+        Failure: ONNX Runtime cannot run the file, or guesses otherwise for more than that part of them.
+        DataFailure: a picture cannot be read.
+    """
+    session = _session(content)
+    _compare(session, classifier, _random(classifier.preprocessing))  # batches of any size can be computed
+    agreement = _compare(session, classifier, _read(pictures, classifier.preprocessing))
+    agreement.check_guesses(least_agreement)
+    return agreement
 
 
 def _session(content: bytes) -> onnxruntime.InferenceSession:
