@@ -3,6 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -89,6 +90,11 @@ class ViT(nn.Module):
         return self.config.number_of_prefix_tokens
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the residual stream: as the first parameter; integers, as of quantised layers, do not count."""
+        return next(weight.dtype for weight in self.parameters() if weight.is_floating_point())
+
+    @property
     def tokens_read(self) -> int | None:
         """How many tokens of the last layer the head reads, from the first; None for all of them.
 
@@ -141,7 +147,7 @@ class ViT(nn.Module):
     ) -> Float[Tensor, "batch tokens model_dimension"]:
         """Equation 1: patches, the tokens before them, and positions."""
         # Under autocast patches come in bfloat16; the residual stream keeps the parameters' precision.
-        patches = self.patches(image).to(self.patches.projector.weight.dtype)
+        patches = self.patches(image).to(self.dtype)
         sequence = self.prefix_tokens(patches)
         return self.dropout(self.positions(sequence, self.grid(image)))
 
