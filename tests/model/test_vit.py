@@ -57,6 +57,27 @@ def test_need_weights_gives_logits_and_one_tensor_a_layer():
     assert [layer.shape for layer in weights] == [(2, 2, 7, 7)] * 3
 
 
+@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "number_of_register_tokens": 2}], ids=str)
+def test_the_tokens_after_each_layer_are_what_that_layer_gives(options):
+    """As segmentation and detection read several layers; timm calls them intermediate layers."""
+    model, images = ViT((4, 4), 16, 3, 2, 24, 1, 5, (8, 12), **options), torch.randn(2, 1, 8, 12)
+    given = []
+    for layer in model.transformer.layers:
+        layer.register_forward_hook(lambda _layer, _inputs, outputs: given.append(outputs[0]))
+    states = model.states(images)
+    assert all(map(torch.equal, states, given))
+    assert [state.shape for state in states] == [(2, model.number_of_prefix_tokens + 6, 16)] * 3
+    assert torch.equal(model.transformer.normalization(states[-1]), model.encode(images)[0])
+
+
+def test_layers_after_the_last_that_is_taken_are_not_computed():
+    model = ViT((4, 4), 16, 3, 2, 24, 1, 5, (8, 12))
+    model.transformer.layers[2] = nn.Linear(1, 1)  # would fail
+    states = model.transformer.states(torch.randn(2, 7, 16), weights_of=[1])
+    assert next(states)[1] is None
+    assert next(states)[1].shape == (2, 2, 7, 7)
+
+
 def test_an_unknown_option_names_the_nearest():
     """A misspelt option that is swallowed trains another model than the one asked for."""
     with pytest.raises(TypeError, match="no option 'layer_scal': did you mean 'layer_scale'"):

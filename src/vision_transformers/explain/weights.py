@@ -66,9 +66,10 @@ def attention_distance(
     means = []
     with evaluating(model):
         tokens = embed(model, images)
-        sequence = tokens.sequence
-        for layer in model.transformer.layers:
-            sequence, weights = layer(sequence, True, tokens.rotation)
+        every_layer = range(len(model.transformer.layers))
+        states = model.transformer.states(tokens.sequence, tokens.rotation, weights_of=every_layer)
+        for _, weights in states:
+            assert weights is not None
             between = weights[:, :, prefix:, prefix:]
             between = between / between.sum(dim=-1, keepdim=True)
             means.append((between * distances).sum(dim=-1).mean(dim=(0, 2)))

@@ -13,6 +13,7 @@ from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead, DistillationHead
 from vision_transformers.model.patches import grid_shape
 from vision_transformers.model.plain import has_hooks, is_watched
+from vision_transformers.model.rotary import Rotation
 
 
 class ViT(nn.Module):
@@ -168,6 +169,22 @@ class ViT(nn.Module):
             number_of_queries: how many tokens to give, from the first; all if None. The last layer
                 computes no others.
         """
-        sequence = self.normalization(self.embed(image))
-        rotation = self.rotary_positions(self.grid(image), image.device)
+        sequence, rotation = self.transformer_inputs(image)
         return self.transformer(sequence, need_weights, rotation, number_of_queries)
+
+    def states(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> list[Float[Tensor, "batch tokens model_dimension"]]:
+        """The tokens after each layer, prefix tokens first, as segmentation, detection and probes read them.
+
+        They are not normalised: `model.transformer.normalization` of the last is what `encode` gives.
+        """
+        sequence, rotation = self.transformer_inputs(image)
+        return [state for state, _ in self.transformer.states(sequence, rotation)]
+
+    def transformer_inputs(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch tokens model_dimension"], Rotation | None]:
+        """What the first layer reads: the embedded tokens, and rotary positions if the model has such."""
+        rotation = self.rotary_positions(self.grid(image), image.device)
+        return self.normalization(self.embed(image)), rotation
