@@ -57,6 +57,15 @@ def test_need_weights_gives_logits_and_one_tensor_a_layer():
     assert [layer.shape for layer in weights] == [(2, 2, 7, 7)] * 3
 
 
+@pytest.mark.parametrize("positions", ["learnable", "sine-cosine", "rotary", "none"])
+def test_added_positions_are_what_is_added(positions):
+    model = ViT((4, 4), 16, 1, 2, 24, 1, 5, (8, 12), positions=positions).double()
+    sequence = torch.randn(2, 7, 16, dtype=torch.float64)
+    table = model.added_positions((2, 3))
+    assert table.shape == (1, 7, 16)
+    assert torch.equal(sequence + table, model.positions(sequence, (2, 3)))
+
+
 @pytest.mark.parametrize("options", [{}, {"positions": "rotary", "number_of_register_tokens": 2}], ids=str)
 def test_the_tokens_after_each_layer_are_what_that_layer_gives(options):
     """As segmentation and detection read several layers; timm calls them intermediate layers."""

@@ -37,8 +37,7 @@ def position_similarity(model: ViT) -> Float[Tensor, "rows columns rows columns"
         ValueError: the model adds no positions to its patches.
     """
     grid, prefix = model.config.grid, model.number_of_prefix_tokens
-    nothing = torch.zeros(1, prefix + grid[0] * grid[1], model.config.model_dimension)
-    positions = model.positions(nothing.to(next(model.parameters())), grid)[0, prefix:]
+    positions = model.added_positions(grid)[0, prefix:]
     if not positions.any():
         raise ValueError(f"the model adds no positions to its patches: they are {model.config.positions!r}")
     unit = torch.nn.functional.normalize(positions, dim=1)

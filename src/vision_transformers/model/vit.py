@@ -118,6 +118,13 @@ class ViT(nn.Module):
         """
         return grid_shape((image.shape[2], image.shape[3]), self.config.patch_shape)
 
+    def added_positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 tokens model_dimension"]:
+        """What positions of any kind add to the tokens of a grid: zeros where they are rotary or none."""
+        tokens = self.number_of_prefix_tokens + grid[0] * grid[1]
+        device = next(self.parameters()).device
+        nothing = torch.zeros(1, tokens, self.config.model_dimension, dtype=self.dtype, device=device)
+        return self.positions(nothing, grid)
+
     def forward(
         self, image: Float[Tensor, "batch channels height width"], need_weights: bool = False
     ) -> (
