@@ -1,9 +1,11 @@
 """Taking patches out: nothing else changes, and the curves are what a person would count by hand."""
 
+from itertools import cycle
 from typing import Any
 
 import pytest
 import torch
+from scipy.stats import spearmanr
 from tests.explain.models import CLASSES, GRID, IMAGES, OPTIONS, random_model
 
 from vision_transformers.explain.attention_lrp import attention_lrp
@@ -110,6 +112,15 @@ def test_an_explanation_that_only_sees_the_picture_does_not_change_with_the_weig
         lambda model, images, classes: images.mean(1).unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4)),  # noqa: ARG005
     )
     torch.testing.assert_close(alike, torch.ones(4))
+
+
+def test_patches_that_a_map_takes_for_equal_have_equal_ranks() -> None:
+    """Ranked by their place in memory, maps that are 0 nearly everywhere would be alike."""
+    model, maps = random_model({}), torch.tensor([[[0.0, 0, 0], [0, 3, 1]], [[2, 2, 0], [1, 0, 0]]])
+    given = cycle([maps[:1], maps[1:]])
+    alike = randomised_from_the_top(model, IMAGES[:1], CLASSES[:1], lambda *_: next(given))
+    expected = float(spearmanr(maps[0].flatten(), maps[1].flatten()).statistic)
+    torch.testing.assert_close(alike, torch.tensor([expected, 1, expected, 1]))
 
 
 def test_random_numbers_of_the_caller_are_left_alone() -> None:

@@ -1,6 +1,9 @@
 """With activation checkpointing a model computes what it computed, and keeps less for the backward pass."""
 
 import copy
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +102,30 @@ def test_the_model_stays_what_it_was_for_everyone_else() -> None:
     expected_logits, expected_weights = model(IMAGES, need_weights=True)
     assert torch.equal(logits, expected_logits)
     assert all(map(torch.equal, weights, expected_weights))
+
+
+def test_a_model_is_saved_whole_and_loaded_in_another_process(tmp_path: Path) -> None:
+    """As `torch.save(model)` does, and whatever sends a model to another process."""
+    model = dressed(model_of({}))
+    assert len({type(layer) for layer in model.transformer.layers}) == 1
+    torch.save(model, tmp_path / "model.pt")
+    torch.save(IMAGES, tmp_path / "images.pt")
+    program = (
+        "import torch\n"
+        "model = torch.load('model.pt', weights_only=False)\n"
+        "print([type(layer).__name__ for layer in model.transformer.layers])\n"
+        "torch.save(model(torch.load('images.pt')), 'logits.pt')"
+    )
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert run.stdout == f"{['CheckpointedEncoder'] * 4}\n", run.stderr
+    assert torch.allclose(torch.load(tmp_path / "logits.pt"), model(IMAGES), atol=1e-6)
+    for copied in (
+        copy.copy(model.transformer.layers[0]),
+        pickle.loads(pickle.dumps(model)).transformer.layers[0],
+    ):
+        assert type(copied) is type(model.transformer.layers[0])
+        assert all(map(torch.equal, copied.parameters(), model.transformer.layers[0].parameters()))
 
 
 def test_a_run_ends_with_the_same_weights(tmp_path: Path) -> None:

@@ -28,6 +28,14 @@ def test_it_is_equation_7_and_so_are_its_gradients(tokens: int, dtype: torch.dty
         assert (value - truth).abs().max() <= tolerance * truth.abs().max()
 
 
+def test_in_float16_large_products_give_the_weights_that_the_fused_way_takes() -> None:
+    """They are over 65504, which float16 ends at: maps would be NaN where the logits are right."""
+    tokens = 70 * inputs(17, torch.float16)[0]
+    identity = torch.eye(17, dtype=torch.float16).expand(3, 4, 17, 17)
+    fused = torch.nn.functional.scaled_dot_product_attention(tokens, tokens, identity)
+    assert torch.equal(attention_weights(tokens, tokens), fused)
+
+
 def test_in_bfloat16_on_cpus_short_sequences_are_written_out_and_long_ones_fused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

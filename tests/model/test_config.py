@@ -137,6 +137,28 @@ def test_configs_import_no_torch(module: str) -> None:
     run_alone(f"import sys, {module}; assert 'torch' not in sys.modules")
 
 
+SHAPES = """
+from vision_transformers.model.config import LowRankConfig, ViTConfig
+sizes = dict(model_dimension=16, number_of_layers=2, number_of_heads=2,
+             hidden_dimension=24, number_of_channels=3, number_of_classes=5)
+lists, tuples = ViTConfig([4, 4], **sizes, max_image_shape=[28, 28]), ViTConfig((4, 4), **sizes)
+assert {lists} == {tuples}, (lists, tuples)
+assert {LowRankConfig(4, parts=["query"])} == {LowRankConfig(4, parts=("query",))}
+for wrong in (4, (4,), "44"):
+    try:
+        ViTConfig(wrong, **sizes)
+    except ValueError as error:
+        assert str(error) == f"patch_shape is {wrong!r}: expected rows and columns, as in (16, 16)", error
+    else:
+        raise AssertionError(f"{wrong!r} was accepted")
+"""
+
+
+def test_lists_are_as_good_as_tuples_and_a_number_alone_is_told() -> None:
+    """As YAML and JSON give them, and other libraries: equal configs must be equal, and have a hash."""
+    run_alone(SHAPES)
+
+
 def test_a_config_cannot_be_changed() -> None:
     """Else a model and its config could come to disagree."""
     with pytest.raises(dataclasses.FrozenInstanceError):

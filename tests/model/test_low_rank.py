@@ -91,6 +91,23 @@ def test_no_rank_is_no_adaptation() -> None:
         add_low_rank(torch.nn.ModuleList(), LowRankConfig())
 
 
+def test_parts_that_the_model_does_not_have_are_no_adaptation() -> None:
+    """Else nothing but the head would learn, and no word about it."""
+    model = random_model({"attention_projection": False})
+    with pytest.raises(ValueError, match=r"parts is \('projection',\): the model has no such linear layer"):
+        add_low_rank(model.transformer.layers, LowRankConfig(3, parts=("projection",)))
+
+
+def test_what_has_matrices_already_gets_no_others() -> None:
+    """They would be put in the place of those that have learned, and count twice."""
+    model = random_model({})
+    adapt(model, PARTS[1])
+    before = model(IMAGES)
+    with pytest.raises(ValueError, match="already"):
+        add_low_rank(model.transformer.layers, LowRankConfig(3, parts=("key",)))
+    assert torch.equal(model(IMAGES), before)
+
+
 @pytest.mark.parametrize("wrong", [{"rank": -1}, {"rank": 4, "alpha": 0.0}, {"rank": 4, "parts": ()}])
 def test_what_cannot_be_is_told(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="low_rank"):

@@ -250,3 +250,22 @@ def test_autocast_computes_in_c_as_weights_in_bfloat16_do() -> None:
         found = encoder.feed_forward(sequence.float())
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [("torch._C", "_are_functorch_transforms_active"), ("torch.compiler", "_is_exporting_flag")],
+)
+def test_a_pytorch_that_has_dropped_a_name_of_its_own_computes_everything(place: str, name: str) -> None:
+    """Not promised to stay, they must not keep every model on every CPU from running."""
+    program = (
+        "import torch\n"
+        f"del {place}.{name}\n"
+        "from vision_transformers import ViT\n"
+        "from vision_transformers.model.kernels.operators import is_computed_here\n"
+        "with torch.no_grad():\n"
+        "    print(ViT((7, 7), 16, 1, 2, 24, 1, 10)(torch.rand(2, 1, 28, 28)).isfinite().all().item())\n"
+        "print(is_computed_here(torch.ones(1)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert run.stdout == "True\nFalse\n", run.stderr

@@ -7,6 +7,7 @@ from vision_transformers.model.patches import (
     grid_shape,
     number_of_patches,
 )
+from vision_transformers.model.stem import ConvolutionalStem
 
 
 def test_a_flat_patch_has_the_order_row_column_channel():
@@ -92,7 +93,8 @@ def test_a_size_that_does_not_fit_names_the_two_nearest_that_do(image_shape, mes
         number_of_patches(image_shape, (4, 4))
 
 
-def test_images_of_another_number_of_channels_are_told():
-    extractor = LinearFeatureExtractor(16, (4, 4), 3)
+@pytest.mark.parametrize("kind", [LinearFeatureExtractor, ConvolutionalFeatureExtractor, ConvolutionalStem])
+def test_images_of_another_number_of_channels_are_told(kind):
+    extractor = kind(16, (4, 4), 3)
     with pytest.raises(ValueError, match="the images have 1 channels: expected 3"):
         extractor(torch.randn(2, 1, 8, 8))

@@ -26,6 +26,19 @@ def test_positions_without_a_grid_cannot_be_resized():
         LearnablePositionalEncoding(8, 16)(torch.randn(1, 17, 8), (4, 4))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"grid": (4, 5)}, "sequence_length_limit is 16: a grid of 4 x 5 patches needs 20"),
+        ({"number_of_prefix_tokens": 0}, "number_of_prefix_tokens is 0: expected 1 or more"),
+    ],
+)
+def test_sizes_that_contradict_each_other_are_refused(options, message):
+    """They failed far from here, or cut positions of patches off."""
+    with pytest.raises(ValueError, match=message):
+        LearnablePositionalEncoding(8, 16, **options)
+
+
 def test_at_its_own_grid_the_table_is_added_to_the_bit():
     """Training at one size never resizes: else every step would pay for it and blur the table."""
     encoding = LearnablePositionalEncoding(8, 12, 1, grid=(3, 4))

@@ -1,7 +1,9 @@
 import inspect
 
+import jaxtyping
 import pytest
 import torch
+from torch import nn
 
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead
@@ -53,6 +55,36 @@ def test_need_weights_gives_logits_and_one_tensor_a_layer():
     logits, weights = model(torch.randn(2, 1, 8, 12), need_weights=True)
     assert logits.shape == (2, 5)
     assert [layer.shape for layer in weights] == [(2, 2, 7, 7)] * 3
+
+
+@pytest.mark.parametrize("positions", ["learnable", "sine-cosine", "rotary", "none"])
+def test_added_positions_are_what_is_added(positions):
+    model = ViT((4, 4), 16, 1, 2, 24, 1, 5, (8, 12), positions=positions).double()
+    sequence = torch.randn(2, 7, 16, dtype=torch.float64)
+    table = model.added_positions((2, 3))
+    assert table.shape == (1, 7, 16)
+    assert torch.equal(sequence + table, model.positions(sequence, (2, 3)))
+
+
+@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "number_of_register_tokens": 2}], ids=str)
+def test_the_tokens_after_each_layer_are_what_that_layer_gives(options):
+    """As segmentation and detection read several layers; timm calls them intermediate layers."""
+    model, images = ViT((4, 4), 16, 3, 2, 24, 1, 5, (8, 12), **options), torch.randn(2, 1, 8, 12)
+    given = []
+    for layer in model.transformer.layers:
+        layer.register_forward_hook(lambda _layer, _inputs, outputs: given.append(outputs[0]))
+    states = model.states(images)
+    assert all(map(torch.equal, states, given))
+    assert [state.shape for state in states] == [(2, model.number_of_prefix_tokens + 6, 16)] * 3
+    assert torch.equal(model.transformer.normalization(states[-1]), model.encode(images)[0])
+
+
+def test_layers_after_the_last_that_is_taken_are_not_computed():
+    model = ViT((4, 4), 16, 3, 2, 24, 1, 5, (8, 12))
+    model.transformer.layers[2] = nn.Linear(1, 1)  # would fail
+    states = model.transformer.states(torch.randn(2, 7, 16), weights_of=[1])
+    assert next(states)[1] is None
+    assert next(states)[1].shape == (2, 2, 7, 7)
 
 
 def test_an_unknown_option_names_the_nearest():
@@ -168,3 +200,50 @@ def test_a_head_of_another_class_gets_every_token():
     tokens, _ = model.features(images)
     model.head = ReadsAll(16, 0)
     torch.testing.assert_close(model(images), tokens.mean(1))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.ao.quantization:DeprecationWarning", "ignore:.*quantize_per_tensor"
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"class_token": False, "positions": "none", "pool": "attention"},
+        {"patch_extractor": "stem", "activation": "swiglu", "positions": "rotary", "key_bias": False},
+    ],
+    ids=str,
+)
+def test_linear_layers_may_be_quantised(options, monkeypatch):
+    """By PyTorch's own tool; every faster way is then left, and nothing is rounded to integers on the way."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # nobody else's class is in a signature
+    torch.manual_seed(0)
+    model = ViT((4, 4), 32, 2, 2, 64, 3, 5, (16, 16), **options).eval()
+    images = torch.randn(3, 3, 16, 16)
+    with torch.no_grad():
+        expected = model(images)
+        quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+        assert not any(type(module) is nn.Linear for module in quantised.modules())
+        found = quantised(images), quantised(images, need_weights=True)[0]
+    assert all((logits - expected).abs().max() < 0.2 * expected.std() for logits in found)
+
+
+def test_integer_weights_do_not_make_integers_of_tokens():
+    """Some libraries hold weights as int8 parameters of a layer of their own."""
+
+    class Int8Linear(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.scale = nn.Parameter(layer.weight.detach().abs().max() / 127, requires_grad=False)
+            self.weight = nn.Parameter(
+                (layer.weight.detach() / self.scale).round().to(torch.int8), requires_grad=False
+            )
+
+        def forward(self, input):
+            return torch.nn.functional.linear(input, self.weight * self.scale)
+
+    model = ViT((4, 4), 32, 1, 2, 64, 3, 5, (16, 16), class_token=False, pool="mean", positions="none")
+    images = torch.randn(3, 3, 16, 16)
+    expected = model(images)
+    model.patches.projector = Int8Linear(model.patches.projector)
+    assert (model(images) - expected).abs().max() < 0.1 * expected.std()

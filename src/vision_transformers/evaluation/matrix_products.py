@@ -4,7 +4,7 @@ On GPUs, attention is the fastest fused one that there is.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ class Product:
 
 
 Products = Counter[Product | FusedAttention]
+Found = Iterator[Product | FusedAttention]
 
 
 def matrix_products(run: Callable[[], Any]) -> Products:
@@ -79,7 +80,7 @@ def operations_of(products: Products) -> int:
 
 
 class _Recorder(TorchDispatchMode):
-    """Notes the operands of every product that PyTorch dispatches."""
+    """Notes every product that PyTorch dispatches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,67 +94,71 @@ class _Recorder(TorchDispatchMode):
         options: dict[str, Any] | None = None,
     ) -> Any:
         result = function(*arguments, **(options or {}))
-        name = function.overloadpacket.__name__
-        if name in ("mm", "bmm"):
-            self._note(arguments[0], arguments[1])
-        elif name in ("addmm", "baddbmm"):
-            self._note(arguments[1], arguments[2])
-        elif name == "convolution":
-            self._note_convolution(arguments[0], arguments[1], result)
-        elif name == "convolution_backward":
-            of_image, of_kernels, _ = arguments[-1]
-            for _ in range(of_image + of_kernels):
-                self._note_convolution(arguments[1], arguments[2], arguments[0])
-        elif name.startswith("_scaled_dot_product") and "backward" not in name:
-            self._note_attention(arguments[0], arguments[1], arguments[2])
-        elif name.startswith("_scaled_dot_product"):
-            self._note_attention_backward(arguments[1], arguments[2], arguments[3])
-        elif name in ("short_attention", "packed_attention"):
-            self._note_attention(*_heads(arguments[0]))
-        elif name in ("short_attention_backward", "packed_attention_backward"):
-            self._note_attention_backward(*_heads(arguments[1]))
-        elif name == "narrow_feed_forward":
-            tokens, input_weight, _, output_weight = arguments[:4]
-            self._note(tokens, input_weight.t())
-            self._note(tokens.new_empty(len(tokens), len(input_weight)), output_weight.t())
-        elif name == "narrow_feed_forward_backward":
-            self._note_feed_forward_backward(*arguments)
+        products_of = _PRODUCTS_OF.get(_operator(function))
+        if products_of is not None:
+            self.products.update(products_of(arguments, result))
         return result
 
-    def _note(self, left: Tensor, right: Tensor) -> None:
-        self.products[Product(_operand(left), _operand(right))] += 1
 
-    def _note_attention(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
-        if fused := FusedAttention.of(queries, keys, is_backward=False):
-            self.products[fused] += 1
-            return
-        queries, keys, values = (tensor.detach().flatten(0, 1) for tensor in (queries, keys, values))
-        weights = queries.new_empty(*queries.shape[:2], keys.shape[1])
-        self._note(queries, keys.transpose(1, 2))
-        self._note(weights, values)
+def _operator(function: Any) -> str:
+    """Its name; PyTorch's fused attentions, of which each device has others, are one."""
+    name: str = function.overloadpacket.__name__
+    if name.startswith("_scaled_dot_product"):
+        return "fused_attention_backward" if "backward" in name else "fused_attention"
+    return name
 
-    def _note_attention_backward(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
-        """Of values, weights, queries and keys; what a kernel computes anew is its own choice."""
-        if fused := FusedAttention.of(queries, keys, is_backward=True):
-            self.products[fused] += 1
-            return
-        self._note_attention(queries, keys, values)
-        self._note_attention(queries, keys, values)
 
-    def _note_feed_forward_backward(
-        self, gradient: Tensor, tokens: Tensor, hidden: Tensor, input_weight: Tensor, output_weight: Tensor
-    ) -> None:
-        """Of what goes into each layer, and of its weight."""
-        self._note(gradient, output_weight)
-        self._note(gradient.t(), hidden)
-        self._note(hidden, input_weight)
-        self._note(hidden.t(), tokens)
+def _of_matrices(left: Tensor, right: Tensor) -> Found:
+    yield Product(_operand(left), _operand(right))
 
-    def _note_convolution(self, image: Tensor, kernels: Tensor, result: Tensor) -> None:
-        """A product of flat patches, which overlap where kernels exceed their stride, and flat kernels."""
-        flat = kernels.detach().flatten(1)
-        patches = image.new_empty(result.shape[0] * result.shape[2] * result.shape[3], flat.shape[1])
-        self._note(patches, flat.t().to(patches.dtype))
+
+def _of_convolution(image: Tensor, kernels: Tensor, result: Tensor) -> Found:
+    """A product of flat patches, which overlap where kernels exceed their stride, and flat kernels."""
+    flat = kernels.detach().flatten(1)
+    patches = image.new_empty(result.shape[0] * result.shape[2] * result.shape[3], flat.shape[1])
+    yield from _of_matrices(patches, flat.t().to(patches.dtype))
+
+
+def _of_convolution_backward(
+    gradient: Tensor, image: Tensor, kernels: Tensor, wanted: Sequence[bool]
+) -> Found:
+    """Of the image and of the kernels, as wanted; the bias, the third, takes no product."""
+    for _ in range(sum(wanted[:2])):
+        yield from _of_convolution(image, kernels, gradient)
+
+
+def _of_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Found:
+    if fused := FusedAttention.of(queries, keys, is_backward=False):
+        yield fused
+        return
+    queries, keys, values = (tensor.detach().flatten(0, 1) for tensor in (queries, keys, values))
+    weights = queries.new_empty(*queries.shape[:2], keys.shape[1])
+    yield from _of_matrices(queries, keys.transpose(1, 2))
+    yield from _of_matrices(weights, values)
+
+
+def _of_attention_backward(queries: Tensor, keys: Tensor, values: Tensor) -> Found:
+    """Of values, weights, queries and keys; what a kernel computes anew is its own choice."""
+    if fused := FusedAttention.of(queries, keys, is_backward=True):
+        yield fused
+        return
+    yield from _of_attention(queries, keys, values)
+    yield from _of_attention(queries, keys, values)
+
+
+def _of_feed_forward(tokens: Tensor, input_weight: Tensor, output_weight: Tensor) -> Found:
+    yield from _of_matrices(tokens, input_weight.t())
+    yield from _of_matrices(tokens.new_empty(len(tokens), len(input_weight)), output_weight.t())
+
+
+def _of_feed_forward_backward(
+    gradient: Tensor, tokens: Tensor, hidden: Tensor, input_weight: Tensor, output_weight: Tensor
+) -> Found:
+    """Of what goes into each layer, and of its weight."""
+    yield from _of_matrices(gradient, output_weight)
+    yield from _of_matrices(gradient.t(), hidden)
+    yield from _of_matrices(hidden, input_weight)
+    yield from _of_matrices(hidden.t(), tokens)
 
 
 def _heads(query_key_value: Tensor) -> list[Tensor]:
@@ -163,3 +168,24 @@ def _heads(query_key_value: Tensor) -> list[Tensor]:
 
 def _operand(tensor: Tensor) -> Operand:
     return Operand(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+
+
+_PRODUCTS_OF: dict[str, Callable[[tuple[Any, ...], Any], Found]] = {
+    "mm": lambda given, _: _of_matrices(given[0], given[1]),
+    "bmm": lambda given, _: _of_matrices(given[0], given[1]),
+    "addmm": lambda given, _: _of_matrices(given[1], given[2]),
+    "baddbmm": lambda given, _: _of_matrices(given[1], given[2]),
+    "convolution": lambda given, result: _of_convolution(given[0], given[1], result),
+    "convolution_backward": lambda given, _: _of_convolution_backward(
+        given[0], given[1], given[2], given[-1]
+    ),
+    "fused_attention": lambda given, _: _of_attention(*given[:3]),
+    "fused_attention_backward": lambda given, _: _of_attention_backward(*given[1:4]),
+    "short_attention": lambda given, _: _of_attention(*_heads(given[0])),
+    "short_attention_backward": lambda given, _: _of_attention_backward(*_heads(given[1])),
+    "packed_attention": lambda given, _: _of_attention(*_heads(given[0])),
+    "packed_attention_backward": lambda given, _: _of_attention_backward(*_heads(given[1])),
+    "narrow_feed_forward": lambda given, _: _of_feed_forward(given[0], given[1], given[3]),
+    "narrow_feed_forward_backward": lambda given, _: _of_feed_forward_backward(*given),
+}
+"""From an operator to the products in it, by its arguments and its result."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vision_transformers.explain.tokens import Tokens, embed, reading
 from vision_transformers.model.evaluating import evaluating
+from vision_transformers.model.pools import AttentionPool
 from vision_transformers.model.vit import ViT
 
 
@@ -48,12 +49,9 @@ def attention_maps(
     with evaluating(model):
         tokens = embed(model, images)
         shares = _shares(model, tokens, queries)
-        sequence = tokens.sequence
-        for number, layer in enumerate(model.transformer.layers):
-            if number > max(wanted):
-                break
-            sequence, weights = layer(sequence, number in wanted, tokens.rotation)
-            if number in wanted:
+        states = model.transformer.states(tokens.sequence, tokens.rotation, weights_of=wanted)
+        for number, (_, weights) in zip(range(max(wanted) + 1), states, strict=False):
+            if weights is not None:
                 rows = torch.einsum("bq,bhqk->bhk", shares, weights[:, chosen])
                 maps[number] = tokens.on_grid(rows)
     return torch.stack([maps[number] for number in wanted])
@@ -66,7 +64,7 @@ def _shares(
     prefix = tokens.number_of_prefix_tokens
     shares = tokens.sequence.new_zeros(tokens.sequence.shape[:2])
     match queries:
-        case "class" if model.config.pool != "attention":
+        case "class" if not isinstance(model.head.pool, AttentionPool):
             shares = reading(model, tokens.sequence)
         case "class" | "patches":
             shares[:, prefix:] = 1 / tokens.number_of_patches

@@ -1,5 +1,6 @@
 """What the patches' last states say: colours for what is alike, and tokens that have lost their place."""
 
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -66,9 +67,8 @@ def high_norm_tokens(model: ViT, images: Float[Tensor, "batch channels height wi
     """Looks for them after the last encoder, before the norm that hides them."""
     with evaluating(model):
         tokens = embed(model, images)
-        sequence = tokens.sequence
-        for layer in model.transformer.layers:
-            sequence, _ = layer(sequence, False, tokens.rotation)
-    norms = tokens.on_grid(sequence.norm(dim=2))
+        states = model.transformer.states(tokens.sequence, tokens.rotation)
+        ((last, _),) = deque(states, maxlen=1)
+    norms = tokens.on_grid(last.norm(dim=2))
     medians = norms.flatten(1).median(dim=1).values[:, None, None]
     return HighNorms(norms, norms > OUTLIER * medians, model.config.number_of_register_tokens > 0)

@@ -35,11 +35,12 @@ def attention_rollout(
         raise ValueError(f"residual_share is {residual_share}: expected at least 0 and less than 1")
     with evaluating(model):
         tokens = embed(model, images)
-        sequence = tokens.sequence
-        rolled = torch.eye(sequence.shape[1], dtype=sequence.dtype, device=images.device)
+        first, every_layer = tokens.sequence, range(len(model.transformer.layers))
+        rolled = torch.eye(first.shape[1], dtype=first.dtype, device=images.device)
         rolled = rolled.expand(len(images), -1, -1)
-        for layer in model.transformer.layers:
-            sequence, weights = layer(sequence, True, tokens.rotation)
+        states = model.transformer.states(first, tokens.rotation, weights_of=every_layer)
+        for sequence, weights in states:  # noqa: B007 - of the last layer, it is read
+            assert weights is not None
             rolled = _with_residual(_fused(weights, fusion), residual_share) @ rolled
         shares = reading(model, model.transformer.normalization(sequence))
     return tokens.on_grid(torch.einsum("bq,bqk->bk", shares, rolled))

@@ -42,6 +42,10 @@ def _rank_correlation(
     first: Float[Tensor, "batch rows columns"], second: Float[Tensor, "batch rows columns"]
 ) -> Float[Tensor, ""]:
     """Spearman's, the mean over images."""
-    ranks = [maps.flatten(1).argsort(dim=1).argsort(dim=1).float() for maps in (first, second)]
-    centred = [rank - rank.mean(dim=1, keepdim=True) for rank in ranks]
-    return torch.nn.functional.cosine_similarity(centred[0], centred[1], dim=1).mean()
+    ranks = [_centred_ranks(maps.flatten(1)) for maps in (first, second)]
+    return torch.nn.functional.cosine_similarity(ranks[0], ranks[1], dim=1).mean()
+
+
+def _centred_ranks(values: Float[Tensor, "batch patches"]) -> Float[Tensor, "batch patches"]:
+    """Of each value, how many are smaller less how many are larger; equal values share their rank."""
+    return (values[:, :, None] - values[:, None, :]).sign().sum(dim=2)

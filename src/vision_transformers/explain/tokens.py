@@ -50,10 +50,8 @@ class Tokens:
 
 def embed(model: ViT, images: Float[Tensor, "batch channels height width"]) -> Tokens:
     """Equation 1 for normalised images."""
-    grid = model.grid(images)
-    sequence = model.normalization(model.embed(images))
-    rotation = model.rotary_positions(grid, images.device)
-    return Tokens(sequence, rotation, grid, model.number_of_prefix_tokens)
+    sequence, rotation = model.transformer_inputs(images)
+    return Tokens(sequence, rotation, model.grid(images), model.number_of_prefix_tokens)
 
 
 def logits_of(model: ViT, tokens: Tokens) -> Float[Tensor, "batch classes"]:

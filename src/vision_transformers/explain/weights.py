@@ -37,8 +37,7 @@ def position_similarity(model: ViT) -> Float[Tensor, "rows columns rows columns"
         ValueError: the model adds no positions to its patches.
     """
     grid, prefix = model.config.grid, model.number_of_prefix_tokens
-    nothing = torch.zeros(1, prefix + grid[0] * grid[1], model.config.model_dimension)
-    positions = model.positions(nothing.to(next(model.parameters())), grid)[0, prefix:]
+    positions = model.added_positions(grid)[0, prefix:]
     if not positions.any():
         raise ValueError(f"the model adds no positions to its patches: they are {model.config.positions!r}")
     unit = torch.nn.functional.normalize(positions, dim=1)
@@ -66,9 +65,10 @@ def attention_distance(
     means = []
     with evaluating(model):
         tokens = embed(model, images)
-        sequence = tokens.sequence
-        for layer in model.transformer.layers:
-            sequence, weights = layer(sequence, True, tokens.rotation)
+        every_layer = range(len(model.transformer.layers))
+        states = model.transformer.states(tokens.sequence, tokens.rotation, weights_of=every_layer)
+        for _, weights in states:
+            assert weights is not None
             between = weights[:, :, prefix:, prefix:]
             between = between / between.sum(dim=-1, keepdim=True)
             means.append((between * distances).sum(dim=-1).mean(dim=(0, 2)))

@@ -96,9 +96,7 @@ def _for_one_size(model: ViT, size: tuple[int, int]) -> ViT:
     copy = deepcopy(model, kept)
     grid = grid_shape(size, model.config.patch_shape)
     if not isinstance(model.positions, NoPositionalEncoding):
-        tokens = model.number_of_prefix_tokens + grid[0] * grid[1]
-        nothing = torch.zeros(1, tokens, model.config.model_dimension)
-        copy.positions = ConstantPositions(model.positions(nothing, grid))
+        copy.positions = ConstantPositions(model.added_positions(grid))
     rotation = model.rotary_positions(grid, torch.device("cpu"))
     if rotation is not None:
         copy.rotary_positions = ConstantRotation(rotation)

@@ -1,5 +1,6 @@
 """Activation checkpointing: less memory in training, for a second forward pass (arXiv 1604.06174)."""
 
+import copyreg
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,7 @@ def checkpoint_activations(layers: Iterable[nn.Module]) -> None:
     for layer in layers:
         kind = type(layer)
         if not issubclass(kind, _Checkpointed):
-            layer.__class__ = type(f"Checkpointed{kind.__name__}", (_Checkpointed, kind), {})
+            layer.__class__ = _checkpointed(kind)
 
 
 class _Checkpointed(nn.Module):
@@ -28,3 +29,22 @@ class _Checkpointed(nn.Module):
     def forward(self, *arguments: Any, **options: Any) -> Any:
         """What the layer gives."""
         return checkpoint(super().forward, *arguments, use_reentrant=False, **options)
+
+
+_CLASSES: dict[type[nn.Module], type[nn.Module]] = {}
+"""One for each kind of layer."""
+
+
+def _checkpointed(kind: type[nn.Module]) -> type[nn.Module]:
+    """The class of dressed layers of a kind; pickle and copy make them from the kind, which has a name."""
+    if kind not in _CLASSES:
+        made = type(f"Checkpointed{kind.__name__}", (_Checkpointed, kind), {})
+        copyreg.pickle(made, lambda layer: (_new, (kind,), *layer.__reduce_ex__(2)[2:]))
+        _CLASSES[kind] = made
+    return _CLASSES[kind]
+
+
+def _new(kind: type[nn.Module]) -> nn.Module:
+    """Without anything in it yet, as pickle asks."""
+    made = _checkpointed(kind)
+    return made.__new__(made)

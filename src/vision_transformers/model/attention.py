@@ -121,7 +121,7 @@ class PartlyBiasedLinear(nn.Linear):
         self.biased = biased
         self.bias = nn.Parameter(torch.zeros(part_dimension * sum(biased)))
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Float[Tensor, "... input_dimension"]) -> Float[Tensor, "... output_dimension"]:
         """The linear layer, with zeros for the biases that are not there."""
         biases = iter(self.bias.chunk(sum(self.biased)))
         nothing = self.bias.new_zeros(self.out_features // len(self.biased))

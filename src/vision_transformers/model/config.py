@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vision_transformers.config import nearest
 
@@ -102,6 +102,8 @@ class ViTConfig:
     """Width of a linear layer with tanh before the last one; none if not given."""
 
     def __post_init__(self) -> None:
+        for name in ("patch_shape", "max_image_shape"):
+            object.__setattr__(self, name, _rows_and_columns(name, getattr(self, name)))
         self._check_choices()
         self._check_sizes()
         if self.patch_extractor == "stem":
@@ -206,6 +208,14 @@ class ViTConfig:
             raise ValueError("patch_normalization needs the linear patch_extractor: it works on flat patches")
 
 
+def _rows_and_columns(name: str, shape: Any) -> tuple[int, int]:
+    """As a tuple, whatever it was given as: equal configs are equal."""
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise ValueError(f"{name} is {shape!r}: expected rows and columns, as in (16, 16)")
+    rows, columns = shape
+    return rows, columns
+
+
 def check_stem(patch_shape: tuple[int, int], model_dimension: int) -> None:
     """Raises ValueError where an image does not become patches by halving, or the width does not halve."""
     rows, columns = patch_shape
@@ -233,6 +243,7 @@ class LowRankConfig:
     """Which linear layers of each encoder, or parts of them, are changed."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
         if self.rank < 0:
             raise ValueError(f"low_rank.rank is {self.rank}: expected 0 or more")
         if not 0 < self.alpha < math.inf:

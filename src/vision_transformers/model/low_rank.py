@@ -59,10 +59,13 @@ def add_low_rank(layers: nn.ModuleList, config: LowRankConfig) -> None:
         config: which of their linear layers, and how.
 
     Raises:
-        ValueError: the rank is 0, which is no adaptation.
+        ValueError: the rank is 0, or no layer has any of the parts, which is no adaptation; or the layers are
+            dressed already.
     """
     if not config.rank:
         raise ValueError("low_rank.rank is 0, which is no adaptation: expected 1 or more")
+    if _are_dressed(layers):
+        raise ValueError("the layers have low-rank matrices already: merge them into the weights first")
     for layer in layers:
         if any(part in config.parts for part in ATTENTION_PARTS):
             adapted = tuple(part in config.parts for part in ATTENTION_PARTS)
@@ -72,6 +75,8 @@ def add_low_rank(layers: nn.ModuleList, config: LowRankConfig) -> None:
         if "feed-forward" in config.parts:
             for child in layer.get_submodule("feed_forward").children():
                 _dress(child, (True,), config)
+    if not _are_dressed(layers):
+        raise ValueError(f"low_rank.parts is {config.parts}: the model has no such linear layer")
 
 
 def is_low_rank(name: str) -> bool:
@@ -98,6 +103,10 @@ def unmerged_weights(model: nn.Module) -> dict[str, Tensor]:
         for name, value in state.items()
         if is_low_rank(name) or f"{name.removesuffix('weight')}low_rank.down" in state
     }
+
+
+def _are_dressed(layers: nn.ModuleList) -> bool:
+    return any(isinstance(module, LowRank) for module in layers.modules())
 
 
 def _dress(layer: nn.Module, adapted: tuple[bool, ...], config: LowRankConfig) -> None:

@@ -39,6 +39,12 @@ def _number_along(size: int, patch: int, axis: str) -> int:
     return size // patch
 
 
+def check_channels(image: Float[Tensor, "batch channels height width"], number_of_channels: int) -> None:
+    """Raises ValueError where images have another number of channels."""
+    if image.shape[1] != number_of_channels:
+        raise ValueError(f"the images have {image.shape[1]} channels: expected {number_of_channels}")
+
+
 class LinearFeatureExtractor(nn.Module):
     """Cuts the image into patches and projects each with one linear layer (section 3.1, Equation 1).
 
@@ -82,8 +88,7 @@ class LinearFeatureExtractor(nn.Module):
         Raises:
             ValueError: the patch does not divide the image, or that has another number of channels.
         """
-        if image.shape[1] != self.number_of_channels:
-            raise ValueError(f"the images have {image.shape[1]} channels: expected {self.number_of_channels}")
+        check_channels(image, self.number_of_channels)
         return self.token_normalization(self.projector(self.patch_normalization(self.patches(image))))
 
     def patches(
@@ -135,6 +140,7 @@ class ConvolutionalFeatureExtractor(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_shape = patch_shape
+        self.number_of_channels = number_of_channels
         self.projector = nn.Conv2d(number_of_channels, model_dimension, patch_shape, patch_shape, bias=bias)
         initialization.patch_projection_(self.projector)
 
@@ -144,8 +150,9 @@ class ConvolutionalFeatureExtractor(nn.Module):
         """Patches in rows from the top left.
 
         Raises:
-            ValueError: the patch does not divide the image.
+            ValueError: the patch does not divide the image, or that has another number of channels.
         """
+        check_channels(image, self.number_of_channels)
         grid_shape((image.shape[2], image.shape[3]), self.patch_shape)
         return self.projector(image).flatten(2).transpose(1, 2)
 

@@ -20,6 +20,10 @@ class LearnablePositionalEncoding(nn.Module):
         grid: rows and columns of the patches' positions, for `forward` with a grid.
         number_of_prefix_tokens: prefix tokens in the sequence, if more than have a position.
         resize: the rule for another grid.
+
+    Raises:
+        ValueError: the grid has another number of patches than of positions, or there are fewer prefix tokens
+            than positions for them.
     """
 
     def __init__(
@@ -37,6 +41,16 @@ class LearnablePositionalEncoding(nn.Module):
         prefix_tokens = (
             number_of_prefix_positions if number_of_prefix_tokens is None else number_of_prefix_tokens
         )
+        if prefix_tokens < number_of_prefix_positions:
+            raise ValueError(
+                f"number_of_prefix_tokens is {prefix_tokens}: expected {number_of_prefix_positions} or more, "
+                "as many as have a position"
+            )
+        if grid is not None and grid[0] * grid[1] != sequence_length_limit:
+            raise ValueError(
+                f"sequence_length_limit is {sequence_length_limit}: a grid of {grid[0]} x {grid[1]} patches "
+                f"needs {grid[0] * grid[1]}"
+            )
         self.prefix_tokens_without_position = prefix_tokens - number_of_prefix_positions
         self.grid = grid
         self.resize: PositionResize = resize

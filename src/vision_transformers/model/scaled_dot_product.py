@@ -14,8 +14,8 @@ def attention_weights(
     keys: Float[Tensor, "batch heads keys head_dimension"],
 ) -> Float[Tensor, "batch heads queries keys"]:
     """Equation 6: softmax(q k^T / sqrt(D_h)); each row sums to 1."""
-    scores = queries @ keys.transpose(-2, -1) * queries.shape[-1] ** -0.5
-    return scores.softmax(dim=-1)
+    scaled = queries * queries.shape[-1] ** -0.5  # first: in float16 the product might overflow
+    return (scaled @ keys.transpose(-2, -1)).softmax(dim=-1)
 
 
 def attend(

@@ -7,7 +7,7 @@ from torch import Tensor, channels_last, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.config import check_stem
-from vision_transformers.model.patches import grid_shape
+from vision_transformers.model.patches import check_channels, grid_shape
 
 
 class ConvolutionalStem(nn.Module):
@@ -41,6 +41,7 @@ class ConvolutionalStem(nn.Module):
         super().__init__()
         check_stem(patch_shape, model_dimension)
         self.patch_shape = patch_shape
+        self.number_of_channels = number_of_channels
         stages = patch_shape[0].bit_length() - 1
         widths = [model_dimension >> (stages - 1 - stage) for stage in range(stages)]
         self.convolutions = nn.Sequential()
@@ -60,8 +61,9 @@ class ConvolutionalStem(nn.Module):
         """Patches in rows from the top left; each has also seen pixels around it.
 
         Raises:
-            ValueError: the patch does not divide the image.
+            ValueError: the patch does not divide the image, or that has another number of channels.
         """
+        check_channels(image, self.number_of_channels)
         grid_shape((image.shape[2], image.shape[3]), self.patch_shape)
         features = self.convolutions(image.contiguous(memory_format=channels_last))
         return self.projector(features.permute(0, 2, 3, 1).flatten(1, 2))

@@ -1,6 +1,6 @@
 """The stack of encoders: Equations 2 and 3 for every layer, and the LayerNorm of Equation 4."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -68,3 +68,27 @@ class Transformer(nn.Module):
             sequence, weights = layer(sequence, need_weights, rotation, queries)
             attention_weights.append(weights)
         return self.normalization(sequence), attention_weights
+
+    def states(
+        self,
+        sequence: Float[Tensor, "batch tokens model_dimension"],
+        rotation: Rotation | None = None,
+        weights_of: Container[int] = (),
+    ) -> Iterator[
+        tuple[
+            Float[Tensor, "batch tokens model_dimension"],
+            Float[Tensor, "batch heads tokens tokens"] | None,
+        ]
+    ]:
+        """The sequence after each layer, not normalised, and the layer's attention weights or None.
+
+        One layer after another: what comes after the last that is taken is not computed.
+
+        Args:
+            sequence: the tokens.
+            rotation: rotary positions of the patches.
+            weights_of: the layers, from 0, whose attention weights to give.
+        """
+        for number, layer in enumerate(self.layers):
+            sequence, weights = layer(sequence, number in weights_of, rotation)
+            yield sequence, weights

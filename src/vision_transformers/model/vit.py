@@ -3,6 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead, DistillationHead
 from vision_transformers.model.patches import grid_shape
 from vision_transformers.model.plain import has_hooks, is_watched
+from vision_transformers.model.rotary import Rotation
 
 
 class ViT(nn.Module):
@@ -89,6 +91,11 @@ class ViT(nn.Module):
         return self.config.number_of_prefix_tokens
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the residual stream: as the first parameter; integers, as of quantised layers, do not count."""
+        return next(weight.dtype for weight in self.parameters() if weight.is_floating_point())
+
+    @property
     def tokens_read(self) -> int | None:
         """How many tokens of the last layer the head reads, from the first; None for all of them.
 
@@ -110,6 +117,13 @@ class ViT(nn.Module):
             ValueError: the patch does not divide them; names the two nearest sizes that work.
         """
         return grid_shape((image.shape[2], image.shape[3]), self.config.patch_shape)
+
+    def added_positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 tokens model_dimension"]:
+        """What positions of any kind add to the tokens of a grid: zeros where they are rotary or none."""
+        tokens = self.number_of_prefix_tokens + grid[0] * grid[1]
+        device = next(self.parameters()).device
+        nothing = torch.zeros(1, tokens, self.config.model_dimension, dtype=self.dtype, device=device)
+        return self.positions(nothing, grid)
 
     def forward(
         self, image: Float[Tensor, "batch channels height width"], need_weights: bool = False
@@ -141,7 +155,7 @@ class ViT(nn.Module):
     ) -> Float[Tensor, "batch tokens model_dimension"]:
         """Equation 1: patches, the tokens before them, and positions."""
         # Under autocast patches come in bfloat16; the residual stream keeps the parameters' precision.
-        patches = self.patches(image).to(self.patches.projector.weight.dtype)
+        patches = self.patches(image).to(self.dtype)
         sequence = self.prefix_tokens(patches)
         return self.dropout(self.positions(sequence, self.grid(image)))
 
@@ -162,6 +176,22 @@ class ViT(nn.Module):
             number_of_queries: how many tokens to give, from the first; all if None. The last layer
                 computes no others.
         """
-        sequence = self.normalization(self.embed(image))
-        rotation = self.rotary_positions(self.grid(image), image.device)
+        sequence, rotation = self.transformer_inputs(image)
         return self.transformer(sequence, need_weights, rotation, number_of_queries)
+
+    def states(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> list[Float[Tensor, "batch tokens model_dimension"]]:
+        """The tokens after each layer, prefix tokens first, as segmentation, detection and probes read them.
+
+        They are not normalised: `model.transformer.normalization` of the last is what `encode` gives.
+        """
+        sequence, rotation = self.transformer_inputs(image)
+        return [state for state, _ in self.transformer.states(sequence, rotation)]
+
+    def transformer_inputs(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch tokens model_dimension"], Rotation | None]:
+        """What the first layer reads: the embedded tokens, and rotary positions if the model has such."""
+        rotation = self.rotary_positions(self.grid(image), image.device)
+        return self.normalization(self.embed(image)), rotation

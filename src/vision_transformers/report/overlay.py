@@ -5,7 +5,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 FOR, AGAINST = (213, 94, 0), (0, 114, 178)
-"""Red and blue of Okabe and Ito (2008), which people with any kind of colour vision can tell apart."""
+"""Orange (there: vermilion) and blue of Okabe and Ito (2008), told apart with any kind of colour vision."""
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, as parts of a picture's width and height."""
 LONGEST_SIDE = 800
@@ -20,9 +20,9 @@ def shown(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def map_colours(values: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns 4"]:
-    """Red, green, blue and opacity of each patch: the larger, the more red; the less than 0, the more blue.
+    """Red, green, blue and opacity of each patch: the larger, the more orange; below 0, the more blue.
 
-    A map without negative values goes from nothing at its least to red at its largest.
+    A map without negative values goes from nothing at its least to orange at its largest.
     """
     if values.min() >= 0:
         values = values - values.min()

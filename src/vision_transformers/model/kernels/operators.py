@@ -44,13 +44,19 @@ def is_computed_here(*tensors: Tensor, device: str = "cpu") -> bool:
     return are_usual and not _is_captured()
 
 
+# Names that PyTorch may drop: without them nothing is known, and it computes everything itself.
+_are_functions_transformed: Callable[[], bool] = getattr(
+    torch._C, "_are_functorch_transforms_active", lambda: True
+)
+
+
 def _is_captured() -> bool:
     # Not `is_exporting()`: where a model is compiled, PyTorch 2.10 and 2.11 take that for True.
-    return torch.compiler._is_exporting_flag or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return getattr(torch.compiler, "_is_exporting_flag", True) or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 def _is_usual(tensor: Tensor) -> bool:
-    if torch._C._are_functorch_transforms_active():
+    if _are_functions_transformed():
         return False
     if torch.compiler.is_compiling():
         return True
