@@ -1,6 +1,7 @@
 """A loaded model gives the same numbers for a picture wherever it stands and whatever it is given as."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from tests.photographs import noise, save_photographs, save_readable, save_unrea
 import vision_transformers
 from vision_transformers.classifier import Classifier, Prediction
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.model.config import LowRankConfig
+from vision_transformers.model.low_rank import add_low_rank, is_low_rank
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +168,36 @@ def test_what_was_saved_is_loaded_and_gives_the_same_bits(classifier: Classifier
     assert numbers(loaded.predict(pictures)) == numbers(classifier.predict(pictures))
     with pytest.raises(UsageFailure, match="is there already"):
         classifier.save(tmp_path / "model")
+
+
+def test_low_rank_matrices_are_merged_into_what_is_saved(tmp_path: Path) -> None:
+    classifier = random_classifier()
+    add_low_rank(classifier.model.transformer.layers, LowRankConfig(rank=2))
+    for name, parameter in classifier.model.named_parameters():
+        if is_low_rank(name):
+            torch.nn.init.normal_(parameter, std=0.1)
+    classifier.save(tmp_path / "model")
+    found = vision_transformers.load(tmp_path / "model", device="cpu").features(noise(1))
+    torch.testing.assert_close(found, classifier.features(noise(1)))
+
+
+def test_a_model_that_its_description_does_not_fit_any_more_is_not_saved(tmp_path: Path) -> None:
+    """Nobody could load it: told while there still is a model to mend."""
+    other_head, compiled = random_classifier(), random_classifier()
+    other_head.model.head.classifier = torch.nn.Linear(32, 3)
+    with pytest.raises(Failure, match=r"classifier\.weight is \[3, 32\] there and \[7, 32\] in the arch"):
+        other_head.save(tmp_path / "model")
+    compiled.model = torch.compile(compiled.model)
+    with pytest.raises(Failure, match=r"_orig_mod.* is not in the architecture"):
+        compiled.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_description_of_another_model_is_refused(classifier: Classifier) -> None:
+    description = classifier.description
+    other = replace(description, model=replace(description.model, activation="quick-gelu"))
+    with pytest.raises(Failure, match="activation is 'gelu', not 'quick-gelu'"):
+        Classifier(classifier.model, other, "cpu")
 
 
 def test_float_pixels_are_refused_with_what_to_give(classifier: Classifier) -> None:

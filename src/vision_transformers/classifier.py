@@ -10,15 +10,23 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from vision_transformers.config import differences
 from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import Picture, ReadPicture, read_pictures
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.model.vit import ViT
 from vision_transformers.runtime.device import resolve_device
 from vision_transformers.runtime.precision import ResolvedPrecision, autocast
 from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
-from vision_transformers.weights.conversion import Aside, PortableModel, read_aside, write_native
+from vision_transformers.weights.conversion import (
+    Aside,
+    PortableModel,
+    check_shapes,
+    read_aside,
+    write_native,
+)
 from vision_transformers.weights.formats.table import CONVERT_FIRST, NATIVE, read_as_it_is
 from vision_transformers.weights.model_folder import ModelDescription, build, find_model_folder, read_model
 from vision_transformers.weights.places import local_path
@@ -88,7 +96,7 @@ class Classifier:
         aside: tensors of the files that it came from without a place in it, for `save`.
 
     Raises:
-        Failure: there are more or fewer class names than logits.
+        Failure: there are more or fewer class names than logits, or the description is of another model.
     """
 
     def __init__(
@@ -99,6 +107,7 @@ class Classifier:
         precision: ResolvedPrecision = "float32",
         aside: Aside | None = None,
     ) -> None:
+        _check_described(model, description)
         logits, names = description.model.number_of_classes, len(description.classes)
         if logits != names:
             raise Failure(
@@ -205,13 +214,19 @@ class Classifier:
     def save(self, path: Path | str) -> None:
         """Writes a model folder, from which `load` gives this classifier again, with what was kept aside.
 
+        Low-rank matrices are merged into the weights beside them.
+
         Raises:
             UsageFailure: there is something already.
+            Failure: the model is no longer the one that the description describes; nothing is written. So
+                with one from `torch.compile(model)`: `model.compile()` leaves the weights their names.
         """
         folder = Path(path)
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UsageFailure(f"{folder} is there already: choose another path, or remove it first")
-        write_native(folder, PortableModel(self.model.state_dict(), self.description, self.aside))
+        weights = merged_weights(self.model)
+        check_shapes(weights, self.description.model, "the model")
+        write_native(folder, PortableModel(weights, self.description, self.aside))
 
     def _features_of_nothing(self) -> Float[Tensor, "0 pooled_dimension"]:
         blank = torch.zeros(1, self.preprocessing.channels, *self.preprocessing.size, dtype=torch.uint8)
@@ -252,6 +267,13 @@ _ONE_PICTURE = (str, Path, Image.Image, np.ndarray, Tensor)
 def _is_batch(images: object) -> bool:
     """Whether an array or tensor holds several pictures, one after another along its first dimension."""
     return isinstance(images, np.ndarray | Tensor) and images.ndim == 4
+
+
+def _check_described(model: ViT, description: ModelDescription) -> None:
+    contradictions = differences(model.config, description.model)
+    if contradictions:
+        listed = "\n  ".join(f"{name} is {own!r}, not {said!r}" for name, own, said in contradictions)
+        raise Failure(f"the model is another than its description describes:\n  {listed}")
 
 
 def load(
