@@ -200,6 +200,21 @@ def test_a_description_of_another_model_is_refused(classifier: Classifier) -> No
         Classifier(classifier.model, other, "cpu")
 
 
+def test_a_device_of_pytorch_is_a_device(tmp_path: Path) -> None:
+    """A second model goes beside the first: `load(path, device=first.device)`."""
+    folder = save_random_model(tmp_path / "model")
+    first = vision_transformers.load(folder, device=torch.device("cpu"))
+    assert vision_transformers.load(folder, device=first.device).device == first.device
+    with pytest.raises(UsageFailure, match="'meta' cannot be used here"):
+        vision_transformers.load(folder, device=torch.device("meta"))
+
+
+def test_precision_is_what_is_asked_for(tmp_path: Path) -> None:
+    folder = save_random_model(tmp_path / "model")
+    assert vision_transformers.load(folder, device="cpu", precision="bfloat16").precision == "bfloat16"
+    assert vision_transformers.load(folder, device="cpu", precision="auto").precision == "float32"
+
+
 def test_float_pixels_are_refused_with_what_to_give(classifier: Classifier) -> None:
     with pytest.raises(DataFailure, match="give 8 bits, 0 to 255"):
         classifier.predict(torch.rand(3, 16, 16))

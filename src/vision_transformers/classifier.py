@@ -18,7 +18,7 @@ from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.model.vit import ViT
 from vision_transformers.runtime.device import resolve_device
-from vision_transformers.runtime.precision import ResolvedPrecision, autocast
+from vision_transformers.runtime.precision import Precision, ResolvedPrecision, autocast, resolve_precision
 from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
 from vision_transformers.weights.conversion import (
     Aside,
@@ -92,10 +92,12 @@ class Classifier:
         model: the network.
         description: its preprocessing, class names and temperature.
         device: where it computes: `auto`, `cpu`, `cuda`, ...
-        precision: of its matrix products.
+        precision: of its matrix products: `float32`, `bfloat16`, or what suits the device: `auto`,
+            `bfloat16-where-native`.
         aside: tensors of the files that it came from without a place in it, for `save`.
 
     Raises:
+        UsageFailure: the device or the precision is not known, or not there.
         Failure: there are more or fewer class names than logits, or the description is of another model.
     """
 
@@ -103,8 +105,8 @@ class Classifier:
         self,
         model: ViT,
         description: ModelDescription,
-        device: str = "auto",
-        precision: ResolvedPrecision = "float32",
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
         aside: Aside | None = None,
     ) -> None:
         _check_described(model, description)
@@ -118,7 +120,7 @@ class Classifier:
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval()
         self.description = description
-        self.precision: ResolvedPrecision = precision
+        self.precision: ResolvedPrecision = resolve_precision(precision, self.device)
         self.aside = aside
 
     @property
@@ -279,8 +281,8 @@ def _check_described(model: ViT, description: ModelDescription) -> None:
 def load(
     path: Path | str,
     format: str = NATIVE,
-    device: str = "auto",
-    precision: ResolvedPrecision = "float32",
+    device: str | torch.device = "auto",
+    precision: Precision = "float32",
     classes: Sequence[str] | None = None,
 ) -> Classifier:
     """Reads a model and what belongs to it; warns, in the log, of what others' files do not tell.
@@ -290,12 +292,14 @@ def load(
             `hf:OWNER/NAME@REVISION`.
         format: whose files they are: `native` is this project's model folder; else as of `vit convert`.
         device: where the model computes: `auto`, `cpu`, `cuda`, ...
-        precision: of its matrix products.
+        precision: of its matrix products: `float32`, `bfloat16`, `auto` (bfloat16 on GPUs that compute in
+            it), `bfloat16-where-native` (on such CPUs, too).
         classes: class names, in the order of the logits, where the files have none, or others; `imagenet-1k`
             stands for ImageNet's.
 
     Raises:
-        UsageFailure: there is no model at that path, its format is not known, or it is of another.
+        UsageFailure: there is no model at that path, its format is not known, or it is of another; the
+            device or the precision is not known, or not there.
         Failure: its files are damaged, or hold tensors that nobody knows.
     """
     if format == NATIVE:
