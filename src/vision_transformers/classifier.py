@@ -136,7 +136,7 @@ class Classifier:
     @property
     def feature_dimension(self) -> int:
         """Length of the vector that the classification head reads."""
-        return self._features_of_nothing().shape[1]
+        return self.description.model.pooled_dimension
 
     def predict(
         self, images: Pictures, top: int = 5, batch_size: int = BATCH_SIZE, workers: int = 0
@@ -168,7 +168,7 @@ class Classifier:
         """
         outcomes = self._all(images, 1, batch_size, workers)
         rows = [outcome.features for outcome in outcomes if outcome.features is not None]
-        return torch.stack(rows) if rows else self._features_of_nothing()
+        return torch.stack(rows) if rows else torch.empty(0, self.feature_dimension)
 
     def outcomes(
         self,
@@ -229,10 +229,6 @@ class Classifier:
         weights = merged_weights(self.model)
         check_shapes(weights, self.description.model, "the model")
         write_native(folder, PortableModel(weights, self.description, self.aside))
-
-    def _features_of_nothing(self) -> Float[Tensor, "0 pooled_dimension"]:
-        blank = torch.zeros(1, self.preprocessing.channels, *self.preprocessing.size, dtype=torch.uint8)
-        return self._outputs(blank)[1][:0].cpu()
 
     def _outputs(
         self, pixels: UInt8[Tensor, "batch channels height width"]

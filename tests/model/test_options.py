@@ -150,6 +150,7 @@ def test_features_are_what_the_head_reads(options):
     assert tokens.shape == (4, model.number_of_prefix_tokens + 15, 16)
     torch.testing.assert_close(model.head(tokens), logits)
     torch.testing.assert_close(model.head.pooled(tokens), pooled)
+    assert pooled.shape == (4, model.config.pooled_dimension)
     if not options.get("distillation_token"):
         torch.testing.assert_close(model.head.classifier(model.head.pre_logits(pooled)), logits)
 
