@@ -151,8 +151,10 @@ def test_features_are_what_the_head_reads(options):
     torch.testing.assert_close(model.head(tokens), logits)
     torch.testing.assert_close(model.head.pooled(tokens), pooled)
     assert pooled.shape == (4, model.config.pooled_dimension)
-    if not options.get("distillation_token"):
-        torch.testing.assert_close(model.head.classifier(model.head.pre_logits(pooled)), logits)
+    torch.testing.assert_close(model.head.logits(pooled), logits)
+    together = model.logits_and_features(images())
+    assert torch.equal(together[0], logits)
+    torch.testing.assert_close(together[1], pooled)
 
 
 @with_every_option
