@@ -84,9 +84,9 @@ class Outcome:
 class Classifier:
     """A model, ready to be asked.
 
-    Whatever the number of pictures, the model sees batches of one size, the last filled up: a picture's
-    numbers are then the same wherever it stands, on one thread to the bit. With several, PyTorch's attention
-    in float32 may sum in another order, which shows in the seventh digit.
+    In one call the model sees batches of one size, the last filled up: a picture's numbers are then the same
+    wherever it stands in the call, on one thread to the bit. With several threads, or in batches of another
+    size, PyTorch may sum in another order, which shows in the seventh digit.
 
     Args:
         model: the network.
@@ -134,6 +134,11 @@ class Classifier:
         return self.description.preprocessing
 
     @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax; 1 where none was fitted."""
+        return self.description.temperature or 1.0
+
+    @property
     def feature_dimension(self) -> int:
         """Length of the vector that the classification head reads."""
         return self.description.model.pooled_dimension
@@ -141,21 +146,21 @@ class Classifier:
     def predict(
         self, images: Pictures, top: int = 5, batch_size: int = BATCH_SIZE, workers: int = 0
     ) -> list[Prediction]:
-        """Says what pictures show; the same numbers as `vit predict`.
+        """Says what pictures show; the same numbers as `vit predict` for the same pictures.
 
         Args:
             images: one picture, or many: paths, PIL images, arrays and tensors of 8 bits.
             top: how many classes to name for each.
-            batch_size: pictures that are computed together.
+            batch_size: pictures that are computed together, at most.
             workers: processes that decode; 0 decodes in this one.
 
         Raises:
             DataFailure: a picture cannot be read.
-            UsageFailure: the model has no classification head.
+            UsageFailure: the model has no classification head, or a number is less than 1 (of workers: 0).
         """
         if not self.classes:
             raise UsageFailure("this model has no classification head: it gives features only")
-        outcomes = self._all(images, top, batch_size, workers)
+        outcomes = _all_read(self.outcomes(images, top, batch_size, workers, with_features=False))
         return [outcome.prediction for outcome in outcomes if outcome.prediction is not None]
 
     def features(
@@ -165,33 +170,49 @@ class Classifier:
 
         Raises:
             DataFailure: a picture cannot be read.
+            UsageFailure: a number makes no sense, as of `predict`.
         """
-        outcomes = self._all(images, 1, batch_size, workers)
+        outcomes = _all_read(self.outcomes(images, 1, batch_size, workers))
         rows = [outcome.features for outcome in outcomes if outcome.features is not None]
         return torch.stack(rows) if rows else torch.empty(0, self.feature_dimension)
 
     def outcomes(
         self,
-        images: Iterable[str | Picture],
+        images: Pictures,
         top: int = 5,
         batch_size: int = BATCH_SIZE,
         workers: int = 0,
+        with_features: bool = True,
     ) -> Iterator[Outcome]:
         """Prediction and features of each picture as they come, in order; a failure takes its place.
 
         Nothing is kept: there may be more pictures than fit into memory.
-        """
-        pictures = (Path(image) if isinstance(image, str) else image for image in images)
-        for batch in read_pictures(pictures, self.preprocessing, batch_size, workers):
-            yield from self.outcomes_of(batch, top, batch_size)
 
-    def outcomes_of(self, batch: list[ReadPicture], top: int, batch_size: int) -> list[Outcome]:
+        Args:
+            images: as of `predict`, and so are `top`, `batch_size` and `workers`.
+            top: how many classes to name for each.
+            batch_size: pictures that are computed together, at most.
+            workers: processes that decode; 0 decodes in this one.
+            with_features: whether to give features, too, which a head of your own need not have.
+
+        Raises:
+            UsageFailure: a number is less than 1 (of workers: 0).
+        """
+        for name, number, least in (("top", top, 1), ("batch_size", batch_size, 1), ("workers", workers, 0)):
+            if number < least:
+                raise UsageFailure(f"{name} is {number}: expected {least} or more")
+        batches = read_pictures(_pictures(images), self.preprocessing, batch_size, workers)
+        return self._outcomes(batches, top, with_features)
+
+    def outcomes_of(
+        self, batch: list[ReadPicture], top: int, batch_size: int, with_features: bool = True
+    ) -> list[Outcome]:
         """The outcomes of one batch of read pictures, filled up to `batch_size` with its first readable."""
         readable = [picture.pixels for picture in batch if picture.pixels is not None]
         if not readable:
             return [Outcome(picture.source, failure=picture.failure) for picture in batch]
         filled = torch.stack(readable + readable[:1] * (batch_size - len(readable)))
-        logits, features = (rows.cpu() for rows in self._outputs(filled))
+        logits, features = self._outputs(filled, with_features)
         predictions = self._predictions(logits, top) if self.classes else [None] * batch_size
         results = iter(zip(predictions, features, strict=True))
         return [
@@ -201,17 +222,25 @@ class Classifier:
             for picture in batch
         ]
 
+    def logits(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits of normalised images on the device: what the model gives when it is called."""
+        with torch.no_grad(), autocast(self.precision, self.device):
+            return self.model(images).float()
+
     def logits_and_features(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
-        """Logits, and the vector that the head makes them of, of normalised images on the device."""
-        with torch.inference_mode(), autocast(self.precision, self.device):
-            sequence, _ = self.model.encode(images, number_of_queries=self.model.tokens_read)
-            return self.model.head(sequence).float(), self.model.head.pooled(sequence).float()
+        """Logits, and the vector that the head makes them of, of normalised images on the device.
+
+        With a head of your own in place, which need not pool, only `logits` is to be had.
+        """
+        with torch.no_grad(), autocast(self.precision, self.device):
+            logits, features = self.model.logits_and_features(images)
+        return logits.float(), features.float()
 
     def probabilities(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
         """Their softmax, at the model's temperature where it has one."""
-        return (logits / (self.description.temperature or 1.0)).softmax(dim=1)
+        return (logits / self.temperature).softmax(dim=1)
 
     def save(self, path: Path | str) -> None:
         """Writes a model folder, from which `load` gives this classifier again, with what was kept aside.
@@ -230,20 +259,22 @@ class Classifier:
         check_shapes(weights, self.description.model, "the model")
         write_native(folder, PortableModel(weights, self.description, self.aside))
 
-    def _outputs(
-        self, pixels: UInt8[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
-        return self.logits_and_features(normalise(pixels.to(self.device), self.preprocessing))
+    def _outcomes(
+        self, batches: Iterator[list[ReadPicture]], top: int, with_features: bool
+    ) -> Iterator[Outcome]:
+        size_of_first = 0
+        for batch in batches:
+            size_of_first = size_of_first or len(batch)
+            yield from self.outcomes_of(batch, top, size_of_first, with_features)
 
-    def _all(self, images: Pictures, top: int, batch_size: int, workers: int) -> list[Outcome]:
-        """The outcomes of all pictures; the first that cannot be read ends it."""
-        many = [images] if isinstance(images, _ONE_PICTURE) and not _is_batch(images) else images
-        outcomes = []
-        for outcome in self.outcomes(many, top, batch_size, workers):  # type: ignore[arg-type]
-            if outcome.failure is not None:
-                raise outcome.failure
-            outcomes.append(outcome)
-        return outcomes
+    def _outputs(
+        self, pixels: UInt8[Tensor, "batch channels height width"], with_features: bool
+    ) -> tuple[Float[Tensor, "batch classes"], Sequence[Float[Tensor, " pooled_dimension"] | None]]:
+        images = normalise(pixels.to(self.device), self.preprocessing)
+        if not with_features:
+            return self.logits(images).cpu(), [None] * len(images)
+        logits, features = self.logits_and_features(images)
+        return logits.cpu(), features.cpu().unbind()
 
     def _predictions(self, logits: Float[Tensor, "batch classes"], top: int) -> list[Prediction]:
         # Among equal logits the first class goes first, as argmax has it.
@@ -260,6 +291,20 @@ class Classifier:
 
 
 _ONE_PICTURE = (str, Path, Image.Image, np.ndarray, Tensor)
+
+
+def _pictures(images: Pictures) -> Iterator[Picture]:
+    """One after another, as they are asked for."""
+    many = [images] if isinstance(images, _ONE_PICTURE) and not _is_batch(images) else images
+    return (Path(image) if isinstance(image, str) else image for image in many)  # type: ignore[union-attr]
+
+
+def _all_read(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """The same; the first picture that cannot be read ends it."""
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            raise outcome.failure
+        yield outcome
 
 
 def _is_batch(images: object) -> bool:

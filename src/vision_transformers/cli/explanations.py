@@ -54,7 +54,7 @@ def explain_picture(
     preprocessing = classifier.preprocessing
     pixels = to_pixels(resize(picture, preprocessing))[None].to(classifier.device)
     image = normalise(pixels, preprocessing)
-    probabilities = classifier.probabilities(classifier.logits_and_features(image)[0])[0]
+    probabilities = classifier.probabilities(classifier.logits(image))[0]
     likeliest = probabilities.argsort(descending=True, stable=True)[:LIKELIEST].tolist()
     chosen = likeliest[0] if label is None else classifier.classes.index(label)
     offered = [chosen, *(place for place in likeliest if place != chosen)] if with_choices else [chosen]
@@ -81,8 +81,7 @@ def _maps(
     asked = asked.to(image.device)
     maps = method.explain(classifier.model, image.expand(len(asked), -1, -1, -1), asked)
     chosen = torch.tensor(classes[:1], device=image.device)
-    temperature = classifier.description.temperature or 1.0
-    result = faithfulness(classifier.model, image, maps[:1], chosen, temperature=temperature)
+    result = faithfulness(classifier.model, image, maps[:1], chosen, temperature=classifier.temperature)
     curves = Curves(
         result.fractions.cpu().numpy(),
         result.deletion[0].cpu().numpy(),
