@@ -85,6 +85,19 @@ def test_a_head_of_ones_own_predicts() -> None:
     assert found.probability == pytest.approx(expected.probability, abs=1e-5)
 
 
+def test_inputs_are_what_the_model_reads(classifier: Classifier, tmp_path: Path) -> None:
+    """For what is not here: `explain`, another library's methods, a loop of one's own."""
+    pictures = [*save_photographs(tmp_path, 2), noise(1)]
+    images = classifier.inputs(pictures)
+    assert images.shape == (3, 3, 16, 16)
+    logits = classifier.model(images)
+    assert logits.argmax(dim=1).tolist() == [one.index for one in classifier.predict(pictures)]
+    assert torch.equal(classifier.inputs(noise(1)), images[2:])
+    assert classifier.inputs([]).shape == (0, 3, 16, 16)
+    with pytest.raises(DataFailure, match=r"nothing\.jpg"):
+        classifier.inputs("nothing.jpg")
+
+
 def test_features_go_on_into_what_learns(classifier: Classifier) -> None:
     """A probe of one's own is trained on them."""
     probe = torch.nn.Linear(classifier.feature_dimension, 2)

@@ -222,6 +222,30 @@ class Classifier:
             for picture in batch
         ]
 
+    def inputs(self, images: Pictures) -> Float[Tensor, "images channels height width"]:
+        """Pictures as the model reads them: at its size, normalised, on its device.
+
+        Args:
+            images: one picture, or many, as of `predict`.
+
+        Raises:
+            DataFailure: one cannot be read.
+        """
+        rows = []
+        for batch in read_pictures(_pictures(images), self.preprocessing, BATCH_SIZE, workers=0):
+            for picture in batch:
+                if picture.failure is not None:
+                    raise picture.failure
+            rows += [picture.pixels for picture in batch if picture.pixels is not None]
+        nothing = torch.empty(0, self.preprocessing.channels, *self.preprocessing.size, dtype=torch.uint8)
+        return self.normalised(torch.stack(rows) if rows else nothing)
+
+    def normalised(
+        self, pixels: UInt8[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images channels height width"]:
+        """Pixels that have the model's size and channels already, as the model reads them, on its device."""
+        return normalise(pixels.to(self.device), self.preprocessing)
+
     def logits(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Logits of normalised images on the device: what the model gives when it is called."""
         with torch.no_grad(), autocast(self.precision, self.device):
@@ -270,7 +294,7 @@ class Classifier:
     def _outputs(
         self, pixels: UInt8[Tensor, "batch channels height width"], with_features: bool
     ) -> tuple[Float[Tensor, "batch classes"], Sequence[Float[Tensor, " pooled_dimension"] | None]]:
-        images = normalise(pixels.to(self.device), self.preprocessing)
+        images = self.normalised(pixels)
         if not with_features:
             return self.logits(images).cpu(), [None] * len(images)
         logits, features = self.logits_and_features(images)

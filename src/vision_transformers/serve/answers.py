@@ -14,7 +14,6 @@ from torch import Tensor
 from vision_transformers.classifier import Classifier, Prediction
 from vision_transformers.config import to_json
 from vision_transformers.data.decoding import decode
-from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import ReadPicture
 from vision_transformers.data.resizing import resize, seen_part, to_pixels
 from vision_transformers.explain.methods import DEFAULT, METHODS
@@ -109,7 +108,7 @@ class Answers:
 
     def _explained(self, pixels: Pixels, label: str | None) -> Explanation:
         classifier = self.classifier
-        image = normalise(pixels[None].to(classifier.device), classifier.preprocessing)
+        image = classifier.normalised(pixels[None])
         probabilities = classifier.probabilities(classifier.logits(image))[0]
         likeliest = int(probabilities.argsort(descending=True, stable=True)[0])
         place = likeliest if label is None else classifier.classes.index(label)
