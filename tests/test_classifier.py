@@ -1,5 +1,6 @@
 """A loaded model gives the same numbers for a picture wherever it stands and whatever it is given as."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -290,6 +291,18 @@ def test_another_number_of_names_than_classes_is_told(tmp_path: Path) -> None:
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"emu"', '"emu", "elk"'))
     with pytest.raises(Failure, match="7 classes, but 8 class names"):
+        vision_transformers.load(folder)
+
+
+def test_a_size_of_pictures_that_patches_do_not_divide_is_told_at_once(
+    tmp_path: Path,
+) -> None:
+    """Not by a traceback, after pictures were read."""
+    folder = save_random_model(tmp_path / "model")
+    content = json.loads((folder / "config.json").read_text())
+    content["preprocessing"]["size"] = [16, 18]
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(Failure, match=r"config\.json.*width 18 is not a multiple.*the nearest are 16 or 20"):
         vision_transformers.load(folder)
 
 

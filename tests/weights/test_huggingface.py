@@ -234,6 +234,16 @@ def test_where_transformers_makes_pictures_square_before_the_crop_the_report_say
     assert any("keep their aspect" in note for note in report.notes)
 
 
+def test_a_size_of_pictures_that_is_not_whole_patches_is_told(tmp_path: Path) -> None:
+    export_model(tmp_path / "hub", portable(), HUGGINGFACE, Report())
+    (tmp_path / "hub" / SIDECAR).unlink()
+    processor = tmp_path / "hub" / "preprocessor_config.json"
+    size = {"crop_size": {"height": 30, "width": 30}}
+    processor.write_text(json.dumps(json.loads(processor.read_text()) | size))
+    with pytest.raises(Failure, match="image height 30 is not a multiple of the patch's 8 pixels"):
+        import_model(tmp_path / "hub", HUGGINGFACE, Given(), Report())
+
+
 @pytest.mark.parametrize("function", ["gelu", "silu"])
 def test_a_gate_of_another_function_than_silu_is_not_read_as_swiglu(function: str, tmp_path: Path) -> None:
     config = transformers.DINOv3ViTConfig(**SIZES, use_gated_mlp=True, hidden_act=function)
