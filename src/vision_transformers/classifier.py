@@ -384,4 +384,5 @@ def _read_foreign(path: Path | str, format: str) -> PortableModel:
     read = read_as_it_is(local_path(str(path)), format, report)
     report.check((), CONVERT_FIRST)
     report.log_notes(path)
-    return read
+    # Read, they may be mapped to their file; of a model that lives on, what becomes of it does not matter.
+    return replace(read, weights={name: tensor.clone() for name, tensor in read.weights.items()})

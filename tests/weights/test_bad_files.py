@@ -48,6 +48,21 @@ def test_every_kind_of_file_gives_its_tensors(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "a.npz")["b/c"].dtype == torch.float16
 
 
+@pytest.mark.parametrize("format", ["native", "timm"])
+def test_a_loaded_model_outlives_its_file(format: str, tmp_path: Path) -> None:
+    """Which another program writes over while the model answers: mapped, it would change, or crash."""
+    if format == "native":
+        write_native(tmp_path / "model", portable())
+    else:
+        export_model(tmp_path / "model", portable(), TIMM, Report())
+    classifier = load(tmp_path / "model", format, device="cpu")
+    before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
+    file = tmp_path / "model" / "model.safetensors"
+    with open(file, "r+b") as stream:
+        stream.write(bytes(file.stat().st_size))
+    assert all(torch.equal(value, before[name]) for name, value in classifier.model.state_dict().items())
+
+
 def test_a_model_in_several_files_is_one(tmp_path: Path) -> None:
     save_file({"a": TENSORS["a"]}, tmp_path / "model-00001-of-00002.safetensors")
     save_file({"b.c": TENSORS["b.c"]}, tmp_path / "model-00002-of-00002.safetensors")
