@@ -353,8 +353,8 @@ def load(
     """Reads a model and what belongs to it; warns, in the log, of what others' files do not tell.
 
     Args:
-        path: a run folder or a model folder; of other formats, a file of weights or a folder with one, or
-            `hf:OWNER/NAME@REVISION`.
+        path: a run folder or a model folder; of other formats, a file of weights or a folder with one. Or, of
+            any format, `hf:OWNER/NAME@REVISION` on the Hugging Face Hub.
         format: whose files they are: `native` is this project's model folder; else as of `vit convert`.
         device: where the model computes: `auto`, `cpu`, `cuda`, ...
         precision: of its matrix products: `float32`, `bfloat16`, `auto` (bfloat16 on GPUs that compute in
@@ -368,7 +368,7 @@ def load(
         Failure: its files are damaged, or hold tensors that nobody knows.
     """
     if format == NATIVE:
-        folder = find_model_folder(Path(path))
+        folder = find_model_folder(local_path(str(path)))
         (model, description), aside = read_model(folder), read_aside(folder)
     else:
         read = _read_foreign(path, format)

@@ -277,6 +277,17 @@ def test_of_every_kind_of_weights_the_hub_is_asked(tmp_path: Path, monkeypatch: 
     assert {"*.json", "*.safetensors", "*.npz", "*.bin", "*.pth", "*.pt"} <= set(asked)
 
 
+def test_a_model_of_ones_own_is_loaded_from_home_and_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    write_native(tmp_path / "model", portable())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: str(tmp_path / "model"))
+    for place in ("~/model", "hf:owner/name", Path("hf:owner/name")):
+        assert load(place, device="cpu").classes == portable().description.classes
+
+
 @pytest.mark.parametrize("place", ["hf:owner/name.git", "hf:owner/a--b", "hf:../name"])
 def test_a_name_that_the_hub_does_not_admit_is_told(place: str) -> None:
     pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")

@@ -24,6 +24,7 @@ from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import TEMPORARY, explained, lock, read_json, sweep_temporary, write_json
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, RESOLVED_BY_THE_MACHINE, Recipe
 from vision_transformers.training.record import FORMAT_VERSION, Record
+from vision_transformers.weights.places import HUB
 
 RUNS = Path("runs")
 _LOCK = "lock"
@@ -200,7 +201,9 @@ def with_absolute_places(recipe: Recipe) -> Recipe:
 
 
 def _absolute(place: str | None) -> str | None:
-    return None if place is None else str(Path(place).expanduser().resolve())
+    if place is None or place.startswith(HUB):
+        return place
+    return str(Path(place).expanduser().resolve())
 
 
 def _same_place(recorded: str, asked: str | None) -> bool:
