@@ -42,7 +42,7 @@ def judge(
     probabilities, labels = [], []
     total: EvaluationSums | None = None
     # As the classifier, which computes no more than there is; all batches of evaluation are of one size.
-    batch_size = min(batch_size, len(images))
+    batch_size = min(batch_size, len(images)) or 1
     begun = time.monotonic()
     first = 0.0
     for batch in evaluation_batches(images, classifier.preprocessing, batch_size, classifier.device, workers):
