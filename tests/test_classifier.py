@@ -1,6 +1,8 @@
 """A loaded model gives the same numbers for a picture wherever it stands and whatever it is given as."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from tests.photographs import noise, save_photographs, save_readable, save_unrea
 import vision_transformers
 from vision_transformers.classifier import Classifier, Prediction
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.model.config import LowRankConfig
+from vision_transformers.model.low_rank import add_low_rank, is_low_rank
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,6 @@ def test_a_prediction_is_the_same_to_the_bit_in_any_place_of_a_batch(classifier:
         turned = pictures[shift:] + pictures[:shift]
         found = numbers(classifier.predict(turned, batch_size=8))
         assert found[-shift:] + found[:-shift] == expected
-    assert numbers(classifier.predict(pictures[3:5], batch_size=8)) == expected[3:5]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
@@ -42,6 +45,65 @@ def test_alone_or_in_other_batches_it_is_nearly_the_same(classifier: Classifier,
     for mine, theirs in zip(found, expected, strict=True):
         mine_by_class, theirs_by_class = ({g.index: g.probability for g in one.top} for one in (mine, theirs))
         assert mine_by_class == pytest.approx(theirs_by_class, abs=1e-5)
+
+
+def test_what_is_computed_is_what_was_asked_for(classifier: Classifier) -> None:
+    """One picture costs one, not a whole batch; the last of several batches is filled up."""
+    sizes: list[int] = []
+    seen = classifier.model.register_forward_pre_hook(lambda _, images: sizes.append(len(images[0])))
+    classifier.predict(noise(1))
+    classifier.predict([noise(seed) for seed in range(9)], batch_size=8)
+    seen.remove()
+    assert sizes == [1, 8, 8]
+
+
+@pytest.mark.parametrize("number", [{"top": 0}, {"top": -1}, {"batch_size": 0}, {"workers": -1}])
+def test_numbers_that_make_no_sense_are_told_before_anything_is_read(
+    classifier: Classifier, number: dict[str, int]
+) -> None:
+    (name,) = number
+    with pytest.raises(UsageFailure, match=f"{name} is {number[name]}: expected"):
+        classifier.predict("nothing.jpg", **number)
+    with pytest.raises(UsageFailure, match=f"{name} is {number[name]}: expected"):
+        classifier.outcomes("nothing.jpg", **number)
+
+
+def test_outcomes_of_one_path_are_of_one_picture(classifier: Classifier, tmp_path: Path) -> None:
+    (path,) = save_photographs(tmp_path, 1)
+    (outcome,) = classifier.outcomes(str(path))
+    assert outcome.source == path
+    assert outcome.prediction == classifier.predict(path)[0]
+
+
+def test_a_head_of_ones_own_predicts() -> None:
+    """It takes the sequence and gives logits, and need not pool: only features are then not to be had."""
+    classifier = random_classifier()
+    (expected,) = classifier.predict(noise(1))
+    own = torch.nn.Sequential(classifier.model.head.pool, classifier.model.head.classifier)
+    classifier.model.head = own
+    (found,) = classifier.predict(noise(1))
+    assert [guess.index for guess in found.top] == [guess.index for guess in expected.top]
+    assert found.probability == pytest.approx(expected.probability, abs=1e-5)
+
+
+def test_inputs_are_what_the_model_reads(classifier: Classifier, tmp_path: Path) -> None:
+    """For what is not here: `explain`, another library's methods, a loop of one's own."""
+    pictures = [*save_photographs(tmp_path, 2), noise(1)]
+    images = classifier.inputs(pictures)
+    assert images.shape == (3, 3, 16, 16)
+    logits = classifier.model(images)
+    assert logits.argmax(dim=1).tolist() == [one.index for one in classifier.predict(pictures)]
+    assert torch.equal(classifier.inputs(noise(1)), images[2:])
+    assert classifier.inputs([]).shape == (0, 3, 16, 16)
+    with pytest.raises(DataFailure, match=r"nothing\.jpg"):
+        classifier.inputs("nothing.jpg")
+
+
+def test_features_go_on_into_what_learns(classifier: Classifier) -> None:
+    """A probe of one's own is trained on them."""
+    probe = torch.nn.Linear(classifier.feature_dimension, 2)
+    probe(classifier.features(noise(1))).sum().backward()
+    assert probe.weight.grad is not None
 
 
 def test_a_path_a_picture_an_array_and_a_tensor_are_the_same_picture(
@@ -167,6 +229,51 @@ def test_what_was_saved_is_loaded_and_gives_the_same_bits(classifier: Classifier
         classifier.save(tmp_path / "model")
 
 
+def test_low_rank_matrices_are_merged_into_what_is_saved(tmp_path: Path) -> None:
+    classifier = random_classifier()
+    add_low_rank(classifier.model.transformer.layers, LowRankConfig(rank=2))
+    for name, parameter in classifier.model.named_parameters():
+        if is_low_rank(name):
+            torch.nn.init.normal_(parameter, std=0.1)
+    classifier.save(tmp_path / "model")
+    found = vision_transformers.load(tmp_path / "model", device="cpu").features(noise(1))
+    torch.testing.assert_close(found, classifier.features(noise(1)))
+
+
+def test_a_model_that_its_description_does_not_fit_any_more_is_not_saved(tmp_path: Path) -> None:
+    """Nobody could load it: told while there still is a model to mend."""
+    other_head, compiled = random_classifier(), random_classifier()
+    other_head.model.head.classifier = torch.nn.Linear(32, 3)
+    with pytest.raises(Failure, match=r"classifier\.weight is \[3, 32\] there and \[7, 32\] in the arch"):
+        other_head.save(tmp_path / "model")
+    compiled.model = torch.compile(compiled.model)
+    with pytest.raises(Failure, match=r"_orig_mod.* is not in the architecture"):
+        compiled.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_description_of_another_model_is_refused(classifier: Classifier) -> None:
+    description = classifier.description
+    other = replace(description, model=replace(description.model, activation="quick-gelu"))
+    with pytest.raises(Failure, match="activation is 'gelu', not 'quick-gelu'"):
+        Classifier(classifier.model, other, "cpu")
+
+
+def test_a_device_of_pytorch_is_a_device(tmp_path: Path) -> None:
+    """A second model goes beside the first: `load(path, device=first.device)`."""
+    folder = save_random_model(tmp_path / "model")
+    first = vision_transformers.load(folder, device=torch.device("cpu"))
+    assert vision_transformers.load(folder, device=first.device).device == first.device
+    with pytest.raises(UsageFailure, match="'meta' cannot be used here"):
+        vision_transformers.load(folder, device=torch.device("meta"))
+
+
+def test_precision_is_what_is_asked_for(tmp_path: Path) -> None:
+    folder = save_random_model(tmp_path / "model")
+    assert vision_transformers.load(folder, device="cpu", precision="bfloat16").precision == "bfloat16"
+    assert vision_transformers.load(folder, device="cpu", precision="auto").precision == "float32"
+
+
 def test_float_pixels_are_refused_with_what_to_give(classifier: Classifier) -> None:
     with pytest.raises(DataFailure, match="give 8 bits, 0 to 255"):
         classifier.predict(torch.rand(3, 16, 16))
@@ -184,6 +291,18 @@ def test_another_number_of_names_than_classes_is_told(tmp_path: Path) -> None:
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"emu"', '"emu", "elk"'))
     with pytest.raises(Failure, match="7 classes, but 8 class names"):
+        vision_transformers.load(folder)
+
+
+def test_a_size_of_pictures_that_patches_do_not_divide_is_told_at_once(
+    tmp_path: Path,
+) -> None:
+    """Not by a traceback, after pictures were read."""
+    folder = save_random_model(tmp_path / "model")
+    content = json.loads((folder / "config.json").read_text())
+    content["preprocessing"]["size"] = [16, 18]
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(Failure, match=r"config\.json.*width 18 is not a multiple.*the nearest are 16 or 20"):
         vision_transformers.load(folder)
 
 

@@ -10,15 +10,23 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from vision_transformers.config import differences
 from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import Picture, ReadPicture, read_pictures
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.model.vit import ViT
 from vision_transformers.runtime.device import resolve_device
-from vision_transformers.runtime.precision import ResolvedPrecision, autocast
+from vision_transformers.runtime.precision import Precision, ResolvedPrecision, autocast, resolve_precision
 from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
-from vision_transformers.weights.conversion import Aside, PortableModel, read_aside, write_native
+from vision_transformers.weights.conversion import (
+    Aside,
+    PortableModel,
+    check_shapes,
+    read_aside,
+    write_native,
+)
 from vision_transformers.weights.formats.table import CONVERT_FIRST, NATIVE, read_as_it_is
 from vision_transformers.weights.model_folder import ModelDescription, build, find_model_folder, read_model
 from vision_transformers.weights.places import local_path
@@ -76,29 +84,32 @@ class Outcome:
 class Classifier:
     """A model, ready to be asked.
 
-    Whatever the number of pictures, the model sees batches of one size, the last filled up: a picture's
-    numbers are then the same wherever it stands, on one thread to the bit. With several, PyTorch's attention
-    in float32 may sum in another order, which shows in the seventh digit.
+    In one call the model sees batches of one size, the last filled up: a picture's numbers are then the same
+    wherever it stands in the call, on one thread to the bit. With several threads, or in batches of another
+    size, PyTorch may sum in another order, which shows in the seventh digit.
 
     Args:
         model: the network.
         description: its preprocessing, class names and temperature.
         device: where it computes: `auto`, `cpu`, `cuda`, ...
-        precision: of its matrix products.
+        precision: of its matrix products: `float32`, `bfloat16`, or what suits the device: `auto`,
+            `bfloat16-where-native`.
         aside: tensors of the files that it came from without a place in it, for `save`.
 
     Raises:
-        Failure: there are more or fewer class names than logits.
+        UsageFailure: the device or the precision is not known, or not there.
+        Failure: there are more or fewer class names than logits, or the description is of another model.
     """
 
     def __init__(
         self,
         model: ViT,
         description: ModelDescription,
-        device: str = "auto",
-        precision: ResolvedPrecision = "float32",
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
         aside: Aside | None = None,
     ) -> None:
+        _check_described(model, description)
         logits, names = description.model.number_of_classes, len(description.classes)
         if logits != names:
             raise Failure(
@@ -109,7 +120,7 @@ class Classifier:
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval()
         self.description = description
-        self.precision: ResolvedPrecision = precision
+        self.precision: ResolvedPrecision = resolve_precision(precision, self.device)
         self.aside = aside
 
     @property
@@ -123,28 +134,33 @@ class Classifier:
         return self.description.preprocessing
 
     @property
+    def temperature(self) -> float:
+        """What logits are divided by before the softmax; 1 where none was fitted."""
+        return self.description.temperature or 1.0
+
+    @property
     def feature_dimension(self) -> int:
         """Length of the vector that the classification head reads."""
-        return self._features_of_nothing().shape[1]
+        return self.description.model.pooled_dimension
 
     def predict(
         self, images: Pictures, top: int = 5, batch_size: int = BATCH_SIZE, workers: int = 0
     ) -> list[Prediction]:
-        """Says what pictures show; the same numbers as `vit predict`.
+        """Says what pictures show; the same numbers as `vit predict` for the same pictures.
 
         Args:
             images: one picture, or many: paths, PIL images, arrays and tensors of 8 bits.
             top: how many classes to name for each.
-            batch_size: pictures that are computed together.
+            batch_size: pictures that are computed together, at most.
             workers: processes that decode; 0 decodes in this one.
 
         Raises:
             DataFailure: a picture cannot be read.
-            UsageFailure: the model has no classification head.
+            UsageFailure: the model has no classification head, or a number is less than 1 (of workers: 0).
         """
         if not self.classes:
             raise UsageFailure("this model has no classification head: it gives features only")
-        outcomes = self._all(images, top, batch_size, workers)
+        outcomes = _all_read(self.outcomes(images, top, batch_size, workers, with_features=False))
         return [outcome.prediction for outcome in outcomes if outcome.prediction is not None]
 
     def features(
@@ -154,33 +170,49 @@ class Classifier:
 
         Raises:
             DataFailure: a picture cannot be read.
+            UsageFailure: a number makes no sense, as of `predict`.
         """
-        outcomes = self._all(images, 1, batch_size, workers)
+        outcomes = _all_read(self.outcomes(images, 1, batch_size, workers))
         rows = [outcome.features for outcome in outcomes if outcome.features is not None]
-        return torch.stack(rows) if rows else self._features_of_nothing()
+        return torch.stack(rows) if rows else torch.empty(0, self.feature_dimension)
 
     def outcomes(
         self,
-        images: Iterable[str | Picture],
+        images: Pictures,
         top: int = 5,
         batch_size: int = BATCH_SIZE,
         workers: int = 0,
+        with_features: bool = True,
     ) -> Iterator[Outcome]:
         """Prediction and features of each picture as they come, in order; a failure takes its place.
 
         Nothing is kept: there may be more pictures than fit into memory.
-        """
-        pictures = (Path(image) if isinstance(image, str) else image for image in images)
-        for batch in read_pictures(pictures, self.preprocessing, batch_size, workers):
-            yield from self.outcomes_of(batch, top, batch_size)
 
-    def outcomes_of(self, batch: list[ReadPicture], top: int, batch_size: int) -> list[Outcome]:
+        Args:
+            images: as of `predict`, and so are `top`, `batch_size` and `workers`.
+            top: how many classes to name for each.
+            batch_size: pictures that are computed together, at most.
+            workers: processes that decode; 0 decodes in this one.
+            with_features: whether to give features, too, which a head of your own need not have.
+
+        Raises:
+            UsageFailure: a number is less than 1 (of workers: 0).
+        """
+        for name, number, least in (("top", top, 1), ("batch_size", batch_size, 1), ("workers", workers, 0)):
+            if number < least:
+                raise UsageFailure(f"{name} is {number}: expected {least} or more")
+        batches = read_pictures(_pictures(images), self.preprocessing, batch_size, workers)
+        return self._outcomes(batches, top, with_features)
+
+    def outcomes_of(
+        self, batch: list[ReadPicture], top: int, batch_size: int, with_features: bool = True
+    ) -> list[Outcome]:
         """The outcomes of one batch of read pictures, filled up to `batch_size` with its first readable."""
         readable = [picture.pixels for picture in batch if picture.pixels is not None]
         if not readable:
             return [Outcome(picture.source, failure=picture.failure) for picture in batch]
         filled = torch.stack(readable + readable[:1] * (batch_size - len(readable)))
-        logits, features = (rows.cpu() for rows in self._outputs(filled))
+        logits, features = self._outputs(filled, with_features)
         predictions = self._predictions(logits, top) if self.classes else [None] * batch_size
         results = iter(zip(predictions, features, strict=True))
         return [
@@ -190,47 +222,83 @@ class Classifier:
             for picture in batch
         ]
 
+    def inputs(self, images: Pictures) -> Float[Tensor, "images channels height width"]:
+        """Pictures as the model reads them: at its size, normalised, on its device.
+
+        Args:
+            images: one picture, or many, as of `predict`.
+
+        Raises:
+            DataFailure: one cannot be read.
+        """
+        rows = []
+        for batch in read_pictures(_pictures(images), self.preprocessing, BATCH_SIZE, workers=0):
+            for picture in batch:
+                if picture.failure is not None:
+                    raise picture.failure
+            rows += [picture.pixels for picture in batch if picture.pixels is not None]
+        nothing = torch.empty(0, self.preprocessing.channels, *self.preprocessing.size, dtype=torch.uint8)
+        return self.normalised(torch.stack(rows) if rows else nothing)
+
+    def normalised(
+        self, pixels: UInt8[Tensor, "images channels height width"]
+    ) -> Float[Tensor, "images channels height width"]:
+        """Pixels that have the model's size and channels already, as the model reads them, on its device."""
+        return normalise(pixels.to(self.device), self.preprocessing)
+
+    def logits(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Logits of normalised images on the device: what the model gives when it is called."""
+        with torch.no_grad(), autocast(self.precision, self.device):
+            return self.model(images).float()
+
     def logits_and_features(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
-        """Logits, and the vector that the head makes them of, of normalised images on the device."""
-        with torch.inference_mode(), autocast(self.precision, self.device):
-            sequence, _ = self.model.encode(images, number_of_queries=self.model.tokens_read)
-            return self.model.head(sequence).float(), self.model.head.pooled(sequence).float()
+        """Logits, and the vector that the head makes them of, of normalised images on the device.
+
+        With a head of your own in place, which need not pool, only `logits` is to be had.
+        """
+        with torch.no_grad(), autocast(self.precision, self.device):
+            logits, features = self.model.logits_and_features(images)
+        return logits.float(), features.float()
 
     def probabilities(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
         """Their softmax, at the model's temperature where it has one."""
-        return (logits / (self.description.temperature or 1.0)).softmax(dim=1)
+        return (logits / self.temperature).softmax(dim=1)
 
     def save(self, path: Path | str) -> None:
         """Writes a model folder, from which `load` gives this classifier again, with what was kept aside.
 
+        Low-rank matrices are merged into the weights beside them.
+
         Raises:
             UsageFailure: there is something already.
+            Failure: the model is no longer the one that the description describes; nothing is written. So
+                with one from `torch.compile(model)`: `model.compile()` leaves the weights their names.
         """
         folder = Path(path)
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UsageFailure(f"{folder} is there already: choose another path, or remove it first")
-        write_native(folder, PortableModel(self.model.state_dict(), self.description, self.aside))
+        weights = merged_weights(self.model)
+        check_shapes(weights, self.description.model, "the model")
+        write_native(folder, PortableModel(weights, self.description, self.aside))
 
-    def _features_of_nothing(self) -> Float[Tensor, "0 pooled_dimension"]:
-        blank = torch.zeros(1, self.preprocessing.channels, *self.preprocessing.size, dtype=torch.uint8)
-        return self._outputs(blank)[1][:0].cpu()
+    def _outcomes(
+        self, batches: Iterator[list[ReadPicture]], top: int, with_features: bool
+    ) -> Iterator[Outcome]:
+        size_of_first = 0
+        for batch in batches:
+            size_of_first = size_of_first or len(batch)
+            yield from self.outcomes_of(batch, top, size_of_first, with_features)
 
     def _outputs(
-        self, pixels: UInt8[Tensor, "batch channels height width"]
-    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
-        return self.logits_and_features(normalise(pixels.to(self.device), self.preprocessing))
-
-    def _all(self, images: Pictures, top: int, batch_size: int, workers: int) -> list[Outcome]:
-        """The outcomes of all pictures; the first that cannot be read ends it."""
-        many = [images] if isinstance(images, _ONE_PICTURE) and not _is_batch(images) else images
-        outcomes = []
-        for outcome in self.outcomes(many, top, batch_size, workers):  # type: ignore[arg-type]
-            if outcome.failure is not None:
-                raise outcome.failure
-            outcomes.append(outcome)
-        return outcomes
+        self, pixels: UInt8[Tensor, "batch channels height width"], with_features: bool
+    ) -> tuple[Float[Tensor, "batch classes"], Sequence[Float[Tensor, " pooled_dimension"] | None]]:
+        images = self.normalised(pixels)
+        if not with_features:
+            return self.logits(images).cpu(), [None] * len(images)
+        logits, features = self.logits_and_features(images)
+        return logits.cpu(), features.cpu().unbind()
 
     def _predictions(self, logits: Float[Tensor, "batch classes"], top: int) -> list[Prediction]:
         # Among equal logits the first class goes first, as argmax has it.
@@ -249,35 +317,58 @@ class Classifier:
 _ONE_PICTURE = (str, Path, Image.Image, np.ndarray, Tensor)
 
 
+def _pictures(images: Pictures) -> Iterator[Picture]:
+    """One after another, as they are asked for."""
+    many = [images] if isinstance(images, _ONE_PICTURE) and not _is_batch(images) else images
+    return (Path(image) if isinstance(image, str) else image for image in many)  # type: ignore[union-attr]
+
+
+def _all_read(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """The same; the first picture that cannot be read ends it."""
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            raise outcome.failure
+        yield outcome
+
+
 def _is_batch(images: object) -> bool:
     """Whether an array or tensor holds several pictures, one after another along its first dimension."""
     return isinstance(images, np.ndarray | Tensor) and images.ndim == 4
 
 
+def _check_described(model: ViT, description: ModelDescription) -> None:
+    contradictions = differences(model.config, description.model)
+    if contradictions:
+        listed = "\n  ".join(f"{name} is {own!r}, not {said!r}" for name, own, said in contradictions)
+        raise Failure(f"the model is another than its description describes:\n  {listed}")
+
+
 def load(
     path: Path | str,
     format: str = NATIVE,
-    device: str = "auto",
-    precision: ResolvedPrecision = "float32",
+    device: str | torch.device = "auto",
+    precision: Precision = "float32",
     classes: Sequence[str] | None = None,
 ) -> Classifier:
     """Reads a model and what belongs to it; warns, in the log, of what others' files do not tell.
 
     Args:
-        path: a run folder or a model folder; of other formats, a file of weights or a folder with one, or
-            `hf:OWNER/NAME@REVISION`.
+        path: a run folder or a model folder; of other formats, a file of weights or a folder with one. Or, of
+            any format, `hf:OWNER/NAME@REVISION` on the Hugging Face Hub.
         format: whose files they are: `native` is this project's model folder; else as of `vit convert`.
         device: where the model computes: `auto`, `cpu`, `cuda`, ...
-        precision: of its matrix products.
+        precision: of its matrix products: `float32`, `bfloat16`, `auto` (bfloat16 on GPUs that compute in
+            it), `bfloat16-where-native` (on such CPUs, too).
         classes: class names, in the order of the logits, where the files have none, or others; `imagenet-1k`
             stands for ImageNet's.
 
     Raises:
-        UsageFailure: there is no model at that path, its format is not known, or it is of another.
+        UsageFailure: there is no model at that path, its format is not known, or it is of another; the
+            device or the precision is not known, or not there.
         Failure: its files are damaged, or hold tensors that nobody knows.
     """
     if format == NATIVE:
-        folder = find_model_folder(Path(path))
+        folder = find_model_folder(local_path(str(path)))
         (model, description), aside = read_model(folder), read_aside(folder)
     else:
         read = _read_foreign(path, format)
@@ -293,4 +384,5 @@ def _read_foreign(path: Path | str, format: str) -> PortableModel:
     read = read_as_it_is(local_path(str(path)), format, report)
     report.check((), CONVERT_FIRST)
     report.log_notes(path)
-    return read
+    # Read, they may be mapped to their file; of a model that lives on, what becomes of it does not matter.
+    return replace(read, weights={name: tensor.clone() for name, tensor in read.weights.items()})

@@ -22,6 +22,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {known[uncapitalised.index(close[0])]!r}?"
 
 
+def check_known(what: str, word: str, known: Iterable[str]) -> None:
+    """Refuses a word that is none of the known.
+
+    Raises:
+        UsageFailure: names the nearest.
+    """
+    known = list(known)
+    if word not in known:
+        raise UsageFailure(f"{what} is {word!r}: {nearest(str(word), known)}")
+
+
 def to_json(config: Any) -> Any:
     """Turns a dataclass, with what it holds, into dicts, lists and plain values."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):

@@ -1,5 +1,6 @@
 """The ceiling counts every matrix product once, however attention is computed; speeds are of the median."""
 
+import inspect
 import os
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
 from vision_transformers.evaluation.speed import Numbers, Work, measure_speed, prepare
 from vision_transformers.model.config import Pool
@@ -92,6 +93,15 @@ def test_products_take_time() -> None:
     assert list(products.values()) == [3]
     assert operations_of(products) == 3 * 2 * 64 * 32 * 16
     assert seconds_of(products) > 0
+
+
+def test_what_cannot_be_measured_is_not_measured_as_something_else() -> None:
+    """Past the types that beartype checks, which nobody else's program checks."""
+    measure = inspect.unwrap(measure_speed)
+    with pytest.raises(UsageFailure, match="precision is 'bf16': did you mean 'bfloat16'"):
+        measure(small(), SHAPE, 1, precision="bf16")
+    with pytest.raises(UsageFailure, match="work is 'train': did you mean 'training'"):
+        measure(small(), SHAPE, 1, work="train")
 
 
 def test_too_many_images_are_said_not_a_traceback() -> None:

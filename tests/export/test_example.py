@@ -106,7 +106,8 @@ def test_its_pixels_are_those_of_this_library(changes: dict[str, Any], photograp
     read_pixels: Callable[..., np.ndarray] = runpy.run_path(str(EXAMPLE))["read_pixels"]
     preprocessing = replace(Preprocessing((48, 63)), **changes)
     plain = random_classifier().description
-    model = replace(plain.model, number_of_channels=preprocessing.channels)
+    patches = {"patch_shape": (4, 3), "max_image_shape": (48, 63)}
+    model = replace(plain.model, number_of_channels=preprocessing.channels, **patches)
     description = replace(plain, model=model, preprocessing=preprocessing)
     told = json.loads(json.dumps(onnx_file.metadata(description)))["preprocessing"]
     (expected,) = read_pictures(photographs, preprocessing, len(photographs), workers=0)

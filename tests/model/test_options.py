@@ -150,8 +150,11 @@ def test_features_are_what_the_head_reads(options):
     assert tokens.shape == (4, model.number_of_prefix_tokens + 15, 16)
     torch.testing.assert_close(model.head(tokens), logits)
     torch.testing.assert_close(model.head.pooled(tokens), pooled)
-    if not options.get("distillation_token"):
-        torch.testing.assert_close(model.head.classifier(model.head.pre_logits(pooled)), logits)
+    assert pooled.shape == (4, model.config.pooled_dimension)
+    torch.testing.assert_close(model.head.logits(pooled), logits)
+    together = model.logits_and_features(images())
+    assert torch.equal(together[0], logits)
+    torch.testing.assert_close(together[1], pooled)
 
 
 @with_every_option

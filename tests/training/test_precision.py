@@ -1,5 +1,7 @@
 """Nobody waits for bfloat16 that a processor only seems to have; who asks for it all the same is told."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +9,10 @@ import pytest
 import torch
 from tests.training.recipes import run_of, tiny
 
+from vision_transformers.errors import UsageFailure
 from vision_transformers.recipes.table import RECIPES
 from vision_transformers.runtime import precision
-from vision_transformers.runtime.precision import Precision, resolve_precision
+from vision_transformers.runtime.precision import Precision, autocast, resolve_precision
 from vision_transformers.training.advice import precision_warnings
 from vision_transformers.training.muon import orthogonalised
 from vision_transformers.training.run_folder import RunFolder, asked_otherwise
@@ -31,6 +34,13 @@ def has_instructions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 def test_a_cpu_computes_in_bfloat16_where_that_is_asked_for(asked: Precision, has_instructions: bool) -> None:
     wanted = asked == "bfloat16" or (asked == "bfloat16-where-native" and has_instructions)
     assert resolve_precision(asked, CPU) == ("bfloat16" if wanted else "float32")
+
+
+@pytest.mark.parametrize("function", [resolve_precision, autocast])
+def test_no_other_word_means_float32(function: Callable[[str, torch.device], object]) -> None:
+    """Past the types that beartype checks, which nobody else's program checks."""
+    with pytest.raises(UsageFailure, match="precision is 'bf16': did you mean 'bfloat16'"):
+        inspect.unwrap(function)("bf16", CPU)
 
 
 def test_each_gpu_is_asked_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

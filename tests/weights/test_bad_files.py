@@ -48,6 +48,21 @@ def test_every_kind_of_file_gives_its_tensors(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "a.npz")["b/c"].dtype == torch.float16
 
 
+@pytest.mark.parametrize("format", ["native", "timm"])
+def test_a_loaded_model_outlives_its_file(format: str, tmp_path: Path) -> None:
+    """Which another program writes over while the model answers: mapped, it would change, or crash."""
+    if format == "native":
+        write_native(tmp_path / "model", portable())
+    else:
+        export_model(tmp_path / "model", portable(), TIMM, Report())
+    classifier = load(tmp_path / "model", format, device="cpu")
+    before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
+    file = tmp_path / "model" / "model.safetensors"
+    with open(file, "r+b") as stream:
+        stream.write(bytes(file.stat().st_size))
+    assert all(torch.equal(value, before[name]) for name, value in classifier.model.state_dict().items())
+
+
 def test_a_model_in_several_files_is_one(tmp_path: Path) -> None:
     save_file({"a": TENSORS["a"]}, tmp_path / "model-00001-of-00002.safetensors")
     save_file({"b.c": TENSORS["b.c"]}, tmp_path / "model-00002-of-00002.safetensors")
@@ -260,6 +275,17 @@ def test_of_every_kind_of_weights_the_hub_is_asked(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert local_path("hf:owner/name") == tmp_path
     assert {"*.json", "*.safetensors", "*.npz", "*.bin", "*.pth", "*.pt"} <= set(asked)
+
+
+def test_a_model_of_ones_own_is_loaded_from_home_and_from_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    write_native(tmp_path / "model", portable())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: str(tmp_path / "model"))
+    for place in ("~/model", "hf:owner/name", Path("hf:owner/name")):
+        assert load(place, device="cpu").classes == portable().description.classes
 
 
 @pytest.mark.parametrize("place", ["hf:owner/name.git", "hf:owner/a--b", "hf:../name"])

@@ -234,6 +234,49 @@ def test_where_transformers_makes_pictures_square_before_the_crop_the_report_say
     assert any("keep their aspect" in note for note in report.notes)
 
 
+def test_a_size_of_pictures_that_is_not_whole_patches_is_told(tmp_path: Path) -> None:
+    export_model(tmp_path / "hub", portable(), HUGGINGFACE, Report())
+    (tmp_path / "hub" / SIDECAR).unlink()
+    processor = tmp_path / "hub" / "preprocessor_config.json"
+    size = {"crop_size": {"height": 30, "width": 30}}
+    processor.write_text(json.dumps(json.loads(processor.read_text()) | size))
+    with pytest.raises(Failure, match="image height 30 is not a multiple of the patch's 8 pixels"):
+        import_model(tmp_path / "hub", HUGGINGFACE, Given(), Report())
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"do_resize": False}, "do_resize: false"),
+        ({"do_rescale": False}, "divide image_mean and image_std by 255"),
+        ({"rescale_factor": 1 / 127.5}, "divide image_mean and image_std by 2"),
+    ],
+)
+def test_a_processor_that_does_what_none_here_does_is_refused(
+    said: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    """Read as if it did as all others, the model would see other pixels than it learned from."""
+    export_model(tmp_path / "hub", portable(), HUGGINGFACE, Report())
+    (tmp_path / "hub" / SIDECAR).unlink()
+    processor = tmp_path / "hub" / "preprocessor_config.json"
+    processor.write_text(json.dumps(json.loads(processor.read_text()) | said))
+    with pytest.raises(Failure, match=told):
+        import_model(tmp_path / "hub", HUGGINGFACE, Given(), Report())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ViTModel", "DeiTForImageClassification", "Dinov2Model", "Dinov2WithRegistersModel", "DINOv3ViTModel"],
+)
+def test_an_epsilon_that_is_not_said_is_that_of_transformers(name: str, tmp_path: Path) -> None:
+    getattr(transformers, name)(saved_models()[name]).save_pretrained(tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    del said["layer_norm_eps"]
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    found = import_model(tmp_path, HUGGINGFACE, Given(), Report()).description.model
+    assert found.normalization_epsilon == transformers.AutoConfig.from_pretrained(tmp_path).layer_norm_eps
+
+
 @pytest.mark.parametrize("function", ["gelu", "silu"])
 def test_a_gate_of_another_function_than_silu_is_not_read_as_swiglu(function: str, tmp_path: Path) -> None:
     config = transformers.DINOv3ViTConfig(**SIZES, use_gated_mlp=True, hidden_act=function)

@@ -102,6 +102,7 @@ def test_what_timm_saves_is_read_and_written_back_with_the_same_bytes(name: str,
     found = import_model(tmp_path / "hub", TIMM, Given(), Report())
     assert found.description.classes == ("a", "b", "c")
     assert found.description.preprocessing.mean == tuple(theirs.pretrained_cfg["mean"])
+    assert not any(pixels % 14 for pixels in found.description.preprocessing.size)
     images, ours = outputs(found)
     with torch.no_grad():
         assert_same_outputs(ours, theirs.eval()(images))

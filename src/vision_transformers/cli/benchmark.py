@@ -97,8 +97,9 @@ def _model(name: str) -> "ViT":
     from vision_transformers.classifier import load
     from vision_transformers.model.presets import PRESETS, preset
     from vision_transformers.model.vit import ViT
+    from vision_transformers.weights.places import HUB
 
-    if Path(name).exists():
+    if name.startswith(HUB) or Path(name).expanduser().exists():
         return load(name, device="cpu").model
     if name not in PRESETS:
         raise UsageFailure(

@@ -203,10 +203,10 @@ def _images_to_attend_to(options: ExplainOptions, classifier: "Classifier") -> "
     """Normalised images for the attention distance: those that are named, or two photographs' crops."""
     import itertools
 
-    from vision_transformers.cli.explanations import crops_of_photographs, normalised
+    from vision_transformers.cli.explanations import crops_of_photographs
 
     if options.images:
         pictures = list(itertools.islice(_pictures(options), WARNED_IMAGES))
-        return normalised(classifier, pictures), f"{len(pictures)} of the pictures that were named"
+        return classifier.inputs(pictures), f"{len(pictures)} of the pictures that were named"
     crops = crops_of_photographs(WARNED_IMAGES)
-    return normalised(classifier, crops), f"{len(crops)} crops of the photographs that scikit-learn ships"
+    return classifier.inputs(crops), f"{len(crops)} crops of the photographs that scikit-learn ships"

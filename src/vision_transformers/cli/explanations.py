@@ -9,8 +9,6 @@ from PIL import Image
 from torch import Tensor
 
 from vision_transformers.classifier import Classifier
-from vision_transformers.data.normalising import normalise
-from vision_transformers.data.pictures import Picture, read_pictures
 from vision_transformers.data.resizing import resize, seen_part, to_pixels
 from vision_transformers.explain.attention_maps import attention_maps
 from vision_transformers.explain.faithfulness import faithfulness
@@ -52,9 +50,8 @@ def explain_picture(
         with_choices: also explain the likeliest classes, and give the attention of every layer and head.
     """
     preprocessing = classifier.preprocessing
-    pixels = to_pixels(resize(picture, preprocessing))[None].to(classifier.device)
-    image = normalise(pixels, preprocessing)
-    probabilities = classifier.probabilities(classifier.logits_and_features(image)[0])[0]
+    image = classifier.normalised(to_pixels(resize(picture, preprocessing))[None])
+    probabilities = classifier.probabilities(classifier.logits(image))[0]
     likeliest = probabilities.argsort(descending=True, stable=True)[:LIKELIEST].tolist()
     chosen = likeliest[0] if label is None else classifier.classes.index(label)
     offered = [chosen, *(place for place in likeliest if place != chosen)] if with_choices else [chosen]
@@ -81,8 +78,7 @@ def _maps(
     asked = asked.to(image.device)
     maps = method.explain(classifier.model, image.expand(len(asked), -1, -1, -1), asked)
     chosen = torch.tensor(classes[:1], device=image.device)
-    temperature = classifier.description.temperature or 1.0
-    result = faithfulness(classifier.model, image, maps[:1], chosen, temperature=temperature)
+    result = faithfulness(classifier.model, image, maps[:1], chosen, temperature=classifier.temperature)
     curves = Curves(
         result.fractions.cpu().numpy(),
         result.deletion[0].cpu().numpy(),
@@ -94,22 +90,6 @@ def _maps(
     labels = [classifier.classes[place] if method.is_of_a_class else None for place in asked.tolist()]
     shown = (ClassMap(label, each) for label, each in zip(labels, maps.cpu().numpy(), strict=True))
     return MethodMaps(method.words, tuple(shown), curves)
-
-
-def normalised(
-    classifier: Classifier, pictures: Sequence[Picture]
-) -> Float[Tensor, "images channels height width"]:
-    """Pictures as the model reads them, on its device.
-
-    Raises:
-        DataFailure: one cannot be read.
-    """
-    read = [one for batch in read_pictures(pictures, classifier.preprocessing, 64, 0) for one in batch]
-    for one in read:
-        if one.failure is not None:
-            raise one.failure
-    pixels = torch.stack([one.pixels for one in read if one.pixels is not None])
-    return normalise(pixels.to(classifier.device), classifier.preprocessing)
 
 
 def crops_of_photographs(count: int) -> list[Image.Image]:

@@ -146,7 +146,14 @@ def _outcomes(options: PredictOptions, classifier: "Classifier") -> "Iterator[Ou
 
     separator = b"\0" if options.null else b"\n"
     pictures = find_pictures(options.images, standard_input(), separator)
-    return _read(classifier.outcomes(pictures, options.top_k, options.batch_size, options.workers))
+    outcomes = classifier.outcomes(
+        pictures,
+        options.top_k,
+        options.batch_size,
+        options.workers,
+        with_features=options.features is not None,
+    )
+    return _read(outcomes)
 
 
 def _read(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome]":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from vision_transformers.errors import UsageFailure
 from vision_transformers.training.record import Record
 from vision_transformers.training.run_folder import RunFolder
+from vision_transformers.weights.places import local_path
 
 if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier
@@ -24,7 +25,7 @@ class Subject:
     """What is judged, by which images."""
 
     model: Path
-    """As it was named."""
+    """Where it lies; of one on the Hub, what was downloaded."""
     run: RunFolder | None
     """Where it lies, as its finished model or one of its checkpoints."""
     record: Record | None
@@ -107,6 +108,7 @@ def find_subject(
     from vision_transformers.classifier import load
     from vision_transformers.data.labelled import LearnedFrom, in_order_of, load_labelled
 
+    model = local_path(str(model))
     run = _run_of(model)
     record = run.record() if run is not None else None
     classifier = load(model, device=device, precision=precision)

@@ -33,7 +33,7 @@ def judge(
     Args:
         classifier: whose classes the labels count.
         images: with labels.
-        batch_size: images that are computed together.
+        batch_size: images that are computed together, at most.
         workers: processes that decode files; 0 decodes in this one.
 
     Raises:
@@ -41,10 +41,12 @@ def judge(
     """
     probabilities, labels = [], []
     total: EvaluationSums | None = None
+    # As the classifier, which computes no more than there is; all batches of evaluation are of one size.
+    batch_size = min(batch_size, len(images)) or 1
     begun = time.monotonic()
     first = 0.0
     for batch in evaluation_batches(images, classifier.preprocessing, batch_size, classifier.device, workers):
-        logits, _ = classifier.logits_and_features(batch.images)
+        logits = classifier.logits(batch.images)
         valid = batch.valid.cpu()
         logits, truth = logits.cpu()[valid], batch.labels.cpu()[valid]
         sums = EvaluationSums.of(logits, truth, classifier.description.temperature)

@@ -4,13 +4,14 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vision_transformers.config import check_known
 from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
 from vision_transformers.runtime.compilation import compiled
 from vision_transformers.runtime.device import synchronize
@@ -66,8 +67,11 @@ def measure_speed(
         least_seconds: how long to measure, and 5 rounds at least.
 
     Raises:
+        UsageFailure: the work or the precision is not known; names the nearest.
         Failure: the memory is not enough for so many images.
     """
+    check_known("work", work, get_args(Work))
+    check_known("precision", precision, get_args(Numbers))
     device = device or torch.device("cpu")
     advice = f"the memory is not enough for {batch_size} images: try a smaller --batch-size"
     with advising_on_memory(lambda: advice):

@@ -29,7 +29,7 @@ class Program(nn.Module):
         super().__init__()
         preprocessing = classifier.preprocessing
         self.outputs = ("probabilities", "logits", "features") if classifier.classes else ("features",)
-        self.temperature = classifier.description.temperature or 1.0
+        self.temperature = classifier.temperature
         self.model = _for_one_size(classifier.model, preprocessing.size)
         self.register_buffer("mean", torch.tensor(preprocessing.mean)[:, None, None])
         self.register_buffer("std", torch.tensor(preprocessing.std)[:, None, None])
@@ -37,8 +37,7 @@ class Program(nn.Module):
     def forward(self, pixels: UInt8[Tensor, "batch channels height width"]) -> tuple[Tensor, ...]:
         """The same steps as of `normalise` and `Classifier`, in the same order."""
         images = (pixels.float() / 255 - self.mean) / self.std
-        sequence, _ = self.model.encode(images, number_of_queries=self.model.tokens_read)
-        logits, features = self.model.head(sequence), self.model.head.pooled(sequence)
+        logits, features = self.model.logits_and_features(images)
         found = {
             "probabilities": (logits / self.temperature).softmax(dim=1),
             "logits": logits,

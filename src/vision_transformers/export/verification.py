@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from vision_transformers.classifier import Classifier
-from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import read_pictures
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import Failure
@@ -142,7 +141,7 @@ def _compare(
 
 
 def _expected(classifier: Classifier, pixels: Pixels, names: list[str]) -> Outputs:
-    logits, features = classifier.logits_and_features(normalise(pixels, classifier.preprocessing))
+    logits, features = classifier.logits_and_features(classifier.normalised(pixels))
     probabilities = classifier.probabilities(logits)
     outputs = {"probabilities": probabilities, "logits": logits, "features": features}
     return {name: outputs[name].numpy() for name in names}

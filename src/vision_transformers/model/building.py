@@ -116,12 +116,11 @@ def classification_head(config: ViTConfig) -> ClassificationHead | DistillationH
             config.number_of_classes,
             normalization=normalization(config, after_pool),
         )
-    pooled_dimension = config.model_dimension * (2 if config.pool == "class-mean" else 1)
     return ClassificationHead(
-        pooled_dimension,
+        config.pooled_dimension,
         config.number_of_classes,
         pool=_pool(config),
-        normalization=normalization(config, after_pool, pooled_dimension),
+        normalization=normalization(config, after_pool, config.pooled_dimension),
         pre_logits_dimension=config.pre_logits_dimension,
     )
 

@@ -136,6 +136,12 @@ class ViTConfig:
         """Width of one attention head."""
         return (self.attention_dimension or self.model_dimension) // self.number_of_heads
 
+    @property
+    def pooled_dimension(self) -> int:
+        """Width of the vector that the head reads: of two tokens, joined, for `class-mean` and with a
+        distillation token."""
+        return self.model_dimension * (2 if self.pool == "class-mean" or self.distillation_token else 1)
+
     def _check_choices(self) -> None:
         for name, hint in get_type_hints(ViTConfig).items():
             if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):

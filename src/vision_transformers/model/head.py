@@ -42,13 +42,17 @@ class ClassificationHead(nn.Module):
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
     ) -> Float[Tensor, "batch classes"]:
         """Logits."""
-        return self.classifier(self.pre_logits(self.pooled(sequence)))
+        return self.logits(self.pooled(sequence))
 
     def pooled(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
     ) -> Float[Tensor, "batch pooled_dimension"]:
         """The one vector that stands for the image, normalised."""
         return self.normalization(self.pool(sequence))
+
+    def logits(self, pooled: Float[Tensor, "batch pooled_dimension"]) -> Float[Tensor, "batch classes"]:
+        """Those of a pooled vector."""
+        return self.classifier(self.pre_logits(pooled))
 
 
 class DistillationHead(nn.Module):
@@ -78,14 +82,18 @@ class DistillationHead(nn.Module):
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
     ) -> Float[Tensor, "batch classes"]:
         """The mean of both classifiers' logits."""
-        class_token, distillation_token = self.pooled(sequence).chunk(2, dim=1)
-        return (self.classifier(class_token) + self.distillation_classifier(distillation_token)) / 2
+        return self.logits(self.pooled(sequence))
 
     def pooled(
         self, sequence: Float[Tensor, "batch tokens model_dimension"]
     ) -> Float[Tensor, "batch 2*model_dimension"]:
         """Class and distillation token, joined."""
         return self.pool(self.normalization(sequence))
+
+    def logits(self, pooled: Float[Tensor, "batch pooled_dimension"]) -> Float[Tensor, "batch classes"]:
+        """Those of both tokens, joined."""
+        class_token, distillation_token = pooled.chunk(2, dim=1)
+        return (self.classifier(class_token) + self.distillation_classifier(distillation_token)) / 2
 
 
 def _pre_logits(model_dimension: int, dimension: int | None) -> nn.Module:

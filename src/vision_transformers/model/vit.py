@@ -150,6 +150,14 @@ class ViT(nn.Module):
         sequence, _ = self.encode(image)
         return sequence, self.head.pooled(sequence)
 
+    def logits_and_features(
+        self, image: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch pooled_dimension"]]:
+        """What `forward` gives, and the pooled vector that the head makes it of; a head as of `features`."""
+        sequence, _ = self.encode(image, number_of_queries=self.tokens_read)
+        pooled = self.head.pooled(sequence)
+        return self.head.logits(pooled), pooled
+
     def embed(
         self, image: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch tokens model_dimension"]:

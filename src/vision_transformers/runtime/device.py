@@ -14,7 +14,7 @@ _GENERATION = (("family", "cpu family"), ("model", "model"))
 """What tells generations of CPUs apart, and its name in /proc/cpuinfo."""
 
 
-def resolve_device(asked: str) -> torch.device:
+def resolve_device(asked: str | torch.device) -> torch.device:
     """The device for `auto`, or the one that is asked for, such as `cpu`, `cuda` or `cuda:1`.
 
     `auto` takes the first of CUDA, MPS and CPU that is there; MPS is untested, and `cpu` avoids it.
@@ -22,6 +22,7 @@ def resolve_device(asked: str) -> torch.device:
     Raises:
         UsageFailure: PyTorch does not know the device, or this machine has none.
     """
+    asked = str(asked)
     if asked == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

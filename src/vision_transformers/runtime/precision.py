@@ -1,9 +1,10 @@
 """In which numbers a run computes."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
+from vision_transformers.config import check_known
 from vision_transformers.runtime.native import has_instructions
 
 Precision = Literal["auto", "float32", "bfloat16", "bfloat16-where-native"]
@@ -12,7 +13,12 @@ ResolvedPrecision = Literal["float32", "bfloat16"]
 
 def resolve_precision(asked: Precision, device: torch.device) -> ResolvedPrecision:
     """For `auto`: bfloat16 on GPUs that compute in it, float32 elsewhere; `bfloat16-where-native` is that on
-    CPUs that compute in it, too."""
+    CPUs that compute in it, too.
+
+    Raises:
+        UsageFailure: the precision is not known; names the nearest.
+    """
+    check_known("precision", asked, get_args(Precision))
     if asked in ("float32", "bfloat16"):
         return asked
     may_be_bfloat16 = device.type == "cuda" or asked == "bfloat16-where-native"
@@ -28,5 +34,10 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(precision: ResolvedPrecision, device: torch.device) -> torch.autocast:
-    """The context of a forward pass: matrix products in `precision`, parameters in float32 throughout."""
+    """The context of a forward pass: matrix products in `precision`, parameters in float32 throughout.
+
+    Raises:
+        UsageFailure: the precision is not known, or not resolved; names the nearest.
+    """
+    check_known("precision", precision, get_args(ResolvedPrecision))
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -14,7 +14,6 @@ from torch import Tensor
 from vision_transformers.classifier import Classifier, Prediction
 from vision_transformers.config import to_json
 from vision_transformers.data.decoding import decode
-from vision_transformers.data.normalising import normalise
 from vision_transformers.data.pictures import ReadPicture
 from vision_transformers.data.resizing import resize, seen_part, to_pixels
 from vision_transformers.explain.methods import DEFAULT, METHODS
@@ -71,7 +70,7 @@ class Answers:
         """The likeliest classes of each picture, as many as asked for beside it."""
         pictures = [ReadPicture(pixels, pixels) for pixels, _ in asked]
         most = max(top for _, top in asked)
-        outcomes = self.classifier.outcomes_of(pictures, most, batch_size=len(pictures))
+        outcomes = self.classifier.outcomes_of(pictures, most, batch_size=len(pictures), with_features=False)
         return [
             Prediction(outcome.prediction.top[:top])
             for outcome, (_, top) in zip(outcomes, asked, strict=True)
@@ -109,8 +108,8 @@ class Answers:
 
     def _explained(self, pixels: Pixels, label: str | None) -> Explanation:
         classifier = self.classifier
-        image = normalise(pixels[None].to(classifier.device), classifier.preprocessing)
-        probabilities = classifier.probabilities(classifier.logits_and_features(image)[0])[0]
+        image = classifier.normalised(pixels[None])
+        probabilities = classifier.probabilities(classifier.logits(image))[0]
         likeliest = int(probabilities.argsort(descending=True, stable=True)[0])
         place = likeliest if label is None else classifier.classes.index(label)
         chosen = torch.tensor([place], device=classifier.device)

@@ -29,6 +29,7 @@ from vision_transformers.training.recipe import (
     Recipe,
 )
 from vision_transformers.training.record import FORMAT_VERSION, Record
+from vision_transformers.weights.places import HUB
 
 RUNS = Path("runs")
 _LOCK = "lock"
@@ -205,7 +206,9 @@ def with_absolute_places(recipe: Recipe) -> Recipe:
 
 
 def _absolute(place: str | None) -> str | None:
-    return None if place is None else str(Path(place).expanduser().resolve())
+    if place is None or place.startswith(HUB):
+        return place
+    return str(Path(place).expanduser().resolve())
 
 
 def _same_place(recorded: str, asked: str | None) -> bool:

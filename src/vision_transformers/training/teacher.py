@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -73,7 +72,7 @@ def load_teacher(recipe: Recipe, classes: Sequence[str]) -> TrainedTeacher | Non
     if source is None:
         return None
     try:
-        classifier = load(Path(source).expanduser(), device="cpu")
+        classifier = load(source, device="cpu")
     except UsageFailure as failure:
         raise UsageFailure(
             f"the teacher cannot be loaded: {failure}. Give another --teacher.source"

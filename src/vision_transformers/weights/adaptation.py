@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vision_transformers.data.preprocessing import averaged_if_grey
 from vision_transformers.errors import UsageFailure
-from vision_transformers.model import initialization
+from vision_transformers.model.building import classification_head
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.position_resize import resize_positions
 from vision_transformers.model.positions import SineCosinePositionalEncoding
@@ -132,18 +132,10 @@ def for_classes(model: PortableModel, classes: Sequence[str], seed: int, report:
 
 
 def _new_head(config: ViTConfig, seed: int) -> dict[str, Tensor]:
-    if not config.number_of_classes:
-        return {}
-    width = config.model_dimension * (2 if config.pool == "class-mean" else 1)
-    heads = ("classifier", "distillation_classifier") if config.distillation_token else ("classifier",)
-    made: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for name in heads:
-            layer = torch.nn.Linear(width, config.number_of_classes)
-            initialization.classifier_(layer)
-            made |= {f"head.{name}.{kind}": value for kind, value in layer.state_dict().items()}
-    return made
+        head = classification_head(config)
+    return {f"head.{name}": value for name, value in head.state_dict().items() if "classifier." in name}
 
 
 def _with(config: ViTConfig, **changes: object) -> ViTConfig:

@@ -74,7 +74,7 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     given.check_that_it_holds(description.model, path)
     rules, layers = format.rules(description.model), description.model.number_of_layers
     weights = read_by(rules, layers, foreign.tensors, report)
-    _check_shapes(weights, description, path)
+    check_shapes(weights, description.model, str(path))
     _check_numbers(weights, path)
     used = names_of(rules, layers)
     # Empty ones, of which transformers' DINOv3 has one where it has no registers, hold nothing to lose.
@@ -251,22 +251,22 @@ def _set_aside(tensors: Mapping[str, Tensor], format: Format, report: Report) ->
     return Aside(format.name, known) if known else None
 
 
-def _check_shapes(weights: Mapping[str, Tensor], description: ModelDescription, path: Path) -> None:
+def check_shapes(weights: Mapping[str, Tensor], config: ViTConfig, whose: str) -> None:
     """Compares every tensor with what the architecture has.
 
     Raises:
-        Failure: names the first that differ, with both shapes.
+        Failure: says whose they are, and names the first that differ, with both shapes.
     """
     with torch.device("meta"):
-        expected = ViT.from_config(description.model).state_dict()
+        expected = ViT.from_config(config).state_dict()
     problems = [
-        f"{name} is {list(weights[name].shape)} in the file and {list(tensor.shape)} in the architecture"
+        f"{name} is {list(weights[name].shape)} there and {list(tensor.shape)} in the architecture"
         for name, tensor in expected.items()
         if name in weights and weights[name].shape != tensor.shape
     ]
-    problems += [f"{name} is not in the file" for name in expected if name not in weights]
     problems += [f"{name} is not in the architecture" for name in weights if name not in expected]
+    problems += [f"{name} is not there" for name in expected if name not in weights]
     if problems:
         more = f"\n  and {len(problems) - NAMED} more" if len(problems) > NAMED else ""
         listed = "\n  ".join(problems[:NAMED])
-        raise Failure(f"{path} does not fit the architecture that its config gives:\n  {listed}{more}")
+        raise Failure(f"{whose} does not fit the architecture that its config gives:\n  {listed}{more}")

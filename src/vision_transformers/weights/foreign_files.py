@@ -22,6 +22,7 @@ from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json
 from vision_transformers.weights.containers import apart, unpacked
 from vision_transformers.weights.foreign_config import ForeignConfig
+from vision_transformers.weights.places import OF_TRAINING, SUFFIXES
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -34,8 +35,6 @@ WEIGHT_FILES = (
     "model.pth",
 )
 """Where weights lie in a folder, the first that is there."""
-_OF_TRAINING = (".pth.tar", ".ckpt")
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz", *_OF_TRAINING)
 _TEXTS = "SU"
 """Kinds of numpy's arrays of texts, which say nothing about the model."""
 CONFIG_FILES = ("config.json", "open_clip_config.json")
@@ -147,7 +146,7 @@ def _weights_file(path: Path, names: tuple[str, ...]) -> Path:
         if (path / name).exists():
             return path / name
     others = sorted(file for file in path.iterdir() if file.name.endswith(SUFFIXES))
-    others = [file for file in others if not file.name.endswith(_OF_TRAINING)] or others
+    others = [file for file in others if not file.name.endswith(OF_TRAINING)] or others
     if len(others) == 1:
         return others[0]
     if others:

@@ -23,6 +23,7 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import fill_file, read_json, write_json
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.patches import grid_shape
 from vision_transformers.model.vit import ViT
 
 FORMAT_VERSION = 1
@@ -48,6 +49,10 @@ class ModelDescription:
                 f"model.number_of_channels is {self.model.number_of_channels}, "
                 f"but preprocessing.channels is {self.preprocessing.channels}"
             )
+        try:
+            grid_shape(self.preprocessing.size, self.model.patch_shape)
+        except ValueError as error:
+            raise ValueError(f"preprocessing.size is {self.preprocessing.size}: {error}") from error
 
 
 def find_model_folder(path: Path) -> Path:

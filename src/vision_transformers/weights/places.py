@@ -4,9 +4,12 @@ import re
 from pathlib import Path
 
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.weights.foreign_files import SUFFIXES
 
 HUB = "hf:"
+OF_TRAINING = (".pth.tar", ".ckpt")
+"""Ends of files that hold more than weights."""
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz", *OF_TRAINING)
+"""Ends of files of weights."""
 _FILES = ("*.json", *(f"*{suffix}" for suffix in SUFFIXES))
 
 

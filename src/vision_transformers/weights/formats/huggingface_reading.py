@@ -1,5 +1,6 @@
 """What the files beside transformers' weights say: `config.json` and `preprocessor_config.json`."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -33,6 +34,8 @@ RESAMPLE: dict[int, Interpolation] = dict(enumerate(("nearest", "lanczos", "bili
 """By Pillow's number."""
 _OF_IMAGENET = ("vit_mae", "dinov2", "dinov2_with_registers", "dinov3_vit")
 """Families whose published processors have ImageNet's mean and std."""
+_EPSILON = {"dinov2": 1e-6, "dinov2_with_registers": 1e-6, "dinov3_vit": 1e-5}
+"""Of LayerNorms, by family, where the config does not say; of all others 1e-12."""
 SILENT = (*OF_MOST, "prefix_positions")
 
 
@@ -87,7 +90,8 @@ def _architecture(tensors: Mapping[str, Tensor], config: ForeignConfig, kind: st
         prefix_positions="class" if dinov2 and registers else "all",
         position_resize="bicubic-antialias" if registers and dinov2 else "bicubic",
         rotary_base=config.number("rope_theta", 100.0),
-        normalization_epsilon=given.normalization_epsilon or config.number("layer_norm_eps", 1e-12),
+        normalization_epsilon=given.normalization_epsilon
+        or config.number("layer_norm_eps", _EPSILON.get(kind, 1e-12)),
         activation="swiglu" if gated else _activation(config, given),
         query_bias=query,
         key_bias=key,
@@ -137,6 +141,7 @@ def _preprocessing(processor: ForeignConfig, kind: str, model: ViTConfig, report
     channels = channels_of(model.number_of_channels)
     if not processor:
         return _without_processor(kind, model, report)
+    _check_processor(processor)
     interpolation = processor.choice("resample", RESAMPLE, 2)
     normalised = processor.flag("do_normalize", True)
     mean = averaged_if_grey(processor.numbers("image_mean", (0.5,)), channels) if normalised else (0.0,)
@@ -149,6 +154,26 @@ def _preprocessing(processor: ForeignConfig, kind: str, model: ViTConfig, report
         report.notes.append("pictures keep their aspect before the crop; transformers makes them square")
     fraction = min(shape) / min(_shape(processor, "size"))
     return Preprocessing(shape, channels, "center", fraction, "down", interpolation, mean, std)
+
+
+def _check_processor(processor: ForeignConfig) -> None:
+    """Refuses what no preprocessing here does.
+
+    Raises:
+        Failure: pictures are not resized, or their pixels do not go from 0 to 1 before mean and std.
+    """
+    if not processor.flag("do_resize", True):
+        raise Failure(
+            "preprocessor_config.json says do_resize: false, and here all pictures are brought to one size: "
+            "set it to true, and size to what the model learned from"
+        )
+    factor = processor.number("rescale_factor", 1 / 255) if processor.flag("do_rescale", True) else 1.0
+    if not math.isclose(factor, 1 / 255, rel_tol=1e-4):
+        raise Failure(
+            f"preprocessor_config.json has pixels times {factor:g}, and here they are divided by 255: "
+            f"set do_rescale to true, rescale_factor to {1 / 255}, and divide image_mean and image_std by "
+            f"{255 * factor:g}"
+        )
 
 
 def _without_processor(kind: str, model: ViTConfig, report: Report) -> Preprocessing:

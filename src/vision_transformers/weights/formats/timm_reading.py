@@ -266,7 +266,7 @@ def _preprocessing(pretrained: ForeignConfig, model: ViTConfig, report: Report) 
     if "mean" not in pretrained:
         report.notes.append("no preprocessing lies beside the weights: mean and std 0.5, squashed, bicubic")
     channels = channels_of(model.number_of_channels)
-    size = _input_size(pretrained) if "input_size" in pretrained else model.max_image_shape
+    size = _size(pretrained, model, report)
     crop = pretrained.choice("crop_mode", _CROPS, "center" if "mean" in pretrained else "squash")
     crop_pct = pretrained.number("crop_pct", 1.0)
     if crop == "squash" and crop_pct < 1:
@@ -281,6 +281,18 @@ def _preprocessing(pretrained: ForeignConfig, model: ViTConfig, report: Report) 
         mean=averaged_if_grey(pretrained.numbers("mean", (0.5,)), channels),
         std=averaged_if_grey(pretrained.numbers("std", (0.5,)), channels),
     )
+
+
+def _size(pretrained: ForeignConfig, model: ViTConfig, report: Report) -> tuple[int, int]:
+    """Of pictures: what the config says, where the model has patches for it."""
+    size = _input_size(pretrained) if "input_size" in pretrained else model.max_image_shape
+    if any(pixels % patch for pixels, patch in zip(size, model.patch_shape, strict=True)):
+        report.notes.append(
+            f"input_size is {size}, which is not whole patches of {model.patch_shape}: pictures come at "
+            f"{model.max_image_shape}, for which the positions are made"
+        )
+        return model.max_image_shape
+    return size
 
 
 def _fraction(size: int, crop_pct: float) -> float:
