@@ -72,9 +72,9 @@ def digest(recipe: str) -> str:
 
 def run(recipe: str, seed: int) -> dict[str, Any]:
     """One run: its seconds, and its last row of metrics."""
-    vit = str(Path(sys.executable).with_name("vit"))
+    vit = [sys.executable, "-m", "vision_transformers"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [vit, "train", recipe, "--seed", str(seed), "--run-folder", f"{folder}/run"]
+        command = [*vit, "train", recipe, "--seed", str(seed), "--run-folder", f"{folder}/run"]
         began = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - began

@@ -221,7 +221,7 @@ def _check(run: Run) -> None:
             f"low_rank.rank is {rank}, more than the model's width of {width}: give a smaller one, such as 8"
         )
     if rank and run.recipe.low_rank.parts == ("projection",) and not run.model_config.attention_projection:
-        raise UsageFailure("low_rank.parts is projection, and the attention of this model has none: add others")
+        raise UsageFailure("low_rank.parts is projection, and this model's attention has none: give others")
     if run.recipe.keep == "best" and run.data.validation is None:
         raise UsageFailure(
             "keep is 'best', but there are no validation images to choose by: "
