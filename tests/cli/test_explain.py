@@ -150,7 +150,8 @@ def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_pa
     [
         ([], 2, "name pictures"),
         (["photo.png", "--class", "catt"], 2, "no class is called 'catt': did you mean 'cat'?"),
-        (["photo.png", "--output", "photo.png"], 2, "is a file: --output names a folder"),
+        (["photo.png", "--output", "photo.png"], 2, "is a file: name a folder"),
+        (["photo.png", "--output", "/proc/nobody/writes"], 2, "/proc/nobody/writes cannot be written"),
         (["nowhere.png"], 3, "nowhere.png does not exist"),
         (["-"], 3, "standard input named no pictures"),
         (["-", "--of", "weights"], 3, "standard input named no pictures"),

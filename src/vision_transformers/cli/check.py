@@ -85,11 +85,11 @@ def _check_output(output: Path, folder: Path) -> None:
     """Whether a file can be written there that is none of the pictures, nor anything else beside them."""
     if output.suffix != ".json":
         raise UsageFailure(f"--output is {output}: its ending should be .json")
-    check_can_be_written(output)
-    if output.parent.resolve().is_relative_to(folder.resolve()):
+    if output.resolve().is_relative_to(folder.resolve()):
         raise UsageFailure(
             f"{output} is in the folder that is looked at, where nothing is changed: choose another"
         )
+    check_can_be_written(output)
 
 
 def _inspect(options: CheckOptions) -> "Inspection":

@@ -12,7 +12,7 @@ import tyro
 
 from vision_transformers.cli.streams import standard_input
 from vision_transformers.errors import DataFailure, UsageFailure
-from vision_transformers.files import write_file
+from vision_transformers.files import check_folder_can_be_written, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,8 +84,7 @@ def _check(options: ExplainOptions) -> None:
         raise UsageFailure(
             f"{given[0]} is of no use with --of weights, which writes weights.png only: leave it out"
         )
-    if options.output.exists() and not options.output.is_dir():
-        raise UsageFailure(f"{options.output} is a file: --output names a folder")
+    check_folder_can_be_written(options.output)
 
 
 def _explain_pictures(options: ExplainOptions) -> int:
