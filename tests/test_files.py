@@ -14,8 +14,10 @@ import pytest
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import (
     Broken,
+    cache_folder,
     check_can_be_written,
     check_folder_can_be_written,
+    expanded,
     explained,
     fill_file,
     lock,
@@ -233,6 +235,16 @@ def test_a_changed_file_is_named(tmp_path: Path, damage: str) -> None:
         file.write_bytes({"cut": OLD[:-1], "longer": OLD + b"x", "changed": b"O" + OLD[1:]}[damage])
     with pytest.raises(Broken, match=str(file)):
         verify_folder(tmp_path)
+
+
+def test_the_home_folder_is_found_or_missed_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/photos") == Path("/home/me/photos")
+    assert expanded("~nobody-here/photos") == Path("~nobody-here/photos")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "~")  # as Python has it of a user that the system does not know
+    with pytest.raises(UsageFailure, match="set HOME or XDG_CACHE_HOME"):
+        cache_folder()
 
 
 def test_names_of_files_that_are_not_unicode_survive_json(tmp_path: Path) -> None:

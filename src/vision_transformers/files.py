@@ -29,8 +29,16 @@ class Broken(Failure):
 
 def cache_folder() -> Path:
     """For what can be made again: this software's in $XDG_CACHE_HOME or ~/.cache; it need not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vision_transformers"
+    base = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if str(base).startswith("~"):
+        raise UsageFailure("there is no home folder to keep a cache in: set HOME or XDG_CACHE_HOME")
+    return base / "vision_transformers"
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with the home folder that a `~` or `~name` at its beginning stands for; with neither such a
+    user nor a home, as it is: nothing lies there, which its reader says."""
+    return Path(os.path.expanduser(path))
 
 
 def check_can_be_written(path: Path) -> None:

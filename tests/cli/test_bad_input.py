@@ -102,11 +102,17 @@ def test_a_folder_that_cannot_be_trained_on(
     assert not (working_folder / "run").exists()
 
 
+def test_the_home_of_nobody_is_a_folder_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    code, message = ends("folder --data.path ~nobody-here/pets", capsys)
+    assert (code, "~nobody-here/pets does not exist: check --data.path" in message) == (3, True), message
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ("digitz", "no recipe is called 'digitz': did you mean 'digits'?"),
         ("folder", "data.path is missing: say where the pictures lie with --data.path PATH"),
+        ("digits --init ~nobody-here/model", "there is no model ~nobody-here/model"),
         ("folder pets", "a folder of pictures is --data.path pets, and one recipe is trained at a time"),
         ("digits --model.model-dimensoin 4", "--model.model-dimension"),
         ("digits --sede 4", "--seed"),

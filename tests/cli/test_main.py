@@ -119,3 +119,20 @@ def test_a_list_on_standard_input_that_is_closed_is_empty(
     monkeypatch.setattr("sys.stdin", None)
     assert main(arguments) == 3
     assert "standard input named no pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["predict", "model", ""], "an argument"),
+        (["check", ""], "an argument"),
+        (["train", "folder", "--data.path", ""], "--data.path"),
+        (["train", "digits", "--run-folder="], "--run-folder"),
+    ],
+)
+def test_a_path_that_is_empty_is_not_the_working_folder(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    """As of a variable of the shell that is not set."""
+    assert main(arguments) == 2
+    assert f"vit: {named} is empty" in capsys.readouterr().err

@@ -402,7 +402,8 @@ def test_a_server_for_everybody_without_a_key_is_warned_of(vit: Vit, folder: Pat
         (["zoo", "--host", "a..b"], "is no address of this machine"),
         (["zoo", "--host", "192.0.2.1"], "is no address of this machine"),  # of no machine: RFC 5737
         (["zoo", "--queue", "0"], "--queue is 0: expected 1 or more"),
-        (["zoo", "--key", ""], "the key is empty"),
+        (["zoo", "--key", ""], "--key is empty"),
+        (["zoo", "--key", " "], "the key is empty"),
     ],
 )
 def test_what_cannot_be_served_is_told(

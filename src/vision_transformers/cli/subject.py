@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from vision_transformers.errors import UsageFailure
+from vision_transformers.files import expanded
 from vision_transformers.training.record import Record
 from vision_transformers.training.run_folder import RunFolder
 
@@ -77,7 +78,7 @@ class Subject:
         source = self.record.recipe.data
         if source.path is None:  # in another form, only the test images are held out for sure
             return source.name == self.labelled.name and self.split != "test"
-        learned = Path(source.path).expanduser().resolve()
+        learned = expanded(source.path).resolve()
         learned = learned / "train" if (learned / "train").is_dir() else learned
         return any(folder.is_relative_to(learned) for folder in _folders_of(self.images))
 
@@ -116,7 +117,7 @@ def find_subject(
     labelled = load_labelled(data, classifier.preprocessing, data_root, of_run, listing)
     split = split or _held_out(labelled)
     images = in_order_of(labelled, labelled.split(split), classifier.classes)
-    return Subject(model, run, record, classifier, labelled, split, Path(data).expanduser(), images)
+    return Subject(model, run, record, classifier, labelled, split, expanded(data), images)
 
 
 def _held_out(labelled: "Labelled") -> Split:

@@ -15,6 +15,7 @@ from vision_transformers.data.source import DataSource
 from vision_transformers.data.splitting import hold_out, number_held_out
 from vision_transformers.data.walking import EXTENSIONS, is_hidden, is_picture, walk_files
 from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import expanded
 
 _PARTS = frozenset({"train", "val", "validation", "test"})
 _USUAL_NAMES = {
@@ -48,7 +49,7 @@ def read_folder(source: DataSource) -> DataSets:
     """
     if source.path is None:
         raise UsageFailure("data.path is missing: say where the pictures lie with --data.path PATH")
-    folder = Path(source.path).expanduser()
+    folder = expanded(source.path)
     parts = {name: _read_part(path) for name, path in parts_of(folder).items()}
     classes = _classes(parts.values())
     check_files([file for part in parts.values() for files in part.images.values() for file in files], folder)
@@ -74,7 +75,7 @@ def count_training_images(source: DataSource) -> tuple[int, int]:
     Raises:
         DataFailure: as `read_folder`, but for files that are no images.
     """
-    parts = {name: _read_part(path) for name, path in parts_of(Path(source.path or "").expanduser()).items()}
+    parts = {name: _read_part(path) for name, path in parts_of(expanded(source.path or "")).items()}
     classes = _classes(parts.values())
     fractions = [source.test_fraction] if len(parts) == 1 else []
     fractions += [source.validation_fraction] if "validation" not in parts else []

@@ -13,6 +13,7 @@ from vision_transformers.data.loading import load_data
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataName, DataSource
 from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import expanded
 
 NAMED_CLASSES = 12
 """How many classes an error names of each side."""
@@ -78,7 +79,7 @@ def load_labelled(
         sets = load_data(source or DataSource(name=data, root=root), preprocessing)  # type: ignore[arg-type]
         is_of_run = is_named_so and sets.listing == listing
         return Labelled(data, _parts(sets), sets.classes, sets.description, is_of_run)
-    folder = Path(data).expanduser()
+    folder = expanded(data)
     if not folder.is_dir():
         known = ", ".join(name for name in get_args(DataName) if name != "folder")
         raise UsageFailure(f"there is no folder {data}, and no data set of that name: known are {known}")

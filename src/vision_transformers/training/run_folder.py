@@ -21,7 +21,15 @@ from typing import IO, TypeVar
 
 from vision_transformers.config import differences, from_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import TEMPORARY, explained, lock, read_json, sweep_temporary, write_json
+from vision_transformers.files import (
+    TEMPORARY,
+    expanded,
+    explained,
+    lock,
+    read_json,
+    sweep_temporary,
+    write_json,
+)
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT, RESOLVED_BY_THE_MACHINE, Recipe
 from vision_transformers.training.record import FORMAT_VERSION, Record
 
@@ -200,7 +208,7 @@ def with_absolute_places(recipe: Recipe) -> Recipe:
 
 
 def _absolute(place: str | None) -> str | None:
-    return None if place is None else str(Path(place).expanduser().resolve())
+    return None if place is None else str(expanded(place).resolve())
 
 
 def _same_place(recorded: str, asked: str | None) -> bool:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from vision_transformers.data.labelled import some_of
 from vision_transformers.data.normalising import for_another
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
+from vision_transformers.files import expanded
 from vision_transformers.runtime.precision import ResolvedPrecision, autocast
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.weights.digest import sha256_of
@@ -73,7 +73,7 @@ def load_teacher(recipe: Recipe, classes: Sequence[str]) -> TrainedTeacher | Non
     if source is None:
         return None
     try:
-        classifier = load(Path(source).expanduser(), device="cpu")
+        classifier = load(expanded(source), device="cpu")
     except UsageFailure as failure:
         raise UsageFailure(
             f"the teacher is not to be had: {failure}. Say where it lies: --teacher.source"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import expanded
 from vision_transformers.report.metrics import Row, read_metrics
 from vision_transformers.runtime.device import as_current
 from vision_transformers.runtime.memory import advising_on_memory
@@ -72,7 +73,7 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
         Failure: what went wrong and what to do; its subclasses tell usage, data and interruption apart.
     """
     processes = joined_processes()
-    path = processes.hear_first(str(run_folder or new_run_folder(recipe).path))
+    path = processes.hear_first(str(expanded(run_folder or new_run_folder(recipe).path)))
     run, images = processes.after_the_first(lambda: _new_run(recipe, RunFolder(Path(path)), processes))
 
     def begin() -> None:
@@ -135,7 +136,7 @@ def resume(
         Failure: machine, data or teacher differ; and whatever `train` raises.
     """
     processes = joined_processes()
-    folder = RunFolder(Path(run_folder))
+    folder = RunFolder(expanded(run_folder))
     record, recipe = processes.after_the_first(lambda: _recorded(folder, recipe))
     if processes.the_first_finds(lambda: folder.is_finished):
         return _result(folder, processes)

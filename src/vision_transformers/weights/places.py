@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import expanded
 from vision_transformers.weights.foreign_files import SUFFIXES
 
 HUB = "hf:"
@@ -18,7 +19,7 @@ def local_path(place: str) -> Path:
         Failure: it cannot be downloaded.
     """
     if not place.startswith(HUB):
-        return Path(place).expanduser()
+        return expanded(place)
     match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", place)
     if match is None:
         raise UsageFailure(
