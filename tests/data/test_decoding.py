@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import struct
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from vision_transformers.data import decoding
+from vision_transformers.data.as_seen import as_seen
 from vision_transformers.data.decoding import check_file, decode, decode_pixels
 from vision_transformers.data.pictures import read_pictures
 from vision_transformers.data.preprocessing import Preprocessing
@@ -81,6 +83,16 @@ def test_16_bits_are_scaled_not_clipped_to_white(tmp_path: Path, name: str) -> N
     Image.fromarray(values).save(tmp_path / name)
     decoded = np.asarray(decode(tmp_path / name, channels=1, background=255))
     assert np.array_equal(decoded, np.round(values / 257))
+
+
+def test_16_bits_take_no_many_times_their_own_memory() -> None:
+    """A server decodes several at a time, of as many pixels as it allows."""
+    picture = Image.fromarray(np.zeros((2500, 2000), np.uint16))
+    tracemalloc.start()
+    as_seen(picture, channels=1, background=255)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * picture.width * picture.height
 
 
 def test_the_transparent_value_of_a_picture_with_16_bits_shows_the_background(tmp_path: Path) -> None:
