@@ -121,6 +121,19 @@ def test_a_list_on_standard_input_that_is_closed_is_empty(
     assert "standard input named no pictures" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("command", "speaks_of_a_run"), [("train", True), ("check", False)])
+def test_an_interruption_speaks_of_runs_where_there_are_some(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, speaks_of_a_run: bool
+) -> None:
+    def interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"vision_transformers.cli.{command}.main", interrupted)
+    assert main([command]) == 130
+    error = capsys.readouterr().err
+    assert ("interrupted" in error, "what a run had saved" in error) == (True, speaks_of_a_run)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -87,7 +87,8 @@ def test_a_picture_of_too_many_pixels_is_refused_before_they_are_decoded(
     Image.new("L", (1001, 1000)).save(tmp_path / "large.png")
     Image.new("L", (1000, 1000)).save(tmp_path / "allowed.png")
     answer = served.predict(tmp_path / "large.png")
-    assert (answer.code, "1,001 x 1,000 pixels, more than 1 megapixels" in answer.json["error"]) == (422, True)
+    assert answer.code == 422
+    assert "1,001 x 1,000 pixels, more than 1 megapixels" in answer.json["error"]
     assert served.predict(tmp_path / "allowed.png").code == 200
     assert served.ask("GET", "/model").json["limits"]["megapixels"] == 1
 

@@ -76,7 +76,8 @@ def _run(arguments: list[str], place: Place) -> int:
         _complain(explanation)
         return 1
     except KeyboardInterrupt:
-        _complain("interrupted; what a run had saved is unharmed")
+        saved = "; what a run had saved is unharmed" if arguments[:1] == ["train"] else ""
+        _complain(f"interrupted{saved}")
         return 130
     except BrokenPipeError:
         # Whoever read the output has gone, as with `vit ... | head`.
