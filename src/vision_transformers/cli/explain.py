@@ -88,6 +88,7 @@ def _check(options: ExplainOptions) -> None:
 
 
 def _explain_pictures(options: ExplainOptions) -> int:
+    from vision_transformers.report.explanation_page import IndexEntry, index_page
     from vision_transformers.report.predictions import printable
 
     classifier = _classifier(options)
@@ -104,12 +105,10 @@ def _explain_pictures(options: ExplainOptions) -> int:
             continue
         file = _write(options, explanation, number)
         if options.format == "html":
-            entries.append((file.name, explanation))
+            entries.append(IndexEntry.of(file.name, explanation))
         guess = f"{explanation.label} {explanation.probability:.1%}"
         print(f"{printable(str(path))}: {guess}  {printable(str(file))}")
     if entries:
-        from vision_transformers.report.explanation_page import index_page
-
         write_file(options.output / "index.html", index_page("What the model looks at", entries))
         print(f"page           {options.output / 'index.html'}")
     return DataFailure.exit_code if failures else 0
