@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vision_transformers.config import first_of
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import expanded
 from vision_transformers.training.record import Record
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from vision_transformers.runtime.precision import ResolvedPrecision
 
 Split = Literal["test", "validation", "train", "all"]
-NAMED = 5
-"""Classes without images that are listed."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,9 @@ class Subject:
         classes = self.classifier.classes
         missing = [name for place, name in enumerate(classes) if place not in there]
         if missing:
-            names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-            warnings.append(f"{len(missing)} of {len(classes)} classes have no images here: {names}.")
+            warnings.append(
+                f"{len(missing)} of {len(classes)} classes have no images here: {first_of(missing)}."
+            )
         return " ".join(warnings) or None
 
     @property

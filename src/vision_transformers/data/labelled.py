@@ -7,6 +7,7 @@ from typing import get_args
 
 import torch
 
+from vision_transformers.config import first_of
 from vision_transformers.data.folder import read_labelled_folder
 from vision_transformers.data.images import DataSets, ImageFiles, Images, ImagesInMemory, joined
 from vision_transformers.data.loading import load_data
@@ -137,5 +138,4 @@ def _together(parts: list[Images]) -> Images:
 
 def some_of(names: Sequence[str]) -> str:
     """The first of these names, and how many more there are."""
-    more = f" and {len(names) - NAMED_CLASSES} more" if len(names) > NAMED_CLASSES else ""
-    return ", ".join(repr(name) for name in names[:NAMED_CLASSES]) + more
+    return first_of([repr(name) for name in names], NAMED_CLASSES)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TypeVar
 
-from vision_transformers.config import differences, from_json, to_json
+from vision_transformers.config import differences, first_of, from_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import (
     TEMPORARY,
@@ -116,7 +116,7 @@ class RunFolder:
         foreign = [path.name for path in self.path.iterdir() if not _may_be_left_of_a_run(path)]
         if foreign:
             raise UsageFailure(
-                f"{self.path} holds other files ({', '.join(sorted(foreign)[:3])}) and no run: "
+                f"{self.path} holds other files ({first_of(sorted(foreign))}) and no run: "
                 "choose another --run-folder"
             )
 
