@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import (
     Broken,
+    cache_folder,
+    check_can_be_written,
+    check_folder_can_be_written,
+    expanded,
     explained,
     fill_file,
     lock,
@@ -142,6 +146,51 @@ def test_what_fails_while_a_folder_is_filled_leaves_the_old_one(tmp_path: Path) 
     verify_folder(path)
 
 
+def test_a_pipe_or_a_device_is_refused_and_stays_what_it_is(tmp_path: Path) -> None:
+    """A file in the place of /dev/null would break every program of the machine."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        for write in (check_can_be_written, lambda path: write_file(path, NEW)):
+            with pytest.raises(UsageFailure, match=rf"{path} cannot be written \(it is a device or a pipe"):
+                write(path)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
+    """As of a results folder on another disk."""
+    disk, here = tmp_path / "disk", tmp_path / "here"
+    (disk / "folder").mkdir(parents=True)
+    here.mkdir()
+    for name in ("file", "folder"):
+        (here / name).symlink_to(disk / name)
+    check_can_be_written(here / "file")
+    check_folder_can_be_written(here / "folder")
+    write_file(here / "file", NEW)
+    write_folder(here / "folder", fill)
+    assert (disk / "file").read_bytes() == NEW
+    verify_folder(disk / "folder")
+    assert all(path.is_symlink() for path in here.iterdir())
+    assert sorted(path.name for path in disk.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_none_is_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check_folder_can_be_written(tmp_path / "new" / "inner")
+    for path, says in (
+        (tmp_path / "file", "is a file: name a folder"),
+        (tmp_path / "file" / "inner", r"cannot be written \(Not a directory\): choose another folder"),
+        (tmp_path / ("x" * 300), "File name too long"),
+        (Path("/proc/nobody/writes"), "/proc/nobody/writes cannot be written"),
+    ):
+        with pytest.raises(UsageFailure, match=says):
+            check_folder_can_be_written(path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
 def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Failure, match=r"cannot write .*file/inner: .*Not a directory|File exists"):
@@ -186,6 +235,16 @@ def test_a_changed_file_is_named(tmp_path: Path, damage: str) -> None:
         file.write_bytes({"cut": OLD[:-1], "longer": OLD + b"x", "changed": b"O" + OLD[1:]}[damage])
     with pytest.raises(Broken, match=str(file)):
         verify_folder(tmp_path)
+
+
+def test_the_home_folder_is_found_or_missed_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/photos") == Path("/home/me/photos")
+    assert expanded("~nobody-here/photos") == Path("~nobody-here/photos")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "~")  # as Python has it of a user that the system does not know
+    with pytest.raises(UsageFailure, match="set HOME or XDG_CACHE_HOME"):
+        cache_folder()
 
 
 def test_names_of_files_that_are_not_unicode_survive_json(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -31,6 +31,12 @@ def check_known(what: str, word: str, known: Iterable[str]) -> None:
     known = list(known)
     if word not in known:
         raise UsageFailure(f"{what} is {word!r}: {nearest(str(word), known)}")
+
+
+def first_of(names: Sequence[str], most: int = 5) -> str:
+    """The first of these names, for a message, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def to_json(config: Any) -> Any:

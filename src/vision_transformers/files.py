@@ -29,8 +29,16 @@ class Broken(Failure):
 
 def cache_folder() -> Path:
     """For what can be made again: this software's in $XDG_CACHE_HOME or ~/.cache; it need not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "vision_transformers"
+    base = expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    if str(base).startswith("~"):
+        raise UsageFailure("there is no home folder to keep a cache in: set HOME or XDG_CACHE_HOME")
+    return base / "vision_transformers"
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with the home folder that a `~` or `~name` at its beginning stands for; with neither such a
+    user nor a home, as it is: nothing lies there, which its reader says."""
+    return Path(os.path.expanduser(path))
 
 
 def check_can_be_written(path: Path) -> None:
@@ -43,12 +51,46 @@ def check_can_be_written(path: Path) -> None:
         raise UsageFailure(f"there is no folder {path.parent} to write {path.name} into")
     if os.path.isdir(path):  # False of a name that no file can have
         raise UsageFailure(f"{path} is a folder: name a file to write")
-    temporary = _temporary_beside(path)
+    _refuse_device(path)
     try:
-        temporary.touch()  # permissions alone do not tell of read-only disks, nor of names that are too long
-        temporary.unlink()
+        _try_beside(_real(path))
     except OSError as error:
         raise UsageFailure(f"{path} cannot be written ({error.strerror}): choose another file") from error
+
+
+def check_folder_can_be_written(path: Path) -> None:
+    """As `check_can_be_written`, of a folder to write into; it need not be there, and is not made.
+
+    Raises:
+        UsageFailure: says why nothing can be written there.
+    """
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UsageFailure(f"{path} is a file: name a folder to write into")
+    folder = _real(path)
+    missing = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    try:
+        _try_beside(missing[-1] if missing else folder / "any")
+    except OSError as error:
+        raise UsageFailure(f"{path} cannot be written ({error.strerror}): choose another folder") from error
+
+
+def _try_beside(path: Path) -> None:
+    """Makes a file and removes it: permissions alone do not tell of read-only disks, nor of names that are
+    too long."""
+    temporary = _temporary_beside(path)
+    temporary.touch()
+    temporary.unlink()
+
+
+def _refuse_device(path: Path) -> None:
+    """What is no file would be replaced by one: nobody could write into /dev/null from there on."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise UsageFailure(f"{path} cannot be written (it is a device or a pipe): choose another file")
+
+
+def _real(path: Path) -> Path:
+    """Where a link leads, if it is one: the link itself stays as it is."""
+    return Path(os.path.realpath(path))
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -62,12 +104,14 @@ def fill_file(path: Path, fill: Callable[[Path], object]) -> None:
 
     Several may make the same one at once, also on machines that share the folder.
     """
-    temporary = _temporary_beside(path)
+    _refuse_device(path)
+    real = _real(path)
+    temporary = _temporary_beside(real)
     try:
         fill(temporary)
         sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
+        os.replace(temporary, real)
+        sync(real.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise explained(error, path) from error
@@ -103,6 +147,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
     A folder that `path` already names is replaced only once the new one is complete.
     """
+    path = _real(path)
     temporary = _temporary_beside(path)
     old = path.with_name(f"{REPLACED}{secrets.token_hex(8)}-{path.name}")
     try:

@@ -83,7 +83,7 @@ def one_picture_each(folder: Path) -> None:
         (one_class, "images has one class, 'cat': a classifier needs two or more"),
         (a_text_among_pictures, "images/dog/2.jpg cannot be decoded: it is none of JPEG, PNG"),
         (a_cut_header, "images/dog/2.png cannot be decoded"),
-        (one_picture_each, "none of the 1 images left of the class 'cat' can be held out: add some"),
+        (one_picture_each, "the class 'cat' has 1 of the 2 images that it needs to hold one out: add some"),
     ],
 )
 def test_a_folder_that_cannot_be_trained_on(
@@ -102,11 +102,26 @@ def test_a_folder_that_cannot_be_trained_on(
     assert not (working_folder / "run").exists()
 
 
+def test_a_folder_in_the_place_of_a_recipe_is_told_its_own(
+    working_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one_class(working_folder / "pets")
+    code, message = ends("pets/", capsys)
+    assert (code, "`vit train folder --data.path pets/` learns from its pictures" in message) == (2, True)
+
+
+def test_the_home_of_nobody_is_a_folder_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    code, message = ends("folder --data.path ~nobody-here/pets", capsys)
+    assert (code, "~nobody-here/pets does not exist: check --data.path" in message) == (3, True), message
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ("digitz", "no recipe is called 'digitz': did you mean 'digits'?"),
         ("folder", "data.path is missing: say where the pictures lie with --data.path PATH"),
+        ("digits --init ~nobody-here/model", "there is no model ~nobody-here/model"),
+        ("digits --data.path pets", "which `vit train folder --data.path pets` learns from"),
         ("folder pets", "a folder of pictures is --data.path pets, and one recipe is trained at a time"),
         ("digits --model.model-dimensoin 4", "--model.model-dimension"),
         ("digits --sede 4", "--seed"),

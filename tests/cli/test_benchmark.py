@@ -57,8 +57,8 @@ def test_rows_that_were_measured_are_kept_when_the_next_one_fails(
         (["no-such-model"], "no-such-model"),
         (["ViT-S/17"], "did you mean 'ViT-S/16'?"),
         (["MNIST", "--seconds", "-1"], "--seconds is -1.0: expected 0 or more"),
-        (["MNIST", "--output", "no/such/folder/file.json"], "folder that exists"),
-        (["MNIST", "--output", "/dev/null"], "/dev/null cannot be written"),
+        (["MNIST", "--output", "no/such/folder/file.json"], "there is no folder no/such/folder"),
+        (["MNIST", "--output", "/proc/file.json"], "/proc/file.json cannot be written"),
         (["MNIST", "--device", "abacus"], "abacus"),
     ],
 )

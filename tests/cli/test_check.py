@@ -363,8 +363,9 @@ def test_a_thousand_classes_are_not_a_thousand_lines(
     [
         (["nowhere"], "there is no folder nowhere"),
         (["."], ""),
-        ([".", "--output", "nowhere/all.json"], "there is no folder nowhere"),
+        ([".", "--output", "../nowhere/all.json"], "there is no folder ../nowhere"),
         (["cat", "--output", "dog/0.png"], "dog/0.png: its ending should be .json"),
+        (["cat", "--output", "link.json"], "link.json is in the folder that is looked at"),
         (["cat", "--output", "dog/../cat/all.json"], "cat/all.json is in the folder that is looked at"),
         ([".", "--workers", "-1"], "--workers is -1"),
     ],
@@ -377,6 +378,7 @@ def test_what_makes_no_sense_is_told(
     message: str,
 ) -> None:
     monkeypatch.chdir(make(tmp_path))
+    Path("link.json").symlink_to("cat/all.json")
     assert main(["check", *options]) == (2 if message else 0)
     assert message in capsys.readouterr().err
 

@@ -222,6 +222,9 @@ def test_a_report_that_cannot_be_written_is_told_before_the_target_is_made(vit: 
     finished = vit.run(tmp_path, [*command, "model"])
     assert finished.code == 2
     assert "model is a folder: name a file to write" in finished.errors
+    finished = vit.run(tmp_path, [*command, "/proc/report.json"])
+    assert finished.code == 2
+    assert "/proc/report.json cannot be written" in finished.errors
     assert not (tmp_path / "new").exists()
     assert vit.run(tmp_path, [*command, "new/report.json"]).code == 0
     assert "written" in json.loads((tmp_path / "new" / "report.json").read_text())

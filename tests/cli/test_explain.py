@@ -1,5 +1,6 @@
 """`vit explain` writes what it says it writes, of any picture, and tells what makes no sense."""
 
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -18,11 +19,13 @@ from tests.photographs import noise, save_photographs
 
 from vision_transformers.classifier import Classifier
 from vision_transformers.cli.explanations import explain_picture
+from vision_transformers.cli.main import main
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize, seen_part
 from vision_transformers.explain.methods import METHODS
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.vit import ViT
+from vision_transformers.report.explanation import Explanation
 from vision_transformers.report.overlay import map_colours, overlaid
 from vision_transformers.weights.model_folder import ModelDescription
 
@@ -90,6 +93,24 @@ def test_any_name_of_a_file_is_allowed(vit: Vit, model: Path, tmp_path: Path, fo
         assert "a%23b%3F.html" in page
 
 
+def test_the_index_keeps_no_explanation_in_memory(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds its picture and the maps of every method: thousands of them fill any machine."""
+    save_photographs(tmp_path / "photos", 3)
+    alive = []
+
+    def index_page(*_: object) -> bytes:
+        gc.collect()
+        alive.append(sum(type(each) is Explanation for each in gc.get_objects()))
+        return b""
+
+    monkeypatch.setattr("vision_transformers.report.explanation_page.index_page", index_page)
+    arguments = [str(model), str(tmp_path / "photos"), "--format", "html", "--output", str(tmp_path / "out")]
+    assert main(["explain", *arguments, "--device", "cpu"]) == 0
+    assert alive == [1], "that of the last picture"
+
+
 def test_the_longest_names_of_files_are_allowed(vit: Vit, model: Path, tmp_path: Path) -> None:
     (picture,) = save_photographs(tmp_path, 1, ".png")
     for stem in ("a" * 251, "猫" * 83):
@@ -150,7 +171,8 @@ def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_pa
     [
         ([], 2, "name pictures"),
         (["photo.png", "--class", "catt"], 2, "no class is called 'catt': did you mean 'cat'?"),
-        (["photo.png", "--output", "photo.png"], 2, "is a file: --output names a folder"),
+        (["photo.png", "--output", "photo.png"], 2, "is a file: name a folder"),
+        (["photo.png", "--output", "/proc/nobody/writes"], 2, "/proc/nobody/writes cannot be written"),
         (["nowhere.png"], 3, "nowhere.png does not exist"),
         (["-"], 3, "standard input named no pictures"),
         (["-", "--of", "weights"], 3, "standard input named no pictures"),

@@ -119,3 +119,33 @@ def test_a_list_on_standard_input_that_is_closed_is_empty(
     monkeypatch.setattr("sys.stdin", None)
     assert main(arguments) == 3
     assert "standard input named no pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "speaks_of_a_run"), [("train", True), ("check", False)])
+def test_an_interruption_speaks_of_runs_where_there_are_some(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, speaks_of_a_run: bool
+) -> None:
+    def interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"vision_transformers.cli.{command}.main", interrupted)
+    assert main([command]) == 130
+    error = capsys.readouterr().err
+    assert ("interrupted" in error, "what a run had saved" in error) == (True, speaks_of_a_run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["predict", "model", ""], "an argument"),
+        (["check", ""], "an argument"),
+        (["train", "folder", "--data.path", ""], "--data.path"),
+        (["train", "digits", "--run-folder="], "--run-folder"),
+    ],
+)
+def test_a_path_that_is_empty_is_not_the_working_folder(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    """As of a variable of the shell that is not set."""
+    assert main(arguments) == 2
+    assert f"vit: {named} is empty" in capsys.readouterr().err

@@ -64,6 +64,7 @@ def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
         ([], "name runs to compare"),
         (["taken"], "is no run and holds none"),
         (["runs", "--output", "taken"], "holds other files"),
+        (["runs", "--output", "/proc/nobody/writes"], "/proc/nobody/writes cannot be written"),
     ):
         finished = vit.run(runs, ["report", *arguments])
         assert (finished.code, message in finished.errors) == (2, True), finished.errors

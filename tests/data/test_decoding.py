@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import struct
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import Callable
@@ -15,8 +16,11 @@ import pytest
 from PIL import Image, ImageFile
 
 from vision_transformers.data import decoding
+from vision_transformers.data.as_seen import as_seen
 from vision_transformers.data.decoding import check_file, decode, decode_pixels
-from vision_transformers.errors import DataFailure
+from vision_transformers.data.pictures import read_pictures
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.errors import DataFailure, Failure
 
 # How the upright picture is stored so that each orientation tag turns it back.
 STORED = {
@@ -79,6 +83,16 @@ def test_16_bits_are_scaled_not_clipped_to_white(tmp_path: Path, name: str) -> N
     Image.fromarray(values).save(tmp_path / name)
     decoded = np.asarray(decode(tmp_path / name, channels=1, background=255))
     assert np.array_equal(decoded, np.round(values / 257))
+
+
+def test_16_bits_take_no_many_times_their_own_memory() -> None:
+    """A server decodes several at a time, of as many pixels as it allows."""
+    picture = Image.fromarray(np.zeros((2500, 2000), np.uint16))
+    tracemalloc.start()
+    as_seen(picture, channels=1, background=255)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * picture.width * picture.height
 
 
 def test_the_transparent_value_of_a_picture_with_16_bits_shows_the_background(tmp_path: Path) -> None:
@@ -178,29 +192,57 @@ def other_format() -> bytes:
     return buffer.getvalue()
 
 
-BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
-    "truncated": (truncated, "truncated"),
-    "html": (lambda: b"<!DOCTYPE html><html></html>", "it begins with b'<!DOCTYPE html>"),
-    "empty": (lambda: b"", "it is empty"),
-    "unlisted format": (other_format, "it is none of JPEG"),
-    "bomb that Pillow refuses": (lambda: png_of_size(30_000, 30_000), "exceeds limit"),
-    "bomb that Pillow warns of": (lambda: png_of_size(10_000, 10_000), "more than the limit of"),
-    "no pixels": (lambda: b"GIF89a" + b"\0" * 7 + b",\0\0\0\0\0\0\0\0\0\x02\x01\0\0;", "cannot be decoded"),
+SAVE, SMALLER = "Save it as JPEG or PNG", "Make it smaller"
+BROKEN: dict[str, tuple[Callable[[], bytes], str, str]] = {
+    "truncated": (truncated, "truncated", SAVE),
+    "html": (lambda: b"<!DOCTYPE html><html></html>", "it begins with b'<!DOCTYPE html>", SAVE),
+    "empty": (lambda: b"", "it is empty", "Copy or download it again"),
+    "unlisted format": (other_format, "it is none of JPEG", SAVE),
+    "bomb that Pillow refuses": (lambda: png_of_size(30_000, 30_000), "exceeds limit", SMALLER),
+    "bomb that Pillow warns of": (lambda: png_of_size(10_000, 10_000), "more than the limit of", SMALLER),
+    "no pixels": (
+        lambda: b"GIF89a" + b"\0" * 7 + b",\0\0\0\0\0\0\0\0\0\x02\x01\0\0;",
+        "cannot be decoded",
+        SAVE,
+    ),
 }
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_bad_file_is_one_message_with_its_name_cause_and_remedy(tmp_path: Path, kind: str) -> None:
-    make, cause = BROKEN[kind]
+    make, cause, remedy = BROKEN[kind]
     path = tmp_path / "picture.jpg"
     path.write_bytes(make())
     with pytest.raises(DataFailure) as failure:
         decode(path, channels=3, background=255)
     assert str(path) in str(failure.value)
     assert cause in str(failure.value)
-    assert str(failure.value).endswith(". Save it as JPEG or PNG, or remove it")
+    assert str(failure.value).endswith(f". {remedy}, or remove it")
     assert ".." not in str(failure.value)
+
+
+def test_what_the_system_cannot_read_now_is_not_said_to_be_a_bad_picture(tmp_path: Path) -> None:
+    """Whoever follows `remove it` would throw away what a disk or a network gives back tomorrow."""
+    path = tmp_path / "picture.png"
+    path.symlink_to("/proc/self/mem")  # reading its beginning is an input/output error
+    for read in (check_file, lambda path: decode_pixels(path, channels=3, background=255)):
+        with pytest.raises(Failure, match=r"picture\.png cannot be read now: Input/output error") as failure:
+            read(path)
+        assert not isinstance(failure.value, DataFailure)
+        assert "remove" not in str(failure.value)
+    with pytest.raises(Failure, match=r"^.*picture\.png cannot be read now") as failure:
+        list(read_pictures([path, path], Preprocessing(), batch_size=1, workers=1))
+    assert "Traceback" not in str(failure.value)
+
+
+def test_too_little_memory_is_no_fault_of_the_picture() -> None:
+    class Large:
+        def read(self) -> bytes:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        decode(Large(), channels=3, background=255)
 
 
 def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A person's folder of images is read as it is meant, or the message says what to change."""
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -250,6 +251,21 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(save(tmp_path / "a file")))
     read_folder(source(make(tmp_path / "pets", "cat", "dog")))
     assert "opens all images again" in caplog.text
+
+
+def test_many_pictures_are_not_opened_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a million on a slow disk, the first start takes an hour."""
+    monkeypatch.setattr(checking, "MANY", 10)
+    caplog.set_level(logging.INFO)
+    folder = make(tmp_path / "pets", "cat", "dog")
+    read_folder(source(folder))
+    assert "opening 10 pictures, which is done once" in caplog.text
+    assert "looked at 10 of 10 pictures" in caplog.text
+    caplog.clear()
+    read_folder(source(folder))
+    assert not caplog.text
 
 
 def test_the_fingerprint_knows_names_sizes_and_classes_but_not_the_place(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ def test_parquet_has_the_columns_with_their_types() -> None:
     assert parquet.read_table(io.BytesIO(written("parquet", []))).num_rows == 0
 
 
+def test_a_model_without_a_head_has_no_numbers_in_the_table() -> None:
+    """Its features are written elsewhere: `vit predict --features`."""
+    lines = written("table", [PredictionRow("photo.jpg")]).decode().splitlines()
+    assert lines[1].split() == ["-", "-", "photo.jpg"]
+
+
 def test_a_table_is_one_line_a_row_for_people() -> None:
     text = written(
         "table", [PredictionRow(name, TOP) for name in NAMES] + [PredictionRow("bad", error="empty")]

@@ -55,8 +55,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(vit: Vit, folder: Path) -> Iterator[Served]:
     """A server with small limits; nobody ends it."""
-    limits = ["--max-megabytes", "1", "--body-seconds", "1", "--batch-size", "4", "--wait-milliseconds", "20"]
-    with serving(vit, folder, folder / "zoo", *limits) as served:
+    limits = ["--max-megabytes", "1", "--max-megapixels", "1", "--body-seconds", "1", "--batch-size", "4"]
+    with serving(vit, folder, folder / "zoo", *limits, "--wait-milliseconds", "20") as served:
         yield served
 
 
@@ -78,6 +78,19 @@ def test_an_answer_is_the_row_of_vit_predict_to_the_bit(vit: Vit, folder: Path, 
         assert (answer.code, {"path": str(path), **answer.json}) == (200, row)
     assert len(served.predict(path, "?top=2").json["top"]) == 2
     assert len(served.predict(path, "?top=99").json["top"]) == len(CLASSES)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_before_they_are_decoded(
+    served: Served, tmp_path: Path
+) -> None:
+    """A file of some kilobytes would take gigabytes of memory."""
+    Image.new("L", (1001, 1000)).save(tmp_path / "large.png")
+    Image.new("L", (1000, 1000)).save(tmp_path / "allowed.png")
+    answer = served.predict(tmp_path / "large.png")
+    assert answer.code == 422
+    assert "1,001 x 1,000 pixels, more than 1 megapixels" in answer.json["error"]
+    assert served.predict(tmp_path / "allowed.png").code == 200
+    assert served.ask("GET", "/model").json["limits"]["megapixels"] == 1
 
 
 def test_pictures_that_come_together_get_their_own_numbers_and_broken_ones_spoil_nothing(
@@ -243,6 +256,7 @@ def test_a_key_is_asked_for_everywhere_but_by_probes(vit: Vit, folder: Path) -> 
     wrong = "Bearer", "Bearer ", "Bearer Schlüssel", f"Basic {KEY}", "Basic !", f"Digest {KEY}"
     basic = base64.b64encode(f"anybody:{KEY}".encode()).decode()
     with serving(vit, folder, folder / "zoo", "--key", KEY) as served:
+        assert "curl -u :KEY --data-binary" in served.process.output.read_text()
         for path in ROUTES:
             answers = [served.ask("GET", path)]
             answers += [served.ask("GET", path, headers={"Authorization": _sent(one)}) for one in wrong]
@@ -402,7 +416,8 @@ def test_a_server_for_everybody_without_a_key_is_warned_of(vit: Vit, folder: Pat
         (["zoo", "--host", "a..b"], "is no address of this machine"),
         (["zoo", "--host", "192.0.2.1"], "is no address of this machine"),  # of no machine: RFC 5737
         (["zoo", "--queue", "0"], "--queue is 0: expected 1 or more"),
-        (["zoo", "--key", ""], "the key is empty"),
+        (["zoo", "--key", ""], "--key is empty"),
+        (["zoo", "--key", " "], "the key is empty"),
     ],
 )
 def test_what_cannot_be_served_is_told(

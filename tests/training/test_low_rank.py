@@ -79,7 +79,7 @@ def test_a_moving_average_and_the_best_weights_are_merged_too(source: Path, tmp_
 
 
 def test_a_rank_beyond_the_width_of_the_model_is_refused(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageFailure, match=r"low_rank\.rank is 9999: the model is \d+ wide"):
+    with pytest.raises(UsageFailure, match=r"low_rank\.rank is 9999, more than the model's width of \d+"):
         train(replace(adapted(source), low_rank=LowRankConfig(rank=9999)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

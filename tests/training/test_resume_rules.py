@@ -64,14 +64,14 @@ def test_a_finished_run_stays_as_it_is(
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--seed", "1"], "seed was 0, and 1 is asked for"),
-        (["--model.dropout", "0.3"], "model.dropout was 0.1, and 0.3 is asked for"),
+        (["--seed", "1"], "seed was 0 (now 1)"),
+        (["--model.dropout", "0.3"], "model.dropout was 0.1 (now 0.3)"),
         (
             ["--optimizer.clip", "2", "--steps", "5"],
-            "optimizer.clip was 1.0, and 2.0 is asked for; steps was 4, and 5 is asked for",
+            "optimizer.clip was 1.0 (now 2.0), steps was 4 (now 5)",
         ),
-        (["--data.split-seed", "1"], "data.split_seed was 0, and 1 is asked for"),
-        (["--augmentation.shift", "2"], "augmentation.shift was 1, and 2 is asked for"),
+        (["--data.split-seed", "1"], "data.split_seed was 0 (now 1)"),
+        (["--augmentation.shift", "2"], "augmentation.shift was 1 (now 2)"),
     ],
 )
 def test_another_recipe_is_refused_by_the_name_of_the_field(

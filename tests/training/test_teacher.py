@@ -167,11 +167,11 @@ def test_a_run_neither_gets_a_teacher_later_nor_another_share_of_it(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "--resume", "run", "--teacher.weight", "0.6"]) == 2
-    assert "teacher.weight was 0.5, and 0.6 is asked for" in capsys.readouterr().err
+    assert "teacher.weight was 0.5 (now 0.6)" in capsys.readouterr().err
     train(tiny(), "alone")
     shutil.rmtree("alone/model")
     assert main(["train", "--resume", "alone", "--teacher.source", str(source)]) == 2
-    assert "teacher.source was None, and" in capsys.readouterr().err
+    assert "teacher.source was None (now " in capsys.readouterr().err
 
 
 def test_auto_does_not_take_another_teachers_run_for_this_one(

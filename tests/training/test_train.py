@@ -17,7 +17,7 @@ from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.evaluation.metrics import evaluate
 from vision_transformers.report.metrics import Row, read_metrics
-from vision_transformers.training.train import train
+from vision_transformers.training.train import resume, train
 from vision_transformers.weights.model_folder import read_model
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -76,6 +76,14 @@ def test_the_clock_lies_in_a_file_of_its_own(run: Path) -> None:
     timing = read_metrics(run / "timing.jsonl")
     assert [row["step"] for row in timing] == [row["step"] for row in read_metrics(run / "metrics.jsonl")]
     assert all(row["images_per_second"] > 0 and row["memory_mebibytes"] > 0 for row in timing)
+
+
+def test_a_run_folder_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert train(tiny(steps=1), "~/runs/a").folder == tmp_path / "home" / "runs" / "a"
+    assert resume("~/runs/a").metrics
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
 def test_the_test_images_are_looked_at_once(run: Path) -> None:

@@ -11,7 +11,7 @@ import tyro
 from vision_transformers.cli.checks import check_least
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
-from vision_transformers.files import write_json
+from vision_transformers.files import check_can_be_written, write_json
 
 if TYPE_CHECKING:
     from vision_transformers.evaluation.speed import Numbers, Speed
@@ -49,7 +49,6 @@ def main(arguments: list[str]) -> int:
 
     keep_freed_memory()
     device = resolve_device(options.device)
-    _check_output(options.output)
     model = _model(options.model)
     content = {"model": options.model, "machine": describe_device(device), "versions": _versions()}
     rows: list[dict[str, object]] = []
@@ -59,18 +58,10 @@ def main(arguments: list[str]) -> int:
         rows.append(asdict(speed))
         print(_line(speed), flush=True)
         if options.output is not None:  # also if what follows is too large for this machine
-            write_json(options.output.resolve(), {**content, "rows": rows})
+            write_json(options.output, {**content, "rows": rows})
     alone = "matrix products and fused attention" if device.type == "cuda" else "matrix products"
     print(f"ceiling: the model's own {alone}, timed alone; on a busy machine, both wander")
     return 0
-
-
-def _check_output(output: Path | None) -> None:
-    """Before anything is measured."""
-    if output is None:
-        return
-    if (output.exists() and not output.is_file()) or not output.parent.is_dir():
-        raise UsageFailure(f"{output} cannot be written: name a file in a folder that exists")
 
 
 HEAD = "work       precision         batch  images/s   p50 ms   p90 ms   p99 ms  of ceiling  memory MiB"
@@ -90,6 +81,8 @@ def _parse(arguments: list[str]) -> BenchmarkOptions:
     if not options.batch_size or min(options.batch_size) < 1:
         raise UsageFailure("--batch-size needs whole numbers of 1 or more, such as --batch-size 1 16")
     check_least(options, seconds=0)
+    if options.output is not None:
+        check_can_be_written(options.output)
     return options
 
 

@@ -1,12 +1,11 @@
 """`vit check PATH [OPTIONS]`: look at every picture of a folder before a model learns from them."""
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -28,7 +27,6 @@ cannot be read; copies between parts or classes, or in one class where a lot dec
 from and what judges; classes that are empty, missing in a part, or too small to be split. Pictures
 that are nearly the same (made smaller, compressed anew, lighter, grey, mirrored) are notes: look
 whether they are."""
-SECONDS_BETWEEN_LINES = 5.0
 NAMED = 5
 """Files that the terminal names of each finding."""
 COPIES = 3
@@ -37,7 +35,6 @@ MOST_CLASSES = 20
 """Of which it shows a table."""
 FORMAT_VERSION = 1
 
-Looked = TypeVar("Looked")
 _logger = logging.getLogger(__name__)
 
 
@@ -85,39 +82,26 @@ def _check_output(output: Path, folder: Path) -> None:
     """Whether a file can be written there that is none of the pictures, nor anything else beside them."""
     if output.suffix != ".json":
         raise UsageFailure(f"--output is {output}: its ending should be .json")
-    check_can_be_written(output)
-    if output.parent.resolve().is_relative_to(folder.resolve()):
+    if output.resolve().is_relative_to(folder.resolve()):
         raise UsageFailure(
             f"{output} is in the folder that is looked at, where nothing is changed: choose another"
         )
+    check_can_be_written(output)
 
 
 def _inspect(options: CheckOptions) -> "Inspection":
     from vision_transformers.data.inspection.inspected import Inspection, list_folder
     from vision_transformers.data.inspection.looking import look_at_all
+    from vision_transformers.data.progress import telling
 
     listing = list_folder(options.path)
     try:
         looked = look_at_all(listing.pictures, options.workers)
-        return Inspection.of(listing, _telling(looked, len(listing.pictures)))
+        return Inspection.of(listing, telling(looked, len(listing.pictures)))
     except OSError as error:
         raise Failure(
             f"the pictures cannot be read: {error}. If memory or open files are short, try fewer --workers"
         ) from error
-
-
-def _telling(looked: Iterator[Looked], total: int) -> Iterator[Looked]:
-    """The same; says on standard error how far it is, every few seconds and at the end."""
-    began = last = time.monotonic()
-    for count, one in enumerate(looked, 1):
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES or count == total:
-            last = now
-            speed = count / max(now - began, 1e-9)
-            _logger.info(
-                "looked at %s of %s pictures, %s a second", f"{count:,}", f"{total:,}", f"{speed:,.0f}"
-            )
-        yield one
 
 
 def _for_programs(inspection: "Inspection", findings: "list[Finding]") -> dict[str, Any]:

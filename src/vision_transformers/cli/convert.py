@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import read_json, write_json
+from vision_transformers.files import check_can_be_written, check_folder_can_be_written, read_json, write_json
 
 if TYPE_CHECKING:
     from vision_transformers.weights.conversion import PortableModel
@@ -75,6 +75,7 @@ def main(arguments: list[str]) -> int:
         raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
     if options.verify and options.source_format == options.target_format == "native":
         raise UsageFailure("--verify lets another library compute too, which reads neither: leave it out")
+    check_folder_can_be_written(options.target)
     _check_report(options)
     _convert(options)
     print(f"written        {options.target}")
@@ -124,14 +125,9 @@ def _convert(options: ConvertOptions) -> None:
 
 
 def _check_report(options: ConvertOptions) -> None:
-    """Whether the report can be written, before the target is there, in which it may lie."""
-    if options.report is None:
-        return
-    if options.report.is_dir():
-        raise UsageFailure(f"{options.report} is a folder: name a file to write")
-    folder = options.report.parent
-    if not folder.is_dir() and folder.resolve() != options.target.resolve():
-        raise UsageFailure(f"there is no folder {folder} to write {options.report.name} into")
+    """Whether the report can be written, if it lies elsewhere than in the target, which is yet to be made."""
+    if options.report is not None and options.report.parent.resolve() != options.target.resolve():
+        check_can_be_written(options.report)
 
 
 def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") -> "PortableModel":

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,8 +11,8 @@ import tyro
 from vision_transformers.cli.checks import check_least
 from vision_transformers.cli.subject import Split, Subject, find_subject
 from vision_transformers.config import to_json
-from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import read_json
+from vision_transformers.errors import UsageFailure
+from vision_transformers.files import check_folder_can_be_written, read_json
 from vision_transformers.training.record import Record
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def _parse(arguments: list[str]) -> EvaluateOptions:
     description = "Measure a model on a data set: numbers, and a page with the pictures it fails on."
     options = tyro.cli(EvaluateOptions, prog="vit evaluate", description=description, args=arguments)
     check_least(options, batch_size=1, workers=0)
+    if options.output is not None:
+        _check_output(options.output)
     return options
 
 
@@ -77,8 +78,7 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
         options.model, options.data, options.split, options.data_root, options.device, options.precision
     )
     _check_probes(options, subject.labelled)
-    folder = _output(options, subject)
-    _make_folder(folder)
+    folder = options.output or _usual_output(options, subject)
     classifier = subject.classifier
     judgement = judge(classifier, subject.images, options.batch_size, options.workers)
     label_errors = find_label_errors(judgement.probabilities, judgement.labels)
@@ -87,6 +87,7 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     pictures = galleries(subject.images, judgement, label_errors, classifier.classes, preprocessing)
     run = subject.run
     curves = read_metrics(run.metrics) if run is not None and run.metrics.exists() else []
+    folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, metrics, pictures, curves, _origin(classifier, subject.record))
     return metrics, folder
 
@@ -143,36 +144,30 @@ def _named(errors: "LabelErrors", subject: Subject) -> list[dict[str, str]]:
     ]
 
 
-def _make_folder(folder: Path) -> None:
-    """Makes the folder before anything is computed, which would be lost.
+def _check_output(folder: Path) -> None:
+    """Whether the folder is empty or holds an earlier evaluation, and can be written into.
 
     Raises:
-        Failure: nothing can be written there.
+        UsageFailure: says why it will not do.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise Failure(f"cannot write into {folder}: {error.strerror}. Choose another --output") from error
+    check_folder_can_be_written(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "metrics.json").exists():
+        raise UsageFailure(f"{folder} holds other files and no evaluation: choose another --output")
 
 
-def _output(options: EvaluateOptions, subject: Subject) -> Path:
-    """Where to write: an empty place, or one with an earlier evaluation, of the same unless it was named.
+def _usual_output(options: EvaluateOptions, subject: Subject) -> Path:
+    """Where to write if nothing is said: with the run, or into the working folder.
 
     Raises:
-        UsageFailure: something else lies there.
+        UsageFailure: something else lies there, such as an evaluation of others.
     """
     judged_by = f"{subject.labelled.name}-{subject.split}"
     of_run = None
     if subject.run is not None and subject.is_finished_run:
         of_run = subject.run.path / "evaluation" / judged_by
-    folder = options.output or of_run or Path(f"evaluation-{options.model.resolve().name}-{judged_by}")
-    if folder.exists() and not folder.is_dir():
-        raise UsageFailure(f"{folder} is a file: choose another --output")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "metrics.json").exists():
-        raise UsageFailure(f"{folder} holds other files and no evaluation: choose another --output")
-    if options.output is None and (folder / "metrics.json").exists():
+    folder = of_run or Path(f"evaluation-{options.model.resolve().name}-{judged_by}")
+    _check_output(folder)
+    if (folder / "metrics.json").exists():
         earlier = read_json(folder / "metrics.json")
         places = earlier.get("places") if isinstance(earlier, dict) else None
         if isinstance(places, dict) and places != subject.places:

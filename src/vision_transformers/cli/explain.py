@@ -12,7 +12,7 @@ import tyro
 
 from vision_transformers.cli.streams import standard_input
 from vision_transformers.errors import DataFailure, UsageFailure
-from vision_transformers.files import write_file
+from vision_transformers.files import check_folder_can_be_written, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,11 +84,11 @@ def _check(options: ExplainOptions) -> None:
         raise UsageFailure(
             f"{given[0]} is of no use with --of weights, which writes weights.png only: leave it out"
         )
-    if options.output.exists() and not options.output.is_dir():
-        raise UsageFailure(f"{options.output} is a file: --output names a folder")
+    check_folder_can_be_written(options.output)
 
 
 def _explain_pictures(options: ExplainOptions) -> int:
+    from vision_transformers.report.explanation_page import IndexEntry, index_page
     from vision_transformers.report.predictions import printable
 
     classifier = _classifier(options)
@@ -105,12 +105,10 @@ def _explain_pictures(options: ExplainOptions) -> int:
             continue
         file = _write(options, explanation, number)
         if options.format == "html":
-            entries.append((file.name, explanation))
+            entries.append(IndexEntry.of(file.name, explanation))
         guess = f"{explanation.label} {explanation.probability:.1%}"
         print(f"{printable(str(path))}: {guess}  {printable(str(file))}")
     if entries:
-        from vision_transformers.report.explanation_page import index_page
-
         write_file(options.output / "index.html", index_page("What the model looks at", entries))
         print(f"page           {options.output / 'index.html'}")
     return DataFailure.exit_code if failures else 0

@@ -6,6 +6,7 @@ import logging
 import sys
 import traceback
 from importlib.metadata import version
+from itertools import pairwise
 from typing import NoReturn
 
 from vision_transformers.cli.streams import silence
@@ -75,7 +76,8 @@ def _run(arguments: list[str], place: Place) -> int:
         _complain(explanation)
         return 1
     except KeyboardInterrupt:
-        _complain("interrupted; what a run had saved is unharmed")
+        saved = "; what a run had saved is unharmed" if arguments[:1] == ["train"] else ""
+        _complain(f"interrupted{saved}")
         return 130
     except BrokenPipeError:
         # Whoever read the output has gone, as with `vit ... | head`.
@@ -118,8 +120,24 @@ def _dispatch(arguments: list[str], place: Place) -> int:
         raise UsageFailure(f"there is no command {name!r}: {nearest(name, COMMANDS)}")
     if place.count > 1 and name != "train":
         raise UsageFailure(f"vit {name} is the work of one process: call it without torchrun")
+    _refuse_empty(arguments)
     command = importlib.import_module(f"vision_transformers.cli.{name}")
     return int(command.main(arguments[1:]))
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """An empty path would mean the working folder, which nobody names so.
+
+    Raises:
+        UsageFailure: names the option.
+    """
+    for before, argument in pairwise(arguments):
+        option, equals, value = argument.partition("=")
+        if argument == "" or (option.startswith("--") and equals and not value):
+            named = option or (before if before.startswith("--") else "an argument")
+            raise UsageFailure(
+                f"{named} is empty: give a value, or leave it out. A variable of the shell may not be set"
+            )
 
 
 def _help() -> str:

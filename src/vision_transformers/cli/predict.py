@@ -13,13 +13,13 @@ from vision_transformers.cli.checks import check_least
 from vision_transformers.cli.streams import standard_input
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.files import check_can_be_written, fill_file
+from vision_transformers.report.predictions import Format
 
 if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier, Outcome
     from vision_transformers.report.predictions import PredictionRow
 
 
-Format = Literal["table", "csv", "jsonl", "parquet"]
 ENDINGS: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "table"}
 
 

@@ -11,6 +11,7 @@ import tyro
 from vision_transformers.cli.tables import aligned
 from vision_transformers.config import flat
 from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import check_folder_can_be_written
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT
 from vision_transformers.training.run_folder import RunFolder, each_readable
 
@@ -38,7 +39,6 @@ def main(arguments: list[str]) -> int:
     from vision_transformers.report.comparison import Comparison, write_comparison
 
     folders = _run_folders(options.runs)
-    _check_output(options.output)
     runs = [run for _, run in each_readable(folders, _compared)]
     if not runs:
         raise Failure("none of these runs can be read")
@@ -55,6 +55,7 @@ def _parse(arguments: list[str]) -> ReportOptions:
     options = tyro.cli(ReportOptions, prog="vit report", description=description, args=arguments)
     if not options.runs:
         raise UsageFailure("name runs to compare, or a folder that holds some, such as runs")
+    _check_output(options.output)
     return options
 
 
@@ -74,8 +75,7 @@ def _run_folders(paths: Sequence[Path]) -> list[RunFolder]:
 
 
 def _check_output(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageFailure(f"{folder} is a file: choose another --output")
+    check_folder_can_be_written(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "table.csv").exists():
         raise UsageFailure(f"{folder} holds other files and no report: choose another --output")
 

@@ -42,6 +42,8 @@ class ServeOptions:
     """Pictures that may be unanswered at one time; further ones are answered 429 at once."""
     max_megabytes: int = 16
     """Of one picture's file."""
+    max_megapixels: int = 50
+    """Of one picture; none of a larger one is decoded."""
     body_seconds: int = 20
     """How long a picture may take to arrive."""
     drain_seconds: int = 30
@@ -57,7 +59,7 @@ def main(arguments: list[str]) -> int:
     description = "Serve a model over HTTP, with a page for people."
     options = tyro.cli(ServeOptions, prog="vit serve", description=description, args=arguments)
     check_least(options, port=0, wait_milliseconds=0, drain_seconds=0)
-    check_least(options, batch_size=1, queue=1, max_megabytes=1, body_seconds=1)
+    check_least(options, batch_size=1, queue=1, max_megabytes=1, max_megapixels=1, body_seconds=1)
     key = options.key if options.key is not None else os.environ.get(KEY_VARIABLE)
     if options.port > 65535:
         raise UsageFailure(f"--port is {options.port}: expected 65535 or less")
@@ -88,10 +90,10 @@ def _serve(options: ServeOptions, key: str | None) -> int:
             _name(options.model.resolve()),
             opened,
             Settings(options.batch_size, options.wait_milliseconds / 1000, options.drain_seconds),
-            Limits(options.max_megabytes, options.body_seconds, options.queue),
+            Limits(options.max_megabytes, options.max_megapixels, options.body_seconds, options.queue),
             Key(key) if key is not None else None,
             OwnNames(options.host) if key is None and is_for_this_machine_only(opened) else None,
-            is_ready=lambda: _say_where(options, classifier, opened),
+            is_ready=lambda: _say_where(options, classifier, opened, key is not None),
         )
     if unanswered:
         raise Failure(
@@ -124,7 +126,9 @@ def _name(model: Path) -> str:
     return model.parent.name if model.name == "model" else model.name
 
 
-def _say_where(options: ServeOptions, classifier: "Classifier", opened: "socket.socket") -> None:
+def _say_where(
+    options: ServeOptions, classifier: "Classifier", opened: "socket.socket", is_locked: bool
+) -> None:
     from vision_transformers.report.predictions import printable
     from vision_transformers.serve.server import address_of
 
@@ -133,5 +137,6 @@ def _say_where(options: ServeOptions, classifier: "Classifier", opened: "socket.
     model = printable(f"{options.model}")
     print(f"model          {model}, {len(classifier.classes)} classes, {rows} x {columns} pixels")
     print(f"page           {address}")
-    print(f"try            curl --data-binary @PICTURE {address}predict")
+    key = "-u :KEY " if is_locked else ""
+    print(f"try            curl {key}--data-binary @PICTURE {address}predict")
     print("end            Ctrl-C", flush=True)

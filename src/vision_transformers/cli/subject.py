@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vision_transformers.config import first_of
 from vision_transformers.errors import UsageFailure
+from vision_transformers.files import expanded
 from vision_transformers.training.record import Record
 from vision_transformers.training.run_folder import RunFolder
 from vision_transformers.weights.places import local_path
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from vision_transformers.runtime.precision import ResolvedPrecision
 
 Split = Literal["test", "validation", "train", "all"]
-NAMED = 5
-"""Classes without images that are listed."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class Subject:
         classes = self.classifier.classes
         missing = [name for place, name in enumerate(classes) if place not in there]
         if missing:
-            names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-            warnings.append(f"{len(missing)} of {len(classes)} classes have no images here: {names}.")
+            warnings.append(
+                f"{len(missing)} of {len(classes)} classes have no images here: {first_of(missing)}."
+            )
         return " ".join(warnings) or None
 
     @property
@@ -78,7 +79,7 @@ class Subject:
         source = self.record.recipe.data
         if source.path is None:  # in another form, only the test images are held out for sure
             return source.name == self.labelled.name and self.split != "test"
-        learned = Path(source.path).expanduser().resolve()
+        learned = expanded(source.path).resolve()
         learned = learned / "train" if (learned / "train").is_dir() else learned
         return any(folder.is_relative_to(learned) for folder in _folders_of(self.images))
 
@@ -120,7 +121,7 @@ def find_subject(
     labelled = load_labelled(data, classifier.preprocessing, data_root, learned_from)
     split = split or _held_out(labelled)
     images = in_order_of(labelled, labelled.split(split), classifier.classes)
-    return Subject(model, run, record, classifier, labelled, split, Path(data).expanduser(), images)
+    return Subject(model, run, record, classifier, labelled, split, expanded(data), images)
 
 
 def _held_out(labelled: "Labelled") -> Split:

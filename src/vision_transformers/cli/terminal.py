@@ -12,10 +12,9 @@ from rich.live import Live
 from rich.text import Text
 
 from vision_transformers.cli.streams import silence
+from vision_transformers.data.progress import SECONDS_BETWEEN_LINES
 from vision_transformers.report.metrics import Row
 from vision_transformers.training.observer import WAITING_WORTH_SAYING, Observer, StepReport
-
-SECONDS_BETWEEN_LINES = 5.0
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 from PIL import ExifTags, Image
 
 _TURNS = {
@@ -15,6 +15,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_AT_ONCE = 1 << 20
+"""Pixels that are scaled together."""
 
 
 def as_seen(image: Image.Image, channels: Literal[1, 3], background: int) -> Image.Image:
@@ -69,10 +72,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Scales 16 bits a pixel to 8; Pillow's own conversion would make all above 255 white."""
     if not image.mode.startswith("I"):
         return image
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"its pixels reach from {values.min()} to {values.max()}: 0 to 65535 are known here")
-    scaled = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    scaled = Image.fromarray(_scaled(values))
     transparent = image.info.get("transparency")  # one of the values, in grey PNG files
     if not isinstance(transparent, int):
         return scaled
@@ -80,9 +83,19 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.merge("LA", (scaled, opaque))
 
 
+def _scaled(values: Integer[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
+    """The nearest of 0 to 255, a part at a time: of all at once, sums would take many times the picture."""
+    flat = values.reshape(-1)
+    scaled = np.empty(flat.shape, np.uint8)
+    for start in range(0, flat.size, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        scaled[part] = (flat[part].astype(np.uint32) + 128) // 257
+    return scaled.reshape(values.shape)
+
+
 def _opaque(image: Image.Image, background: int) -> Image.Image:
     """Lays a picture with transparent pixels over a grey background."""
     if not image.has_transparency_data:
         return image
     backdrop = Image.new("RGBA", image.size, (background, background, background, 255))
-    return Image.alpha_composite(backdrop, image.convert("RGBA"))
+    return Image.alpha_composite(backdrop, image if image.mode == "RGBA" else image.convert("RGBA"))

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vision_transformers.data.decoding import check_file
+from vision_transformers.data.progress import telling
 from vision_transformers.errors import DataFailure, Failure
 from vision_transformers.files import cache_folder, read_json, write_json
 
 NAMED = 5
 """How many of the files or folders that it is about a message names."""
+MANY = 1000
+"""From how many on it is told how far it is: a disk may take minutes."""
 
 _logger = logging.getLogger(__name__)
 
@@ -25,23 +28,29 @@ def check_files(files: Sequence[Path], folder: Path) -> None:
     """
     cache = cache_folder() / f"checked-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
     seen = _read(cache)
-    checked: dict[str, list[int]] = {}
-    failures: list[DataFailure] = []
-    for file in files:
-        # A name need not be valid Unicode, but JSON must be.
-        key = str(file.relative_to(folder)).encode(errors="backslashreplace").decode()
-        stamp = _stamp(file)
-        if not stamp or seen.get(key) != stamp:
-            try:
-                check_file(file)
-            except DataFailure as failure:
-                failures.append(failure)
-                continue
-        checked[key] = stamp
+    stamps = {file: _stamp(file) for file in files}
+    # A name need not be valid Unicode, but JSON must be.
+    keys = {file: str(file.relative_to(folder)).encode(errors="backslashreplace").decode() for file in files}
+    failures = _open([file for file in files if not stamps[file] or seen.get(keys[file]) != stamps[file]])
+    checked = {keys[file]: stamps[file] for file in files if file not in failures}
     if checked != seen:
         _write(cache, checked)
     if failures:
-        raise _summary(failures, len(files))
+        raise _summary(list(failures.values()), len(files))
+
+
+def _open(files: Sequence[Path]) -> dict[Path, DataFailure]:
+    """What is wrong with those of the files that are no images; of many, it says how far it is."""
+    are_many = len(files) >= MANY
+    if are_many:
+        _logger.info("opening %s pictures, which is done once", f"{len(files):,}")
+    failures: dict[Path, DataFailure] = {}
+    for file in telling(iter(files), len(files)) if are_many else files:
+        try:
+            check_file(file)
+        except DataFailure as failure:
+            failures[file] = failure
+    return failures
 
 
 def _stamp(file: Path) -> list[int]:

@@ -1,5 +1,6 @@
 """One file to one picture, as a person would see it; every command decodes here."""
 
+import errno
 import io
 import logging
 import threading
@@ -17,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from vision_transformers.data.as_seen import as_seen, check_pixels, to_array, to_picture, turn_of
 from vision_transformers.data.endings import may_lack_its_end
 from vision_transformers.data.jpeg import JpegHeader, read_header, upper_rows
-from vision_transformers.errors import DataFailure
+from vision_transformers.errors import DataFailure, Failure
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What is decoded; Pillow opens MPO, the JPEG of cameras with two pictures, as JPEG."""
@@ -58,6 +59,7 @@ def decode(source: Path | Stream, channels: Literal[1, 3], background: int) -> I
 
     Raises:
         DataFailure: it is missing, empty, damaged, too large or no picture; the message says which.
+        Failure: the system cannot read it now, as from a disk that fails; nothing is known of the picture.
     """
     with opened(source) as image:
         # Asked first: to count frames, Pillow leaves the first one, and would forget its pixels.
@@ -145,7 +147,7 @@ def check_file(path: Path) -> None:
 
 @contextmanager
 def opened(source: Path | Stream) -> Iterator[Image.Image]:
-    """A picture of which the header was read; what fails, also inside `with`, becomes a DataFailure."""
+    """A picture of which the header was read; what fails, also inside `with`, is raised as of `decode`."""
     name = _name(source)
     try:
         with warnings.catch_warnings(), _file(source) as file:
@@ -172,14 +174,18 @@ def _identify(file: io.BufferedReader | io.BytesIO) -> Image.Image:
         file.seek(0)
         start = file.read(16)
         kinds = ", ".join(FORMATS)
-        cause = f"it is none of {kinds}, or is damaged; it begins with {start!r}" if start else "it is empty"
-        raise ValueError(cause) from error
+        if not start:
+            raise _Unfit("it is empty", "Copy or download it again") from error
+        raise ValueError(f"it is none of {kinds}, or is damaged; it begins with {start!r}") from error
+    except Image.DecompressionBombError as error:
+        raise _Unfit(str(error).rstrip("."), _MAKE_SMALLER) from error
     # Pillow only warns of up to twice the limit. The filters that make a warning an error are shared by all
     # threads of a process, so that they cannot be relied on.
     if _is_too_large(image.width, image.height):
-        raise ValueError(
+        raise _Unfit(
             f"its {image.width:,} x {image.height:,} pixels are more than the limit of "
-            f"{Image.MAX_IMAGE_PIXELS:,}"
+            f"{Image.MAX_IMAGE_PIXELS:,}",
+            _MAKE_SMALLER,
         )
     check_pixels(image)
     return image
@@ -189,18 +195,39 @@ def _is_too_large(width: int, height: int) -> bool:
     return Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS
 
 
-def _explained(error: Exception, name: str) -> DataFailure:
+_MAKE_SMALLER = "Make it smaller"
+_OF_THIS_FILE = (errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.ESPIPE, errno.ENXIO)
+"""What the system says of a name or a position that no file has, or of what is no file; all else is no matter
+of the picture."""
+
+
+class _Unfit(Exception):
+    """A file that need not be saved anew."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.remedy = remedy
+
+
+def _explained(error: Exception, name: str) -> Failure | MemoryError:
     """Says what an exception means for the person who has the file."""
     match error:
+        case MemoryError():
+            return MemoryError(f"to decode {name}")
         case FileNotFoundError():
             return DataFailure(f"{name} does not exist: check the path")
         case IsADirectoryError():
             return DataFailure(f"{name} is a folder: an image file is needed here")
         case PermissionError():
             return DataFailure(f"{name} may not be read: give this user the permission to read it")
+        case OSError() if error.errno is not None and error.errno not in _OF_THIS_FILE:
+            return Failure(
+                f"{name} cannot be read now: {error.strerror}. See to its disk, or the limits of this process"
+            )
         case _:
             cause = str(error).rstrip(".") or type(error).__name__
-            return DataFailure(f"{name} cannot be decoded: {cause}. Save it as JPEG or PNG, or remove it")
+            remedy = error.remedy if isinstance(error, _Unfit) else "Save it as JPEG or PNG"
+            return DataFailure(f"{name} cannot be decoded: {cause}. {remedy}, or remove it")
 
 
 _has_warned_of_frames = threading.Event()

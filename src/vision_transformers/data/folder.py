@@ -9,12 +9,14 @@ from typing import NoReturn
 
 import torch
 
-from vision_transformers.data.checking import NAMED, check_files
+from vision_transformers.config import first_of
+from vision_transformers.data.checking import check_files
 from vision_transformers.data.images import DataSets, ImageFiles
 from vision_transformers.data.source import DataSource
 from vision_transformers.data.splitting import hold_out, number_held_out
 from vision_transformers.data.walking import EXTENSIONS, is_hidden, is_picture, walk_files
 from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import expanded
 
 _PARTS = frozenset({"train", "val", "validation", "test"})
 _USUAL_NAMES = {
@@ -48,14 +50,13 @@ def read_folder(source: DataSource) -> DataSets:
     """
     if source.path is None:
         raise UsageFailure("data.path is missing: say where the pictures lie with --data.path PATH")
-    folder = Path(source.path).expanduser()
+    folder = expanded(source.path)
     parts = {name: _read_part(path) for name, path in parts_of(folder).items()}
     classes = _classes(parts.values())
-    check_files([file for part in parts.values() for files in part.images.values() for file in files], folder)
-    images = {name: _image_files(part, classes) for name, part in parts.items()}
+    images = _checked_images(folder, parts, classes)
     train, test = images["train"], images.get("test")
-    if len(parts) == 1 and source.test_fraction > 0:
-        kept, held_out = hold_out(train.labels, classes, source.test_fraction, source.split_seed)
+    if fraction := fractions_held_out(parts, source).get("test"):
+        kept, held_out = hold_out(train.labels, classes, fraction, source.split_seed)
         train, test = train.select(kept), train.select(held_out)
     return DataSets(
         train=train,
@@ -74,14 +75,22 @@ def count_training_images(source: DataSource) -> tuple[int, int]:
     Raises:
         DataFailure: as `read_folder`, but for files that are no images.
     """
-    parts = {name: _read_part(path) for name, path in parts_of(Path(source.path or "").expanduser()).items()}
+    parts = {name: _read_part(path) for name, path in parts_of(expanded(source.path or "")).items()}
     classes = _classes(parts.values())
-    fractions = [source.test_fraction] if len(parts) == 1 else []
-    fractions += [source.validation_fraction] if "validation" not in parts else []
     counts = [len(files) for files in parts["train"].images.values()]
-    for fraction in filter(None, fractions):
+    for fraction in fractions_held_out(parts, source).values():
         counts = [count - number_held_out(count, fraction) for count in counts]
     return sum(counts), len(classes)
+
+
+def fractions_held_out(parts: Collection[str], source: DataSource) -> dict[str, float]:
+    """The parts that are made of images to learn from, where a folder has only these, and which fraction of
+    each class goes there; in the order in which they are taken, the second from what the first leaves."""
+    wanted = {
+        "test": source.test_fraction if len(parts) == 1 else 0.0,
+        "validation": source.validation_fraction if "validation" not in parts else 0.0,
+    }
+    return {part: fraction for part, fraction in wanted.items() if fraction > 0}
 
 
 def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str, ...], str]:
@@ -98,8 +107,7 @@ def read_labelled_folder(folder: Path) -> tuple[dict[str, ImageFiles], tuple[str
     """
     parts = {name: _read_part(path) for name, path in _parts_to_judge(folder).items()}
     classes = tuple(sorted({name for part in parts.values() for name in part.images}))
-    check_files([file for part in parts.values() for files in part.images.values() for file in files], folder)
-    images = {name: _image_files(part, classes) for name, part in parts.items()}
+    images = _checked_images(folder, parts, classes)
     return images, classes, _description(folder, parts.values())
 
 
@@ -163,8 +171,7 @@ def _description(folder: Path, parts: Collection[_Part]) -> str:
     beside = [] if read == {folder} else [path.name for path in folders_in(folder) if path not in read]
     others = sum(part.others for part in parts)
     left_out = [f"files that are no images left out: {others:,}"] if others else []
-    named = ", ".join(beside[:NAMED]) + (", ..." if len(beside) > NAMED else "")
-    left_out += [f"folders that are no part left out: {named}"] if beside else []
+    left_out += [f"folders that are no part left out: {first_of(beside)}"] if beside else []
     return f"{folder.resolve()}" + (f" ({'; '.join(left_out)})" if left_out else "")
 
 
@@ -243,6 +250,14 @@ def _classes(parts: Iterable[_Part]) -> tuple[str, ...]:
     if len(classes) == 1:
         raise DataFailure(f"{first.folder} has one class, {classes[0]!r}: a classifier needs two or more")
     return classes
+
+
+def _checked_images(
+    folder: Path, parts: Mapping[str, _Part], classes: tuple[str, ...]
+) -> dict[str, ImageFiles]:
+    """Those of each part, once every file has been opened."""
+    check_files([file for part in parts.values() for files in part.images.values() for file in files], folder)
+    return {name: _image_files(part, classes) for name, part in parts.items()}
 
 
 def _image_files(part: _Part, classes: tuple[str, ...]) -> ImageFiles:

@@ -7,12 +7,14 @@ from typing import get_args
 
 import torch
 
+from vision_transformers.config import first_of
 from vision_transformers.data.folder import read_labelled_folder
 from vision_transformers.data.images import DataSets, ImageFiles, Images, ImagesInMemory, joined
 from vision_transformers.data.loading import load_data
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataName, DataSource
 from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import expanded
 
 NAMED_CLASSES = 12
 """How many classes an error names of each side."""
@@ -90,7 +92,7 @@ def load_labelled(
         sets = load_data(source, preprocessing)
         is_of_run = own is not None and sets.listing == own.listing
         return Labelled(data, _parts(sets), sets.classes, sets.description, is_of_run)
-    folder = Path(data).expanduser()
+    folder = expanded(data)
     if not folder.is_dir():
         known = ", ".join(name for name in get_args(DataName) if name != "folder")
         raise UsageFailure(f"there is no folder {data}, and no data set of that name: known are {known}")
@@ -147,5 +149,4 @@ def _together(parts: list[Images]) -> Images:
 
 def some_of(names: Sequence[str]) -> str:
     """The first of these names, and how many more there are."""
-    more = f" and {len(names) - NAMED_CLASSES} more" if len(names) > NAMED_CLASSES else ""
-    return ", ".join(repr(name) for name in names[:NAMED_CLASSES]) + more
+    return first_of([repr(name) for name in names], NAMED_CLASSES)

@@ -86,6 +86,8 @@ def _seen(picture: Picture, preprocessing: Preprocessing) -> Image.Image:
     try:
         image = picture if isinstance(picture, Image.Image) else _from_array(picture)
         return as_seen(image, channels, background)
+    except MemoryError:
+        raise
     except Exception as error:  # what was opened is decoded here, and broken bytes fail in any way there is
         raise DataFailure(f"this {type(picture).__name__} cannot be used as a picture: {error}") from error
 

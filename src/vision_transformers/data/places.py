@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vision_transformers.data.source import DataSource
-from vision_transformers.files import cache_folder
+from vision_transformers.files import cache_folder, expanded
 
 
 def data_folders(source: DataSource) -> list[Path]:
@@ -15,7 +15,7 @@ def data_folders(source: DataSource) -> list[Path]:
     the first cannot be written.
     """
     root = source.root or os.environ.get("VISION_TRANSFORMERS_DATA")
-    return [Path(root).expanduser(), cache_folder()] if root else [cache_folder()]
+    return [expanded(root), cache_folder()] if root else [cache_folder()]
 
 
 def first_writable(folders: Iterable[Path]) -> Path | None:

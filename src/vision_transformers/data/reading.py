@@ -16,7 +16,6 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.resizing import resize_pixels
 from vision_transformers.data.vary_batch import vary_batch
 from vision_transformers.data.workers import load_batches, stack_images
-from vision_transformers.errors import DataFailure
 
 Positions = tuple[int, list[int]]
 """Which images make a batch: the epoch, and their places in the data set."""
@@ -74,28 +73,22 @@ def read_batches(
     """
     vary_image = variation.of_single_images(preprocessing) if variation is not None else None
     batches = _Batches(images, preprocessing, variation, vary_image)
-    for batch in load_batches(batches, positions, workers, pin_memory=device.type == "cuda"):
-        if isinstance(batch, DataFailure):
-            raise batch
-        pixels, indices = batch
+    for pixels, indices in load_batches(batches, positions, workers, pin_memory=device.type == "cuda"):
         yield pixels.to(device, non_blocking=True), indices.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
-class _Batches(Dataset[PixelsAndIndices | DataFailure]):
-    """Batches by their positions. A failure is a value: the loader buries what is raised in workers."""
+class _Batches(Dataset[PixelsAndIndices]):
+    """Batches by their positions."""
 
     images: Images
     preprocessing: Preprocessing
     variation: Variation | None
     vary_image: VaryImage | None
 
-    def __getitem__(self, positions: Positions) -> PixelsAndIndices | DataFailure:
+    def __getitem__(self, positions: Positions) -> PixelsAndIndices:
         epoch, places = positions
-        try:
-            pixels = stack_images([self._read(epoch, index) for index in places])
-        except DataFailure as failure:
-            return failure
+        pixels = stack_images([self._read(epoch, index) for index in places])
         indices = torch.tensor(places)
         if self.variation is not None and self.vary_image is None:
             pixels = vary_batch(pixels, indices, self.variation.augmentation, self.variation.seed, epoch)

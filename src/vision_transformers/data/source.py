@@ -33,5 +33,6 @@ class DataSource:
             raise ValueError(f"data.workers is {self.workers}: expected 0 or more")
         if self.name != "folder" and self.path is not None:
             raise ValueError(
-                f"data.path is for the data set `folder`; {self.name} is found under --data.root"
+                f"data.path is for your own pictures, which `vit train folder --data.path {self.path}` "
+                f"learns from; the data set {self.name} takes none"
             )

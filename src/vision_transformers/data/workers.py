@@ -11,6 +11,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
+from vision_transformers.errors import Failure
+
 
 def load_batches(
     batches: Dataset[Any], order: Iterable[Any], workers: int, pin_memory: bool = False
@@ -25,9 +27,10 @@ def load_batches(
 
     Raises:
         OSError: the system refuses to start all workers; those that it started are ended.
+        Failure: as the data set raises it, when the batch is asked for.
     """
     loader = DataLoader(
-        batches,
+        _FailuresAsBatches(batches),
         batch_size=None,
         sampler=order,
         num_workers=workers,
@@ -38,13 +41,33 @@ def load_batches(
     )
     before = multiprocessing.active_children()
     try:
-        return iter(loader)
+        return map(_raise_failure, iter(loader))
     except OSError:
         # Python would end them by SIGTERM, which they ignore, and then wait for them.
         for process in multiprocessing.active_children():
             if process not in before:
                 process.kill()
         raise
+
+
+class _FailuresAsBatches(Dataset[Any]):
+    """A failure is a value: the loader buries what is raised in workers."""
+
+    def __init__(self, batches: Dataset[Any]) -> None:
+        self._batches = batches
+
+    def __getitem__(self, asked: Any) -> Any:
+        try:
+            return self._batches[asked]
+        except Failure as failure:
+            return failure
+
+
+def _raise_failure(batch: Any) -> Any:
+    """No generator over the loader: its frame, held by what is raised, would keep the workers alive."""
+    if isinstance(batch, Failure):
+        raise batch
+    return batch
 
 
 def stack_images(

@@ -1,6 +1,7 @@
 """The recipes that `vit train` knows by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
@@ -34,5 +35,10 @@ def find_recipe(name: str) -> Recipe:
         UsageFailure: there is none; names the nearest.
     """
     if name not in RECIPES:
+        if Path(name).is_dir():
+            raise UsageFailure(
+                f"{name} is no recipe but a folder: `vit train folder --data.path {name}` learns from its "
+                "pictures"
+            )
         raise UsageFailure(f"no recipe is called {name!r}: {nearest(name, RECIPES)}")
     return RECIPES[name]()

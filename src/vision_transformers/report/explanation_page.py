@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -45,19 +46,27 @@ def explanation_page(explanation: Explanation) -> bytes:
     )
 
 
-def index_page(title: str, entries: Sequence[tuple[str, Explanation]]) -> bytes:
-    """A page that leads to all others; each entry is a file beside it, and what it explains."""
-    shown = [
-        {
-            "address": quote(os.fsencode(file)),
-            "name": one.name,
-            "label": one.label,
-            "probability": one.probability,
-            "picture": picture_uri(_small(one.overlay())),
-        }
-        for file, one in entries
-    ]
-    return fill_template("explanations.html", title=title, entries=shown)
+@dataclass(frozen=True)
+class IndexEntry:
+    """What an index shows of one explanation, of which there may be more than fit into memory."""
+
+    address: str
+    name: str
+    label: str
+    probability: float
+    picture: str
+
+    @classmethod
+    def of(cls, file: str, explanation: Explanation) -> "IndexEntry":
+        """That of the page in a file beside the index."""
+        picture = picture_uri(_small(explanation.overlay()))
+        address = quote(os.fsencode(file))
+        return cls(address, explanation.name, explanation.label, explanation.probability, picture)
+
+
+def index_page(title: str, entries: Sequence[IndexEntry]) -> bytes:
+    """A page that leads to all others."""
+    return fill_template("explanations.html", title=title, entries=entries)
 
 
 def _points(curves: Curves) -> dict[str, str]:

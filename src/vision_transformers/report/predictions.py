@@ -119,7 +119,10 @@ class _Table(_Lines):
         if row.error is not None:
             self.line(f"{'-':<{self.width}}  {'-':>11}  {path}  ({printable(row.error)})\n")
             return
-        first, *others = row.top or (PredictedClass("", -1, float("nan")),)
+        if not row.top:  # of a model without a head
+            self.line(f"{'-':<{self.width}}  {'-':>11}  {path}\n")
+            return
+        first, *others = row.top
         more = ", ".join(f"{printable(one.label)} {one.probability:.1%}" for one in others)
         label, probability = printable(first.label), f"{first.probability:.2%}"
         self.line(f"{label:<{self.width}}  {probability:>11}  {path}{f'  ({more})' if more else ''}\n")

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from vision_transformers.data.as_seen import to_picture
 from vision_transformers.files import write_file
 from vision_transformers.report.style import drawable, font_file
 
@@ -46,7 +47,7 @@ def image_sheet(
     for place, (tile, caption) in enumerate(zip(tiles, captions, strict=False)):
         row, column = divmod(place, columns)
         left, top = _GAP + column * across, _GAP + row * down
-        sheet.paste(_image(tile), (left, top))
+        sheet.paste(to_picture(tile), (left, top))
         middle = (left + width / 2, top + height + _CAPTION_HEIGHT / 2)
         text = drawable(caption)
         font = _font(font_file(text))
@@ -57,7 +58,7 @@ def image_sheet(
 def encode_png(pixels: UInt8[np.ndarray, "height width channels"]) -> bytes:
     """A picture, grey (one channel) or RGB (three), as the bytes of a PNG file."""
     encoded = io.BytesIO()
-    _image(pixels).save(encoded, "PNG")
+    to_picture(pixels).save(encoded, "PNG")
     return encoded.getvalue()
 
 
@@ -68,10 +69,6 @@ def write_png(path: Path, pixels: UInt8[np.ndarray, "height width channels"]) ->
         Failure: The file cannot be written.
     """
     write_file(path, encode_png(pixels))
-
-
-def _image(pixels: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def _fitted(caption: str, width: int, font: ImageFont.FreeTypeFont) -> str:

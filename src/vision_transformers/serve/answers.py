@@ -13,12 +13,14 @@ from torch import Tensor
 
 from vision_transformers.classifier import Classifier, Prediction
 from vision_transformers.config import to_json
-from vision_transformers.data.decoding import decode
+from vision_transformers.data.decoding import decode, opened
 from vision_transformers.data.pictures import ReadPicture
 from vision_transformers.data.resizing import resize, seen_part, to_pixels
+from vision_transformers.errors import DataFailure
 from vision_transformers.explain.methods import DEFAULT, METHODS
 from vision_transformers.report.overlay import Box, overlaid, shown
 from vision_transformers.report.sheet import encode_png
+from vision_transformers.serve.limits import MEGAPIXEL, Limits
 
 Pixels = UInt8[Tensor, "channels rows columns"]
 
@@ -46,11 +48,13 @@ class Answers:
     Args:
         classifier: with a head.
         name: what clients are told that it is called.
+        megapixels: the most that a picture may have.
     """
 
-    def __init__(self, classifier: Classifier, name: str) -> None:
+    def __init__(self, classifier: Classifier, name: str, megapixels: int = Limits.megapixels) -> None:
         self.classifier = classifier
         self.name = name
+        self.megapixels = megapixels
 
     def read(self, content: bytes) -> Pixels:
         """A file's bytes as the model's input, decoded as everywhere in this package.
@@ -118,6 +122,13 @@ class Answers:
 
     def _decoded(self, content: bytes) -> Image.Image:
         how = self.classifier.preprocessing
+        with opened(io.BytesIO(content)) as image:
+            width, height = image.size
+        if width * height > self.megapixels * MEGAPIXEL:
+            raise DataFailure(
+                f"the image has {width:,} x {height:,} pixels, more than {self.megapixels} megapixels, "
+                "the limit here: make it smaller"
+            )
         return decode(io.BytesIO(content), how.channels, how.background)
 
     def _pixels(self, picture: Image.Image) -> Pixels:

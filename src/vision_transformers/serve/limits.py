@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-MEGABYTE = 1_000_000
+MEGABYTE = MEGAPIXEL = 1_000_000
 RETRY_AFTER = {"Retry-After": "1"}
 """Seconds, with an answer that is another one a little later."""
 
@@ -19,6 +19,8 @@ class Limits:
 
     megabytes: int = 16
     """Of a request's body."""
+    megapixels: int = 50
+    """Of one picture, by its header: none of a larger one is decoded."""
     body_seconds: int = 20
     """From a request's head to the end of its body."""
     queue: int = 64

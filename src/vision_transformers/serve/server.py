@@ -118,7 +118,7 @@ def serve(
         How many pictures were left unanswered.
     """
     metrics = Metrics()
-    answers = Answers(classifier, name)
+    answers = Answers(classifier, name, limits.megapixels)
     answers.warm_up(settings.batch_size)
     batches = BatchingThread(settings.batch_size, settings.wait_seconds, metrics.computed)
     service = Service(answers, batches, limits, metrics)

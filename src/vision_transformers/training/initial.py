@@ -1,11 +1,11 @@
 """A run that begins with somebody's weights: what they decide, and how they enter the model."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from vision_transformers.errors import UsageFailure
+from vision_transformers.files import expanded
 from vision_transformers.model.low_rank import is_low_rank
 from vision_transformers.randomness import derive_seed
 from vision_transformers.training.recipe import Recipe
@@ -40,7 +40,7 @@ def settle_recipe(recipe: Recipe) -> Recipe:
         stochastic_depth=recipe.model.stochastic_depth,
     )
     # A path that is relative would mean another place to a run that is resumed from elsewhere.
-    init = recipe.init if recipe.init.startswith(HUB) else str(Path(recipe.init).expanduser().resolve())
+    init = recipe.init if recipe.init.startswith(HUB) else str(expanded(recipe.init).resolve())
     return replace(recipe, init=init, model=model, preprocessing=description.preprocessing)
 
 

@@ -19,9 +19,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from vision_transformers.config import differences, from_json, to_json
+from vision_transformers.config import differences, first_of, from_json, to_json
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import TEMPORARY, explained, lock, read_json, sweep_temporary, write_json
+from vision_transformers.files import (
+    TEMPORARY,
+    expanded,
+    explained,
+    lock,
+    read_json,
+    sweep_temporary,
+    write_json,
+)
 from vision_transformers.training.recipe import (
     CANNOT_CHANGE_THE_RESULT,
     LEFT_TO_THE_MACHINE,
@@ -114,7 +122,7 @@ class RunFolder:
         foreign = [path.name for path in self.path.iterdir() if not _may_be_left_of_a_run(path)]
         if foreign:
             raise UsageFailure(
-                f"{self.path} holds other files ({', '.join(sorted(foreign)[:3])}) and no run: "
+                f"{self.path} holds other files ({first_of(sorted(foreign))}) and no run: "
                 "choose another --run-folder"
             )
 
@@ -208,7 +216,7 @@ def with_absolute_places(recipe: Recipe) -> Recipe:
 def _absolute(place: str | None) -> str | None:
     if place is None or place.startswith(HUB):
         return place
-    return str(Path(place).expanduser().resolve())
+    return str(expanded(place).resolve())
 
 
 def _same_place(recorded: str, asked: str | None) -> bool:

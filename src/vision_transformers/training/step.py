@@ -2,6 +2,7 @@
 
 import math
 
+from vision_transformers.config import first_of
 from vision_transformers.data.batches import Batch
 from vision_transformers.errors import Failure
 from vision_transformers.evaluation.metrics import ClassificationSums
@@ -47,12 +48,11 @@ def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: fl
     named = learning_rates(run.recipe, step < run.probe_steps)
     options = " or ".join(f"--{each.option}" for each in named)
     images = run.order.indices(step).tolist()
-    names = ", ".join(run.data.train.name(index) for index in images[:NAMED])
-    more = f" and {len(images) - NAMED} more" if len(images) > NAMED else ""
+    names = first_of([run.data.train.name(index) for index in images], NAMED)
     return (
         f"step {step}: the loss is {loss / len(images):g} and the norm of the gradient "
         f"{gradient_norm:g}, at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
         "The optimizer's step was not taken. "
         f"Start a new run with a lower {options}, or a longer --schedule.warmup. "
-        f"The batch has {len(images)} images: {names}{more}"
+        f"The batch has {len(images)} images: {names}"
     )

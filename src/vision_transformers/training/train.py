@@ -7,8 +7,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vision_transformers.config import first_of
 from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
+from vision_transformers.files import expanded
 from vision_transformers.report.metrics import Row, read_metrics
 from vision_transformers.runtime.device import as_current
 from vision_transformers.runtime.memory import advising_on_memory
@@ -48,9 +50,6 @@ from vision_transformers.training.run_folder import (
 from vision_transformers.training.state import TrainingState, initial_state
 from vision_transformers.training.teacher import fingerprint_of, load_teacher
 
-NAMED = 5
-"""How many differences an error names."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -76,7 +75,7 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
         Failure: what went wrong and what to do; its subclasses tell usage, data and interruption apart.
     """
     processes = joined_processes()
-    path = processes.hear_first(str(run_folder or new_run_folder(recipe).path))
+    path = processes.hear_first(str(expanded(run_folder or new_run_folder(recipe).path)))
     run, images = processes.after_the_first(lambda: _new_run(recipe, RunFolder(Path(path)), processes))
 
     def begin() -> None:
@@ -141,7 +140,7 @@ def resume(
         Failure: machine, data or teacher differ; and whatever `train` raises.
     """
     processes = joined_processes()
-    folder = RunFolder(Path(run_folder))
+    folder = RunFolder(expanded(run_folder))
     record, recipe = processes.after_the_first(lambda: _recorded(folder, recipe))
     if processes.the_first_finds(lambda: folder.is_finished):
         return _result(folder, processes)
@@ -163,10 +162,9 @@ def _recorded(folder: RunFolder, asked: Recipe | None) -> tuple[Record, Recipe]:
     record = folder.record()
     recipe = with_absolute_places(settled_as(record.recipe, asked or record.recipe))
     if changed := changed_fields(record.recipe, recipe):
-        listed = [f"{name} was {before!r}, and {now!r} is asked for" for name, before, now in changed[:NAMED]]
-        more = f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        listed = [f"{name} was {before!r} (now {now!r})" for name, before, now in changed]
         raise UsageFailure(
-            f"{folder.path} was begun with another recipe: {'; '.join(listed)}{more}. "
+            f"{folder.path} was begun with another recipe: {first_of(listed)}. "
             "To go on, leave these options out; or start a new run"
         )
     if folder.is_finished and (otherwise := asked_otherwise(record, recipe)):

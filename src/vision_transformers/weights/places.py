@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.files import expanded
 
 HUB = "hf:"
 OF_TRAINING = (".pth.tar", ".ckpt")
@@ -21,7 +22,7 @@ def local_path(place: str) -> Path:
         Failure: it cannot be downloaded.
     """
     if not place.startswith(HUB):
-        return Path(place).expanduser()
+        return expanded(place)
     match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", place)
     if match is None:
         raise UsageFailure(

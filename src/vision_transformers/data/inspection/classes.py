@@ -1,16 +1,13 @@
 """Classes that a model cannot be taught or tested with, and those that are rarer than others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vision_transformers.data.inspection.finding import Finding, Item, counted, items_of, pictures
 from vision_transformers.data.inspection.inspected import ClassFolder, Listing
-from vision_transformers.data.source import DataSource
 from vision_transformers.data.splitting import number_held_out
 
 IMBALANCED = 3
 """How many times the pictures of its smallest class the largest one has, from where it is worth a word."""
-FRACTIONS = {"test": DataSource.test_fraction, "validation": DataSource.validation_fraction}
-"""What `vit train` holds out, if nothing else is said, of parts that are not there."""
 
 
 def about_classes(listing: Listing) -> Iterator[Finding]:
@@ -46,7 +43,7 @@ def _missing(listing: Listing) -> Iterator[Finding]:
 
 def _too_few(listing: Listing) -> Iterator[Finding]:
     """Classes of which `vit train` would hold images out, and cannot."""
-    fractions = [FRACTIONS[part] for part in listing.held_out]
+    fractions = listing.held_out.values()
     few = [one for one in listing.learned_from if one.pictures and not _can_hold_out(one, fractions)]
     if few:
         yield Finding(
@@ -60,7 +57,7 @@ def _too_few(listing: Listing) -> Iterator[Finding]:
         )
 
 
-def _can_hold_out(one: ClassFolder, fractions: list[float]) -> bool:
+def _can_hold_out(one: ClassFolder, fractions: Iterable[float]) -> bool:
     count = len(one.pictures)
     for fraction in fractions:
         if count < 2:

@@ -28,7 +28,7 @@ def about_unreadable_files(inspection: Inspection) -> Iterator[Finding]:
         yield Finding(
             "unreadable",
             True,
-            f"not to be read: {pictures(len(others))}",
+            f"cannot be read: {pictures(len(others))}",
             "`vit train` stops there: each line says what to do",
             _with_reasons(others),
         )
@@ -36,8 +36,8 @@ def about_unreadable_files(inspection: Inspection) -> Iterator[Finding]:
         yield Finding(
             "unlisted-folder",
             True,
-            f"not to be listed whole: {counted(len(unlisted), 'class folder', 'class folders')}",
-            "`vit train` stops there. What comes after that place was not looked at",
+            f"cannot be listed to their end: {counted(len(unlisted), 'class folder', 'class folders')}",
+            "`vit train` stops there: each line says what to do. What comes after it was not looked at",
             tuple(Item((one.folder,), str(one.failure)) for one in unlisted),
         )
 

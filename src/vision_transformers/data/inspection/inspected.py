@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vision_transformers.data.folder import class_folders_of, parts_of
+from vision_transformers.data.folder import class_folders_of, fractions_held_out, parts_of
 from vision_transformers.data.inspection.looking import Picture, Unreadable
+from vision_transformers.data.source import DataSource
 from vision_transformers.data.walking import is_hidden, is_picture, walk_entries
 
 PARTS = ("all", "train", "validation", "test")
@@ -65,10 +66,10 @@ class Listing:
         return [one for one in self.class_folders if one.is_learned_from]
 
     @property
-    def held_out(self) -> list[str]:
-        """The parts that `vit train` makes of images to learn from, since there are no folders for them."""
-        test = ["test"] if len(self.parts) == 1 else []
-        return test if "validation" in self.parts else [*test, "validation"]
+    def held_out(self) -> dict[str, float]:
+        """The parts that `vit train` makes of images to learn from, since there are no folders for them, and
+        of how many if nothing else is said."""
+        return fractions_held_out(self.parts, DataSource(name="folder"))
 
 
 @dataclass(frozen=True, slots=True)
