@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -157,14 +158,15 @@ def test_a_home_that_is_not_to_be_had_is_said_and_left_out(
 ) -> None:
     """As in a container whose user is in no list."""
 
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
+    def in_no_list(user: int) -> None:
+        raise KeyError(user)
 
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", no_home)
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(pwd, "getpwuid", in_no_list)
     with caplog.at_level(logging.WARNING):
         assert load_native(source) is None
-    assert "home directory" in caplog.text
+    assert "there is no home folder" in caplog.text
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.bfloat16, 0.03), (torch.float32, 1e-5)], ids=str)

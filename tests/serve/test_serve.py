@@ -237,7 +237,7 @@ def test_the_model_is_described_without_where_it_lies(folder: Path, served: Serv
     assert answer.json["name"] == "zoo"
     assert answer.json["classes"] == list(CLASSES)
     assert answer.json["preprocessing"]["size"] == [16, 16]
-    assert answer.json["limits"] == {"megabytes": 1, "body_seconds": 1, "queue": 64}
+    assert answer.json["limits"] == {"megabytes": 1, "megapixels": 1, "body_seconds": 1, "queue": 64}
     assert str(folder) not in answer.content.decode()
 
 

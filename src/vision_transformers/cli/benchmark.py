@@ -11,7 +11,7 @@ import tyro
 from vision_transformers.cli.checks import check_least
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
-from vision_transformers.files import check_can_be_written, write_json
+from vision_transformers.files import check_can_be_written, expanded, write_json
 
 if TYPE_CHECKING:
     from vision_transformers.evaluation.speed import Numbers, Speed
@@ -92,7 +92,7 @@ def _model(name: str) -> "ViT":
     from vision_transformers.model.vit import ViT
     from vision_transformers.weights.places import HUB
 
-    if name.startswith(HUB) or Path(name).expanduser().exists():
+    if name.startswith(HUB) or expanded(name).exists():
         return load(name, device="cpu").model
     if name not in PRESETS:
         raise UsageFailure(
