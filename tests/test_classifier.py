@@ -13,10 +13,11 @@ from tests.classifiers import CLASSES, random_classifier, save_random_model
 from tests.photographs import noise, save_photographs, save_readable, save_unreadable
 
 import vision_transformers
-from vision_transformers.classifier import Classifier, Prediction
+from vision_transformers.classifier import Classifier
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.model.config import LowRankConfig
 from vision_transformers.model.low_rank import add_low_rank, is_low_rank
+from vision_transformers.prediction import Prediction
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,21 @@
 """A model with its preprocessing and class names: what a person loads, asks and saves."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from vision_transformers.config import differences
 from vision_transformers.data.normalising import normalise
-from vision_transformers.data.pictures import Picture, ReadPicture, read_pictures
+from vision_transformers.data.pictures import Pictures, ReadPicture, one_after_another, read_pictures
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.model.vit import ViT
+from vision_transformers.prediction import Guess, Outcome, Prediction
 from vision_transformers.runtime.device import resolve_device
 from vision_transformers.runtime.precision import Precision, ResolvedPrecision, autocast, resolve_precision
 from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
@@ -33,52 +32,6 @@ from vision_transformers.weights.places import local_path
 from vision_transformers.weights.report import Report
 
 BATCH_SIZE = 64
-
-Pictures = str | Picture | Iterable[str | Picture]
-"""One picture, or many: paths, PIL images, arrays and tensors of 8 bits."""
-
-
-@dataclass(frozen=True)
-class Guess:
-    """One class that a picture may show."""
-
-    label: str
-    index: int
-    probability: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a picture shows, by a model's judgement."""
-
-    top: tuple[Guess, ...]
-    """The likeliest classes, the likeliest first."""
-
-    @property
-    def label(self) -> str:
-        """The likeliest class."""
-        return self.top[0].label
-
-    @property
-    def index(self) -> int:
-        """Its place among the classes."""
-        return self.top[0].index
-
-    @property
-    def probability(self) -> float:
-        """How sure the model is of it, 0 to 1; calibrated where the model has a temperature."""
-        return self.top[0].probability
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one picture."""
-
-    source: Picture
-    prediction: Prediction | None = None
-    features: Float[Tensor, " pooled_dimension"] | None = None
-    failure: DataFailure | None = None
-    """Why the picture could not be read; then there is nothing else."""
 
 
 class Classifier:
@@ -201,7 +154,7 @@ class Classifier:
         for name, number, least in (("top", top, 1), ("batch_size", batch_size, 1), ("workers", workers, 0)):
             if number < least:
                 raise UsageFailure(f"{name} is {number}: expected {least} or more")
-        batches = read_pictures(_pictures(images), self.preprocessing, batch_size, workers)
+        batches = read_pictures(one_after_another(images), self.preprocessing, batch_size, workers)
         return self._outcomes(batches, top, with_features)
 
     def outcomes_of(
@@ -232,7 +185,7 @@ class Classifier:
             DataFailure: one cannot be read.
         """
         rows = []
-        for batch in read_pictures(_pictures(images), self.preprocessing, BATCH_SIZE, workers=0):
+        for batch in read_pictures(one_after_another(images), self.preprocessing, BATCH_SIZE, workers=0):
             for picture in batch:
                 if picture.failure is not None:
                     raise picture.failure
@@ -314,26 +267,12 @@ class Classifier:
         ]
 
 
-_ONE_PICTURE = (str, Path, Image.Image, np.ndarray, Tensor)
-
-
-def _pictures(images: Pictures) -> Iterator[Picture]:
-    """One after another, as they are asked for."""
-    many = [images] if isinstance(images, _ONE_PICTURE) and not _is_batch(images) else images
-    return (Path(image) if isinstance(image, str) else image for image in many)  # type: ignore[union-attr]
-
-
 def _all_read(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
     """The same; the first picture that cannot be read ends it."""
     for outcome in outcomes:
         if outcome.failure is not None:
             raise outcome.failure
         yield outcome
-
-
-def _is_batch(images: object) -> bool:
-    """Whether an array or tensor holds several pictures, one after another along its first dimension."""
-    return isinstance(images, np.ndarray | Tensor) and images.ndim == 4
 
 
 def _check_described(model: ViT, description: ModelDescription) -> None:

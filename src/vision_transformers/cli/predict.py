@@ -16,7 +16,8 @@ from vision_transformers.files import check_can_be_written, fill_file
 from vision_transformers.report.predictions import Format
 
 if TYPE_CHECKING:
-    from vision_transformers.classifier import Classifier, Outcome
+    from vision_transformers.classifier import Classifier
+    from vision_transformers.prediction import Outcome
     from vision_transformers.report.predictions import PredictionRow
 
 

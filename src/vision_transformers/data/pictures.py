@@ -24,6 +24,11 @@ Picture = Path | Image.Image | np.ndarray | Tensor
 channels), or a tensor of 8 bits, (channels, height, width)."""
 
 
+Pictures = str | Picture | Iterable[str | Picture]
+"""One picture, or many: paths, PIL images, arrays and tensors of 8 bits."""
+_ONE = (str, Path, Image.Image, np.ndarray, Tensor)
+
+
 @dataclass(frozen=True)
 class ReadPicture:
     """A picture at the model's size, or why there is none."""
@@ -31,6 +36,17 @@ class ReadPicture:
     source: Picture
     pixels: UInt8[Tensor, "channels height width"] | None = None
     failure: DataFailure | None = None
+
+
+def one_after_another(pictures: Pictures) -> Iterator[Picture]:
+    """Each picture, as it is asked for, whether there is one or many."""
+    many = [pictures] if isinstance(pictures, _ONE) and not _is_batch(pictures) else pictures
+    return (Path(picture) if isinstance(picture, str) else picture for picture in many)  # type: ignore[union-attr]
+
+
+def _is_batch(pictures: object) -> bool:
+    """Whether an array or tensor holds several pictures, one after another along its first dimension."""
+    return isinstance(pictures, np.ndarray | Tensor) and pictures.ndim == 4
 
 
 def read_pictures(

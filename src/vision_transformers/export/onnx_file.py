@@ -2,8 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch.onnx import OnnxExporterError
 
 from vision_transformers.errors import Failure
 from vision_transformers.export.program import Program
+from vision_transformers.export.quiet import only_errors_of
 from vision_transformers.weights.model_folder import ModelDescription
 
 OPSET = 18
@@ -88,7 +87,8 @@ are in the graph. To make the pixels of a picture, as its entry `preprocessing` 
 
 
 def _exported(program: Program, pixels: torch.Tensor) -> onnx.ModelProto:
-    with _quiet(), torch.no_grad():
+    # onnxscript remarks on what it does not simplify.
+    with only_errors_of(logging.getLogger("onnxscript")), torch.no_grad():
         try:
             exported = torch.onnx.export(
                 program,
@@ -106,18 +106,6 @@ def _exported(program: Program, pixels: torch.Tensor) -> onnx.ModelProto:
             raise Failure(f"PyTorch cannot export this model: {cause}") from error
     assert exported is not None
     return exported.model_proto
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without onnxscript's remarks on what it does not simplify."""
-    logger = logging.getLogger("onnxscript")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _forget_where_it_was_made(proto: onnx.ModelProto) -> None:

@@ -1,13 +1,13 @@
 """An ONNX file with weights of 8 bits: a quarter of the size."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from vision_transformers.export.quiet import only_errors_of
 
 PRODUCTS = ["MatMul", "Gemm"]
 """What is computed in 8 bits where one factor is weights: linear layers, and no attention."""
@@ -19,7 +19,8 @@ def quantized(content: bytes) -> bytes:
     Weights are unsigned: with signed ones, processors without instructions for 8 bits (AVX2 alone) cut off
     sums of two products at 16 bits, and compute something else without a word.
     """
-    with TemporaryDirectory() as folder, _quiet():
+    # Through the root logger it advises to infer shapes first, which is for graphs that were made without.
+    with TemporaryDirectory() as folder, only_errors_of(logging.getLogger()):
         file = Path(folder) / "quantized.onnx"
         quantize_dynamic(
             onnx.load_from_string(content),
@@ -28,15 +29,3 @@ def quantized(content: bytes) -> bytes:
             weight_type=QuantType.QUInt8,
         )
         return file.read_bytes()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without its advice to infer shapes first, which is for graphs that were not made with them."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -11,13 +11,14 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from vision_transformers.classifier import Classifier, Prediction
+from vision_transformers.classifier import Classifier
 from vision_transformers.config import to_json
 from vision_transformers.data.decoding import decode, opened
 from vision_transformers.data.pictures import ReadPicture
 from vision_transformers.data.resizing import resize, seen_part, to_pixels
 from vision_transformers.errors import DataFailure
 from vision_transformers.explain.methods import DEFAULT, METHODS
+from vision_transformers.prediction import Prediction
 from vision_transformers.report.overlay import Box, overlaid, shown
 from vision_transformers.report.sheet import encode_png
 from vision_transformers.serve.limits import MEGAPIXEL, Limits
