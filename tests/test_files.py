@@ -335,3 +335,12 @@ def test_two_who_make_the_same_file_at_once_do_not_disturb_each_other(tmp_path: 
             each.result()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == NEW
+
+
+def test_a_folder_that_could_not_be_made_is_told_before(tmp_path: Path) -> None:
+    """Else all is computed, and lost."""
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for folder, message in (("link", "a link that leads nowhere"), (f"new/{'x' * 300}", "cannot be written")):
+        with pytest.raises(UsageFailure, match=message):
+            check_folder_can_be_written(tmp_path / folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]

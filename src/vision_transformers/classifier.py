@@ -1,6 +1,6 @@
 """A model with its preprocessing and class names: what a person loads, asks and saves."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -324,4 +324,9 @@ def _read_foreign(path: Path | str, format: str) -> PortableModel:
     report.check((), CONVERT_FIRST)
     report.log_notes(path)
     # Read, they may be mapped to their file; of a model that lives on, what becomes of it does not matter.
-    return replace(read, weights={name: tensor.clone() for name, tensor in read.weights.items()})
+    aside = None if read.aside is None else replace(read.aside, tensors=_cloned(read.aside.tensors))
+    return replace(read, weights=_cloned(read.weights), aside=aside)
+
+
+def _cloned(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}

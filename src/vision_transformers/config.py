@@ -1,4 +1,6 @@
-"""Frozen dataclasses to JSON and back, strictly: an unknown key is an error that names the nearest one."""
+"""Frozen dataclasses to JSON and back, strictly: an unknown key is an error that names the nearest one.
+
+And how errors everywhere name what is known, or the first of many."""
 
 import dataclasses
 import difflib

@@ -21,6 +21,12 @@ class DataFailure(Failure):
     exit_code = 3
 
 
+class ReadFailure(DataFailure):
+    """The system does not give an image's bytes back now; the image itself may be whole. Exit code 1."""
+
+    exit_code = 1
+
+
 _LACK_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What PyTorch says of a GPU, and of the CPU."""
 

@@ -66,10 +66,13 @@ def check_folder_can_be_written(path: Path) -> None:
     """
     if os.path.exists(path) and not os.path.isdir(path):
         raise UsageFailure(f"{path} is a file: name a folder to write into")
+    if os.path.islink(path) and not os.path.exists(path):
+        raise UsageFailure(f"{path} is a link that leads nowhere: choose another folder")
     folder = _real(path)
-    missing = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    missing = [each for each in (folder, *folder.parents) if not os.path.exists(each)] or [folder / "any"]
     try:
-        _try_beside(missing[-1] if missing else folder / "any")
+        for each in missing:
+            _try_beside(missing[-1].with_name(each.name))
     except OSError as error:
         raise UsageFailure(f"{path} cannot be written ({error.strerror}): choose another folder") from error
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.classifiers import save_random_model
 from tests.commands import Vit
 
 from vision_transformers.classifier import Classifier

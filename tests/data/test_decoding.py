@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from tests.photographs import save_photographs
 
 from vision_transformers.data import decoding
 from vision_transformers.data.as_seen import as_seen
 from vision_transformers.data.decoding import check_file, decode, decode_pixels
 from vision_transformers.data.pictures import read_pictures
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import DataFailure, Failure
+from vision_transformers.errors import DataFailure, ReadFailure
 
 # How the upright picture is stored so that each orientation tag turns it back.
 STORED = {
@@ -227,13 +228,15 @@ def test_what_the_system_cannot_read_now_is_not_said_to_be_a_bad_picture(tmp_pat
     path = tmp_path / "picture.png"
     path.symlink_to("/proc/self/mem")  # reading its beginning is an input/output error
     for read in (check_file, lambda path: decode_pixels(path, channels=3, background=255)):
-        with pytest.raises(Failure, match=r"picture\.png cannot be read now: Input/output error") as failure:
+        with pytest.raises(ReadFailure, match=r"picture\.png cannot be read now: Input/output") as failure:
             read(path)
-        assert not isinstance(failure.value, DataFailure)
         assert "remove" not in str(failure.value)
-    with pytest.raises(Failure, match=r"^.*picture\.png cannot be read now") as failure:
-        list(read_pictures([path, path], Preprocessing(), batch_size=1, workers=1))
-    assert "Traceback" not in str(failure.value)
+    (whole,) = save_photographs(tmp_path, 1)
+    for workers in (0, 1):
+        batches = read_pictures([path, whole], Preprocessing(), batch_size=1, workers=workers)
+        failures = [one.failure for batch in batches for one in batch]
+        assert isinstance(failures[0], ReadFailure), "the others are read all the same"
+        assert failures[1] is None
 
 
 def test_too_little_memory_is_no_fault_of_the_picture() -> None:

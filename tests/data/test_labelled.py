@@ -72,6 +72,9 @@ def test_the_runs_own_folder_is_split_as_it_was_and_another_is_taken_whole(tmp_p
         assert (other.is_of_run, other.splits, len(other.split("all"))) == (False, ("all",), count)
     with pytest.raises(UsageFailure, match="no split 'test': choose --split from all"):
         other.split("test")
+    there = replace(source, path=str(tmp_path / "own"))
+    Image.new("L", (40, 40)).save(tmp_path / "own" / "class-0" / "0.png")
+    assert load(tmp_path / "own", noted(there, sets)).is_of_run, "one that was saved again changes no split"
 
 
 def test_a_folder_has_its_name_also_where_one_stands_in_it(

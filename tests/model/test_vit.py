@@ -1,9 +1,10 @@
+import copy
 import inspect
 
 import jaxtyping
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead
@@ -247,3 +248,47 @@ def test_integer_weights_do_not_make_integers_of_tokens():
     expected = model(images)
     model.patches.projector = Int8Linear(model.patches.projector)
     assert (model(images) - expected).abs().max() < 0.1 * expected.std()
+
+
+def test_logits_beside_features_are_those_of_the_head_that_is_there() -> None:
+    """With hooks on it, of a class of one's own, or somebody's."""
+
+    class Colder(ClassificationHead):
+        def forward(self, sequence: Tensor) -> Tensor:
+            return super().forward(sequence) / 2
+
+    class Theirs(nn.Module):
+        tokens_read = None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(16, 3)
+
+        def pooled(self, sequence: Tensor) -> Tensor:
+            return sequence.mean(dim=1)
+
+        def forward(self, sequence: Tensor) -> Tensor:
+            return self.layer(self.pooled(sequence))
+
+    images = torch.randn(2, 3, 8, 8)
+    for head in (None, Colder(16, 5), Theirs()):
+        model = ViT((4, 4), 16, 2, 2, 24, 3, 5, (8, 8)).eval()
+        if head is not None:
+            model.head = head
+        else:
+            model.head.register_forward_hook(lambda *called: called[2] + 1)
+        logits, _ = model.logits_and_features(images)
+        torch.testing.assert_close(logits, model(images))
+
+
+def test_a_replica_that_names_no_parameters_computes_the_same() -> None:
+    """As those of `torch.nn.DataParallel`: their weights are plain attributes."""
+    model = ViT((4, 4), 16, 2, 2, 24, 3, 5, (8, 8)).eval()
+    replica = copy.deepcopy(model)
+    for module in replica.modules():
+        for name, parameter in list(module._parameters.items()):
+            del module._parameters[name]
+            setattr(module, name, None if parameter is None else parameter.detach())
+    images = torch.randn(2, 3, 8, 8)
+    assert list(replica.parameters()) == []
+    torch.testing.assert_close(replica(images), model(images))

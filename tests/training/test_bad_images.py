@@ -9,6 +9,11 @@ from PIL import Image
 from tests.commands import Vit
 from tests.training.runs import FROM_FOLDER, last_step, result
 
+from vision_transformers.cli.train import CommandLine, parse
+from vision_transformers.errors import ReadFailure
+from vision_transformers.training.observer import Silent
+from vision_transformers.training.train import resume, train
+
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
@@ -73,3 +78,27 @@ def test_photographs_that_broke_off_are_all_named_before_the_first_step(vit: Vit
     assert "images/train/cat/0.png cannot be decoded" in refused.errors
     assert "images/train/owl/7.png cannot be decoded" in refused.errors
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_the_disk_does_not_give_back_now_stops_the_run_saved(tmp_path: Path, workers: str) -> None:
+    """Once it does, the run goes on to the bytes of one that was not stopped; nothing has to be allowed."""
+    photographs = make_photographs(tmp_path / "images", "train", 8)
+    command = [*FROM_FOLDER[1:], "--steps", "7", "--data.workers", workers]
+    options, _ = parse(CommandLine.of([word.replace("images", str(tmp_path / "images")) for word in command]))
+    train(options.recipe, tmp_path / "undisturbed")
+    lost, kept = photographs[-1], tmp_path / "kept.png"
+
+    class LosesOne(Silent):
+        def begins(self, *_: object) -> None:
+            lost.rename(kept)
+            lost.symlink_to("/proc/self/mem")  # reading its beginning is an input/output error
+
+    with pytest.raises(
+        ReadFailure, match=r"(?s)cannot be read now: Input/output error.*saved. To go on"
+    ) as failure:
+        train(options.recipe, tmp_path / "run", LosesOne())
+    assert "allow-different-machine" not in str(failure.value)
+    kept.rename(lost)
+    resume(tmp_path / "run")
+    assert result(tmp_path / "run") == result(tmp_path / "undisturbed")

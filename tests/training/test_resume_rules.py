@@ -298,6 +298,28 @@ def test_another_device_or_compilation_is_another_run_where_it_is_asked_for(fini
         assert [name for name, _, _ in asked_otherwise(on_a_gpu, recipe)] == elsewhere
 
 
+def test_auto_goes_on_elsewhere_where_that_is_allowed(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, Path("runs") / "one")
+    recipe = replace(RunFolder(finished).record().recipe, compile="on")
+    assert newest_run(recipe) is None
+    assert newest_run(recipe, on_any_machine=True) == RunFolder(Path("runs") / "one")
+
+
+def test_a_run_in_the_home_folder_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell leaves `--run-folder=~/run` as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    command = [*TINY.split(), "--run-folder=~/mine"]
+    assert main(command) == 0
+    shutil.rmtree(tmp_path / "mine" / "model")
+    assert main(command) == 0
+    assert main(["train", "--resume=~/mine"]) == 0
+    assert not (tmp_path / "~").exists()
+
+
 def test_auto_with_a_run_folder_begins_there_and_goes_on_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

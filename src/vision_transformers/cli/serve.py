@@ -21,6 +21,9 @@ KEY_VARIABLE = "VISION_TRANSFORMERS_KEY"
 logger = logging.getLogger(__name__)
 
 
+MOST_MEGAPIXELS = 89
+
+
 @dataclass(frozen=True)
 class ServeOptions:
     """A model, where to serve it, and what the server takes on."""
@@ -43,7 +46,7 @@ class ServeOptions:
     max_megabytes: int = 16
     """Of one picture's file."""
     max_megapixels: int = 50
-    """Of one picture; none of a larger one is decoded."""
+    """Of one picture, 89 at most; none of a larger one is decoded."""
     body_seconds: int = 20
     """How long a picture may take to arrive."""
     drain_seconds: int = 30
@@ -61,6 +64,10 @@ def main(arguments: list[str]) -> int:
     check_least(options, port=0, wait_milliseconds=0, drain_seconds=0)
     check_least(options, batch_size=1, queue=1, max_megabytes=1, max_megapixels=1, body_seconds=1)
     key = options.key if options.key is not None else os.environ.get(KEY_VARIABLE)
+    if options.max_megapixels > MOST_MEGAPIXELS:
+        raise UsageFailure(
+            f"--max-megapixels is {options.max_megapixels}: expected {MOST_MEGAPIXELS} at most"
+        )
     if options.port > 65535:
         raise UsageFailure(f"--port is {options.port}: expected 65535 or less")
     if key is not None and not key.strip():

@@ -13,6 +13,7 @@ import tyro
 from vision_transformers.cli.idle_options import refuse_idle_options
 from vision_transformers.data.source import DataSource
 from vision_transformers.errors import UsageFailure
+from vision_transformers.files import expanded
 from vision_transformers.recipes.finetune import Choice, Learns, finetune_on
 from vision_transformers.recipes.table import RECIPES, find_recipe
 from vision_transformers.runtime.torchrun import place_of_this_process
@@ -161,7 +162,7 @@ def _recipe_before_options(typed: CommandLine) -> tuple[Recipe, tuple[Choice, ..
     if resumed is not None and resumed != "auto":
         if typed.recipe is not None:
             raise UsageFailure("give a recipe or --resume RUN, not both: a run knows its recipe")
-        return RunFolder(Path(resumed)).record().recipe, ()
+        return RunFolder(expanded(resumed)).record().recipe, ()
     if typed.recipe == "finetune" and None not in (typed.value("data.path"), typed.value("init")):
         return _finetune_on(typed)
     return find_recipe(typed.recipe or "digits"), ()
@@ -225,10 +226,10 @@ def _folder_to_resume(options: TrainOptions, typed: CommandLine) -> RunFolder | 
     if options.resume != "auto":
         if options.run_folder is not None:
             raise UsageFailure("give --run-folder or --resume RUN, not both: a run stays in its folder")
-        return RunFolder(Path(options.resume))
+        return RunFolder(expanded(options.resume))
     if options.run_folder is None:
-        return newest_run(options.recipe)
-    folder = RunFolder(options.run_folder)
+        return newest_run(options.recipe, options.allow_different_machine)
+    folder = RunFolder(expanded(options.run_folder))
     return folder if folder.is_begun else None
 
 

@@ -26,15 +26,14 @@ def check_files(files: Sequence[Path], folder: Path) -> None:
     Raises:
         DataFailure: some are no images, or broke off; the message has their number and names the first.
     """
-    cache = cache_folder() / f"checked-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
-    seen = _read(cache)
+    seen = _read(folder)
     stamps = {file: _stamp(file) for file in files}
     # A name need not be valid Unicode, but JSON must be.
     keys = {file: str(file.relative_to(folder)).encode(errors="backslashreplace").decode() for file in files}
     failures = _open([file for file in files if not stamps[file] or seen.get(keys[file]) != stamps[file]])
     checked = {keys[file]: stamps[file] for file in files if file not in failures}
     if checked != seen:
-        _write(cache, checked)
+        _write(folder, checked)
     if failures:
         raise _summary(list(failures.values()), len(files))
 
@@ -62,16 +61,21 @@ def _stamp(file: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _read(cache: Path) -> dict[str, Any]:
+def _cache(folder: Path) -> Path:
+    return cache_folder() / f"checked-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}.json"
+
+
+def _read(folder: Path) -> dict[str, Any]:
     try:
-        seen = read_json(cache)
-    except (Failure, OSError):  # missing or broken: it is made again
+        seen = read_json(_cache(folder))
+    except (Failure, OSError):  # missing or broken, or there is no place for it: it is made again
         return {}
     return seen if isinstance(seen, dict) else {}
 
 
-def _write(cache: Path, checked: dict[str, list[int]]) -> None:
+def _write(folder: Path, checked: dict[str, list[int]]) -> None:
     try:
+        cache = _cache(folder)
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_json(cache, checked)
     except (Failure, OSError) as error:

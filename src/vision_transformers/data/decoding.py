@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from vision_transformers.data.as_seen import as_seen, check_pixels, to_array, to_picture, turn_of
 from vision_transformers.data.endings import may_lack_its_end
 from vision_transformers.data.jpeg import JpegHeader, read_header, upper_rows
-from vision_transformers.errors import DataFailure, Failure
+from vision_transformers.errors import DataFailure, ReadFailure
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What is decoded; Pillow opens MPO, the JPEG of cameras with two pictures, as JPEG."""
@@ -209,7 +209,7 @@ class _Unfit(Exception):
         self.remedy = remedy
 
 
-def _explained(error: Exception, name: str) -> Failure | MemoryError:
+def _explained(error: Exception, name: str) -> DataFailure | MemoryError:
     """Says what an exception means for the person who has the file."""
     match error:
         case MemoryError():
@@ -221,7 +221,7 @@ def _explained(error: Exception, name: str) -> Failure | MemoryError:
         case PermissionError():
             return DataFailure(f"{name} may not be read: give this user the permission to read it")
         case OSError() if error.errno is not None and error.errno not in _OF_THIS_FILE:
-            return Failure(
+            return ReadFailure(
                 f"{name} cannot be read now: {error.strerror}. See to its disk, or the limits of this process"
             )
         case _:

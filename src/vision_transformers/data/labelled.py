@@ -1,5 +1,6 @@
 """Labelled images to judge a model by: a part of a data set, with the labels in the model's own order."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataName, DataSource
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.files import expanded
+
+logger = logging.getLogger(__name__)
 
 NAMED_CLASSES = 12
 """How many classes an error names of each side."""
@@ -129,8 +132,15 @@ def _of_run(folder: Path, preprocessing: Preprocessing, learned_from: LearnedFro
         sets = load_data(replace(learned_from.source, path=str(folder)), preprocessing)
     except DataFailure:
         return None  # whatever is wrong with it is met again, and said, where it is read as it stands
-    noted = (learned_from.listing, learned_from.fingerprint)
-    return sets if (sets.listing, sets.fingerprint) == noted else None
+    if sets.listing != learned_from.listing:
+        return None
+    is_where_it_was = folder.resolve() == Path(str(learned_from.source.path))
+    if is_where_it_was or sets.fingerprint == learned_from.fingerprint:
+        return sets
+    logger.warning(
+        "%s has pictures of the run's names, but of other sizes: it is taken for another folder", folder
+    )
+    return None
 
 
 def _parts(sets: DataSets) -> dict[str, Images]:

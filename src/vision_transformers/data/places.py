@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vision_transformers.data.source import DataSource
+from vision_transformers.errors import UsageFailure
 from vision_transformers.files import cache_folder, expanded
 
 
@@ -15,7 +16,12 @@ def data_folders(source: DataSource) -> list[Path]:
     the first cannot be written.
     """
     root = source.root or os.environ.get("VISION_TRANSFORMERS_DATA")
-    return [expanded(root), cache_folder()] if root else [cache_folder()]
+    if not root:
+        return [cache_folder()]
+    try:
+        return [expanded(root), cache_folder()]
+    except UsageFailure:  # there is no home for one, nor need of it
+        return [expanded(root)]
 
 
 def first_writable(folders: Iterable[Path]) -> Path | None:

@@ -35,6 +35,8 @@ class Preprocessing:
     """Grey level, 0 to 255, behind transparent pixels."""
 
     def __post_init__(self) -> None:
+        for name in ("size", "mean", "std"):  # lists, too: equal ones are equal, whatever they came in
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if min(self.size) < 1:
             raise ValueError(f"preprocessing.size is {self.size}: expected at least one pixel each way")
         if not 0 < self.crop_fraction <= 1:

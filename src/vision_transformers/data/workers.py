@@ -27,7 +27,7 @@ def load_batches(
 
     Raises:
         OSError: the system refuses to start all workers; those that it started are ended.
-        Failure: as the data set raises it, when the batch is asked for.
+        Failure, MemoryError: as the data set raises it, when the batch is asked for.
     """
     loader = DataLoader(
         _FailuresAsBatches(batches),
@@ -59,13 +59,13 @@ class _FailuresAsBatches(Dataset[Any]):
     def __getitem__(self, asked: Any) -> Any:
         try:
             return self._batches[asked]
-        except Failure as failure:
+        except (Failure, MemoryError) as failure:
             return failure
 
 
 def _raise_failure(batch: Any) -> Any:
     """No generator over the loader: its frame, held by what is raised, would keep the workers alive."""
-    if isinstance(batch, Failure):
+    if isinstance(batch, Failure | MemoryError):
         raise batch
     return batch
 

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 def only_errors_of(logger: logging.Logger) -> Iterator[None]:
     """While entered, nothing below an error is said through this logger."""
     level = logger.level
+    kept = logging.NullHandler()  # without any, Python gives the root logger one that stays
     logger.setLevel(logging.ERROR)
+    logger.addHandler(kept)
     try:
         yield
     finally:
+        logger.removeHandler(kept)
         logger.setLevel(level)

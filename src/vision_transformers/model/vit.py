@@ -12,7 +12,7 @@ from vision_transformers.model import building
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead, DistillationHead
 from vision_transformers.model.patches import grid_shape
-from vision_transformers.model.plain import has_hooks, is_watched
+from vision_transformers.model.plain import has_hooks, is_plain, is_watched
 from vision_transformers.model.rotary import Rotation
 
 
@@ -93,7 +93,9 @@ class ViT(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the residual stream: as the first parameter; integers, as of quantised layers, do not count."""
-        return next(weight.dtype for weight in self.parameters() if weight.is_floating_point())
+        found = next((weight.dtype for weight in self.parameters() if weight.is_floating_point()), None)
+        # Replicas of DataParallel name no parameters.
+        return self.patches.projector.weight.dtype if found is None else found
 
     @property
     def tokens_read(self) -> int | None:
@@ -156,7 +158,8 @@ class ViT(nn.Module):
         """What `forward` gives, and the pooled vector that the head makes it of; a head as of `features`."""
         sequence, _ = self.encode(image, number_of_queries=self.tokens_read)
         pooled = self.head.pooled(sequence)
-        return self.head.logits(pooled), pooled
+        is_ours = any(is_plain(self.head, kind) for kind in (ClassificationHead, DistillationHead))
+        return (self.head.logits(pooled) if is_ours else self.head(sequence)), pooled
 
     def embed(
         self, image: Float[Tensor, "batch channels height width"]

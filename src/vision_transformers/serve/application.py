@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from vision_transformers.config import nearest
-from vision_transformers.errors import DataFailure, is_lack_of_memory
+from vision_transformers.errors import DataFailure, ReadFailure, is_lack_of_memory
 from vision_transformers.explain.methods import DEFAULT
 from vision_transformers.runtime.device import usable_processors
 from vision_transformers.serve.answers import Answers, overlay_png
@@ -176,6 +176,7 @@ def application(service: Service) -> Starlette:
         404: _refuse_address,
         405: _refuse_method,
         DataFailure: _refuse_picture,
+        ReadFailure: _refuse_for_now,
         ClientDisconnect: _say_nothing,
         Exception: _fail,
     }
@@ -203,6 +204,10 @@ async def _refuse_picture(request: Request, error: DataFailure) -> Response:
     kind = request.headers.get("content-type")
     remedy = "; curl needs --data-binary, not -d" if kind == CURL_FORM else ""
     return Json({"error": f"{error}{remedy}"}, 422)
+
+
+async def _refuse_for_now(request: Request, error: ReadFailure) -> Response:  # noqa: ARG001
+    return Json({"error": f"{error}"}, 503, RETRY_AFTER)
 
 
 async def _say_nothing(request: Request, error: ClientDisconnect) -> Response:  # noqa: ARG001

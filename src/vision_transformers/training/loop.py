@@ -9,7 +9,7 @@ import torch
 
 from vision_transformers.data.batches import Batch, training_batches
 from vision_transformers.data.images import Images
-from vision_transformers.errors import DataFailure
+from vision_transformers.errors import DataFailure, ReadFailure
 from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
 from vision_transformers.report.metrics import Row
 from vision_transformers.runtime.compilation import compiled
@@ -61,7 +61,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 logger.warning("%s", warning)
         except DataFailure as failure:
             run.processes.together(lambda: journal.save(state))
-            advised = DataFailure(_after_repair(run, failure))
+            advised = type(failure)(_after_repair(run, failure))
             advised.is_told = failure.is_told
             raise advised from failure
 
@@ -131,8 +131,17 @@ def _batches(run: Run, state: TrainingState) -> Iterator[Batch]:
 
 def _fetched_together(run: Run, batches: Iterator[Batch]) -> Iterator[Batch]:
     """Each process's own; if one of them cannot have it, none has."""
-    while (batch := run.processes.together(lambda: next(batches, None))) is not None:
+    while (batch := run.processes.together(lambda: _next(batches))) is not None:
         yield batch
+
+
+def _next(batches: Iterator[Batch]) -> Batch | None:
+    try:
+        return next(batches, None)
+    except MemoryError as error:
+        raise ReadFailure(
+            f"the memory is not enough ({error}): try fewer --data.workers, or smaller pictures"
+        ) from error
 
 
 def _agreed(run: Run, received: signal.Signals | None, is_due: bool) -> tuple[signal.Signals | None, bool]:
@@ -181,6 +190,8 @@ def _evaluate(run: Run, model: torch.nn.Module, images: Images) -> Classificatio
 
 
 def _after_repair(run: Run, failure: DataFailure) -> str:
+    if isinstance(failure, ReadFailure):
+        return _go_on(run, f"{failure}")
     return (
         f"{failure}\nThe run is saved. With a whole picture of the same name in its place, it goes on: "
         f"{run.resume_command} --allow-different-machine"

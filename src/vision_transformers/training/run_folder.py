@@ -174,17 +174,24 @@ def new_run_folder(recipe: Recipe) -> RunFolder:
     return RunFolder(RUNS / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
 
 
-def newest_run(recipe: Recipe) -> RunFolder | None:
+def newest_run(recipe: Recipe, on_any_machine: bool = False) -> RunFolder | None:
     """The newest run under `runs/` of this recipe and seed, or None.
 
     One whose recipe cannot be read, as from another release, is named and passed over.
+
+    Args:
+        recipe: what is asked for.
+        on_any_machine: whether it may have been on another device, or compiled where this is not.
     """
     same = []
     recipe = with_absolute_places(recipe)
     folders = [RunFolder(path.parent) for path in RUNS.glob("*/recipe.json")]
     for folder, record in each_readable(folders, RunFolder.record):
         # On images, or by a teacher, elsewhere it is another run, unless a person says that they have moved.
-        is_same = not (changed_fields(record.recipe, recipe) or asked_otherwise(record, recipe))
+        otherwise = {name for name, _, _ in asked_otherwise(record, recipe)}
+        if on_any_machine:
+            otherwise -= {"device", "compile"}
+        is_same = not (changed_fields(record.recipe, recipe) or otherwise)
         begun = with_absolute_places(record.recipe)
         places = (begun.data.path, begun.teacher.source)
         if is_same and places == (recipe.data.path, recipe.teacher.source):

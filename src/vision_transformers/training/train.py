@@ -218,7 +218,11 @@ def _check(run: Run) -> None:
         raise UsageFailure(
             f"low_rank.rank is {rank}, more than the model's width of {width}: give a smaller one, such as 8"
         )
-    if rank and run.recipe.low_rank.parts == ("projection",) and not run.model_config.attention_projection:
+    if (
+        rank
+        and set(run.recipe.low_rank.parts) <= {"projection"}
+        and not run.model_config.attention_projection
+    ):
         raise UsageFailure("low_rank.parts is projection, and this model's attention has none: give others")
     if run.recipe.keep == "best" and run.data.validation is None:
         raise UsageFailure(

@@ -89,7 +89,10 @@ def merge_low_rank(source: PortableModel, folder: Path, report: Report) -> Porta
     if _digest(body) != config.source_sha256:
         raise UsageFailure(f"{folder} was learned beside other weights: give those of {config.source}")
     dressed = ViT.from_config(replace(description.model, dropout=0.0, stochastic_depth=0.0)).eval()
-    add_low_rank(dressed.transformer.layers, config.low_rank)
+    try:
+        add_low_rank(dressed.transformer.layers, config.low_rank)
+    except ValueError as error:
+        raise Failure(f"{folder} does not fit its own description: {error}") from error
     dressed.load_state_dict(body | own)
     _verify(dressed, description, folder)
     merged = merged_weights(dressed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vision_transformers.config import first_of
 from vision_transformers.errors import Failure
 from vision_transformers.weights.report import NAMED, Report, Row
 from vision_transformers.weights.transformations import SAME, Transformation
@@ -85,7 +86,9 @@ def read_by(
         ours |= dict(zip(each.ours, made, strict=True))
         report.add_translated(Row.of(each.theirs, given), Row.of(each.ours, made), each.transformation)
     if missing:
-        raise Failure(f"{len(missing)} tensors that this architecture needs are missing: {_some(missing)}")
+        raise Failure(
+            f"{len(missing)} tensors that this architecture needs are missing: {first_of(missing, NAMED)}"
+        )
     return ours
 
 
@@ -106,7 +109,7 @@ def write_by(
         placed |= set(each.ours)
         report.add_translated(Row.of(each.ours, given), Row.of(each.theirs, made), each.transformation)
     if unplaced := [name for name in tensors if name not in placed]:
-        raise Failure(f"the format has no place for {len(unplaced)} tensors: {_some(unplaced)}")
+        raise Failure(f"the format has no place for {len(unplaced)} tensors: {first_of(unplaced, NAMED)}")
     return theirs
 
 
@@ -133,8 +136,3 @@ def _expanded(rules: Iterable[Rule], layers: int) -> Iterator[Rule]:
             yield from (each.of_layer(layer) for layer in range(layers))
         else:
             yield each
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
