@@ -76,6 +76,11 @@ class Classifier:
         self.precision: ResolvedPrecision = resolve_precision(precision, self.device)
         self.aside = aside
 
+    def __repr__(self) -> str:
+        """What it is, on one line."""
+        rows, columns = self.preprocessing.size
+        return f"<Classifier: {len(self.classes)} classes, images of {rows} x {columns}, on {self.device}>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the logits."""

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,35 @@ def test_an_option_that_changes_nothing_by_itself_is_refused_with_what_it_needs(
     with pytest.raises(UsageFailure, match=f"--{option} changes nothing here: it needs"):
         parse(["digits", *f"--{option} {IDLE[option]}".split()])
     parse(["digits", "--optimizer.name", "muon", "--optimizer.muon-momentum", "0.9", "--epochs", "3"])
+
+
+def test_a_model_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `vit models` lists them; the size of pictures comes with it."""
+    recipe = parse(["folder", "--preset", "ViT-S/32", "--data.path", "photos"]).recipe
+    base = find_recipe("folder")
+    assert (recipe.model.patch_shape, recipe.model.model_dimension) == ((32, 32), 384)
+    assert (recipe.model.number_of_classes, recipe.model.stochastic_depth) == (0, base.model.stochastic_depth)
+    grey = parse(["mnist", "--preset=DINOv2-S/14", "--model.number-of-layers", "2"]).recipe
+    assert (grey.preprocessing.size, grey.model.number_of_channels) == ((518, 518), 1)
+    assert grey.model.number_of_layers == 2
+    for arguments, message in (
+        (["folder", "--preset", "ViT-S/15"], "no preset is called 'ViT-S/15': did you mean 'ViT-S/16'"),
+        (["digits", "--preset", "ViT-S/16", "--init", "run"], "--preset does nothing where --init brings"),
+        (["--resume", "run", "--preset", "ViT-S/16"], "--preset is for a new run"),
+    ):
+        assert main(["train", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_head_on_what_has_learned_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageFailure, match="nothing has learned yet"):
+        train(replace(find_recipe("digits"), frozen="body"), tmp_path / "run")
+
+
+def test_a_run_folder_that_is_a_file_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(UsageFailure, match="run is a file: choose another --run-folder"):
+        train(find_recipe("digits"), tmp_path / "run")
 
 
 def test_fine_tuning_follows_what_a_person_says_of_it(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One step changes the parameters by the gradient of the whole batch, or, if it is not finite, not at all."""
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -18,7 +19,7 @@ from vision_transformers.data.batches import Batch, training_batches
 from vision_transformers.errors import Failure
 from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.model.vit import ViT
-from vision_transformers.training.advice import batch_size_warnings, memory_advice
+from vision_transformers.training.advice import batch_size_warnings, few_validation_warnings, memory_advice
 from vision_transformers.training.gradients import gradients_of
 from vision_transformers.training.objective import CrossEntropy, Objective
 from vision_transformers.training.optimizer import Optimizers
@@ -259,3 +260,13 @@ def test_a_mixed_image_counts_as_right_by_its_larger_share(tmp_path: Path) -> No
 def test_a_batch_that_is_larger_than_the_data_is_told(tmp_path: Path) -> None:
     (warning,) = batch_size_warnings(run_of(tiny(batch_size=5_000), tmp_path))
     assert warning == "--batch-size is 5,000, but there are 1,295 training images: batches have that many"
+
+
+def test_few_validation_images_are_told_and_no_temperature_is_fitted_to_them(tmp_path: Path) -> None:
+    """It would make probabilities worse, and their accuracy says next to nothing."""
+    few = replace(tiny().data, validation_fraction=0.03)
+    (warning,) = few_validation_warnings(run_of(tiny(data=few), tmp_path / "few"))
+    assert warning.startswith("40 validation images tell accuracy to about 16 points")
+    assert few_validation_warnings(run_of(tiny(), tmp_path / "enough")) == []
+    folder = train(tiny(data=few), tmp_path / "run").folder
+    assert json.loads((folder / "model" / "config.json").read_text())["temperature"] is None

@@ -15,7 +15,7 @@ from vision_transformers.data.source import DataSource
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import expanded
 from vision_transformers.recipes.finetune import Choice, Learns, finetune_on
-from vision_transformers.recipes.table import RECIPES, find_recipe
+from vision_transformers.recipes.table import RECIPES, find_recipe, with_preset
 from vision_transformers.runtime.torchrun import place_of_this_process
 from vision_transformers.training.observer import Observer, Silent
 from vision_transformers.training.recipe import Recipe
@@ -36,6 +36,8 @@ class TrainOptions:
     """A recipe, with any of its fields changed, and where the run lies."""
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    preset: str | None = None
+    """A model by its name, as `vit models` lists them, in place of the recipe's; with its size of images."""
     run_folder: Path | None = None
     """Where to write; runs/<recipe>-<time>-<4 hex> if not given."""
     resume: str | None = None
@@ -162,10 +164,13 @@ def _recipe_before_options(typed: CommandLine) -> tuple[Recipe, tuple[Choice, ..
     if resumed is not None and resumed != "auto":
         if typed.recipe is not None:
             raise UsageFailure("give a recipe or --resume RUN, not both: a run knows its recipe")
+        if typed.value("preset") is not None:
+            raise UsageFailure("--preset is for a new run: leave it out, a run knows its model")
         return RunFolder(expanded(resumed)).record().recipe, ()
     if typed.recipe == "finetune" and None not in (typed.value("data.path"), typed.value("init")):
         return _finetune_on(typed)
-    return find_recipe(typed.recipe or "digits"), ()
+    recipe, name = find_recipe(typed.recipe or "digits"), typed.value("preset")
+    return (recipe if name is None else with_preset(recipe, name)), ()
 
 
 def _refuse_what_weights_decide(typed: CommandLine) -> None:
@@ -175,7 +180,7 @@ def _refuse_what_weights_decide(typed: CommandLine) -> None:
         UsageFailure: names the first.
     """
     for name in typed.names:
-        if name.startswith(("model.", "preprocessing.")) and name not in WITHOUT_WEIGHTS:
+        if name.startswith(("model.", "preprocessing.", "preset")) and name not in WITHOUT_WEIGHTS:
             raise UsageFailure(
                 f"--{name} does nothing where --init brings the model and its preprocessing: leave it out. "
                 "What can be changed of them is --init-image-shape, --init-patch-shape, --init-channels, "

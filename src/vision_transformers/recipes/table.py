@@ -1,10 +1,12 @@
 """The recipes that `vit train` knows by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
+from vision_transformers.model.presets import preset
 from vision_transformers.recipes.cifar import cifar10, cifar10_fast, cifar10_minute, cifar100
 from vision_transformers.recipes.digits import digits
 from vision_transformers.recipes.finetune import finetune
@@ -42,3 +44,23 @@ def find_recipe(name: str) -> Recipe:
             )
         raise UsageFailure(f"no recipe is called {name!r}: {nearest(name, RECIPES)}")
     return RECIPES[name]()
+
+
+def with_preset(recipe: Recipe, name: str) -> Recipe:
+    """The recipe with a model of that name, and with images of the size that it is made for.
+
+    Dropout and stochastic depth stay the recipe's, and so do channels; the data decides the classes.
+
+    Raises:
+        UsageFailure: no preset has that name; names the nearest.
+    """
+    model = preset(
+        name,
+        number_of_classes=0,
+        number_of_channels=recipe.preprocessing.channels,
+        dropout=recipe.model.dropout,
+        stochastic_depth=recipe.model.stochastic_depth,
+    )
+    return replace(
+        recipe, model=model, preprocessing=replace(recipe.preprocessing, size=model.max_image_shape)
+    )

@@ -1,6 +1,7 @@
 """What a person should hear of a recipe: of rates that are unusual, though they may be meant; of numbers that
 take long; of a compiler that is missing; of few pictures; of memory."""
 
+import math
 import shlex
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ MUON = (1e-3, 0.1)
 """Usual peak learning rates, from and to: of AdamW by how what learns begins, and of Muon."""
 FEW_PICTURES = 1000
 """With fewer, weights that have seen others are worth most (docs/log.md, 2026-11-24, fine-tuning)."""
+
+FEWEST_TO_CALIBRATE = 100
+"""Validation images; a temperature of fewer often makes probabilities worse (docs/log.md, 2026-11-27)."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,18 @@ def few_pictures_warnings(run: Run) -> list[str]:
     return [
         f"{count:,} training pictures are few to learn from without trained weights: `{command}` "
         "begins with some"
+    ]
+
+
+def few_validation_warnings(run: Run) -> list[str]:
+    """A sentence where so few images validate that it says little."""
+    count = 0 if run.data.validation is None else len(run.data.validation)
+    if not 0 < count < FEWEST_TO_CALIBRATE:
+        return []
+    points = round(100 / math.sqrt(count))
+    return [
+        f"{count} validation images tell accuracy to about {points} points, and no temperature is fitted to "
+        f"fewer than {FEWEST_TO_CALIBRATE}: --data.validation-fraction holds out more"
     ]
 
 

@@ -8,6 +8,7 @@ from vision_transformers.files import write_folder
 from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.report.curves import draw_curves
 from vision_transformers.report.metrics import read_metrics, write_csv
+from vision_transformers.training.advice import FEWEST_TO_CALIBRATE
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 from vision_transformers.weights.low_rank_folder import write_low_rank
@@ -31,11 +32,11 @@ def finish(run: Run, state: TrainingState) -> None:
 
 
 def _temperature(run: Run, kept: nn.Module) -> float | None:
-    """The temperature of the kept weights by the validation images, where there are some.
+    """The temperature of the kept weights by the validation images, where there are enough.
 
     In float32, as `vit evaluate` and `vit predict` compute.
     """
     images = run.data.validation
-    if images is None:
+    if images is None or len(images) < FEWEST_TO_CALIBRATE:
         return None
     return fit_temperature(*outputs(kept, run.evaluation_batches(images)))

@@ -11,6 +11,7 @@ model/              the finished model; it comes last, so it says that the run i
 """
 
 import logging
+import os
 import secrets
 import shlex
 import time
@@ -117,6 +118,8 @@ class RunFolder:
         Raises:
             UsageFailure: the folder holds something else.
         """
+        if os.path.exists(self.path) and not self.path.is_dir():
+            raise UsageFailure(f"{self.path} is a file: choose another --run-folder")
         if not self.path.is_dir():
             return
         foreign = [path.name for path in self.path.iterdir() if not _may_be_left_of_a_run(path)]

@@ -264,7 +264,10 @@ def _classes(config: ForeignConfig, pretrained: ForeignConfig) -> tuple[str, ...
 
 def _preprocessing(pretrained: ForeignConfig, model: ViTConfig, report: Report) -> Preprocessing:
     if "mean" not in pretrained:
-        report.notes.append("no preprocessing lies beside the weights: mean and std 0.5, squashed, bicubic")
+        report.notes.append(
+            "no preprocessing lies beside the weights: mean and std 0.5, squashed, bicubic. The folder that "
+            "timm.models.save_for_hf(model, FOLDER) writes tells the model's own"
+        )
     channels = channels_of(model.number_of_channels)
     size = _size(pretrained, model, report)
     crop = pretrained.choice("crop_mode", _CROPS, "center" if "mean" in pretrained else "squash")
