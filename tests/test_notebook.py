@@ -56,7 +56,7 @@ def assert_is_clean(notebook: Any) -> None:
 def write_few(raw: Path, few: Path) -> None:
     """MNIST's first images in MNIST's files, whose header's second word is how many there are."""
     few.mkdir(parents=True)
-    for part, count in (("train", 1000), ("t10k", 300)):
+    for part, count in (("train", 6000), ("t10k", 300)):
         for kind, header, size in (("images-idx3", 16, 28 * 28), ("labels-idx1", 8, 1)):
             name = f"{part}-{kind}-ubyte"
             content = (raw / name).read_bytes()[: header + count * size]

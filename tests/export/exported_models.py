@@ -81,7 +81,7 @@ def cropping_classifier(temperature: float = 1.5) -> Classifier:
 
 def wide_classifier() -> Classifier:
     """Wide enough for sums to be long, and for weights to be most of a file."""
-    sizes = {"model_dimension": 384, "number_of_layers": 2, "number_of_heads": 6, "hidden_dimension": 768}
+    sizes = {"model_dimension": 384, "number_of_layers": 1, "number_of_heads": 6, "hidden_dimension": 768}
     config = ViTConfig((8, 8), **sizes, number_of_channels=3, number_of_classes=5, max_image_shape=(32, 32))
     torch.manual_seed(0)
     description = ModelDescription(config, Preprocessing((32, 32)), CLASSES, {})

@@ -56,8 +56,9 @@ def test_loader_workers_do_not_flood_the_terminal(vit: Vit, tmp_path: Path) -> N
         vit, tmp_path / "run", [*FROM_FOLDER, *STEPS, "--data.workers", "2"], signal.SIGINT
     )
     assert finished.code == 130
-    few, *rest = finished.errors.splitlines()
+    few, validating, *rest = finished.errors.splitlines()
     assert "24 training pictures are few" in few
+    assert "6 validation images" in validating
     assert len(rest) == 2
     assert "Traceback" not in finished.errors
 

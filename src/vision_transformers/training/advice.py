@@ -67,6 +67,13 @@ def learning_rate_warnings(recipe: Recipe) -> list[str]:
     ]
 
 
+def frozen_warnings(recipe: Recipe) -> list[str]:
+    """A sentence where a head learns to read what has learned nothing."""
+    if recipe.frozen != "body" or recipe.init is not None:
+        return []
+    return ["--frozen body leaves random weights as they are: --init SOURCE begins with trained ones"]
+
+
 def precision_warnings(run: Run) -> list[str]:
     """A sentence where products are to be in numbers that the processor has no instructions for."""
     if run.recipe.precision != "bfloat16" or has_bfloat16(run.device):

@@ -20,6 +20,7 @@ from vision_transformers.training.advice import (
     compiler_warnings,
     few_pictures_warnings,
     few_validation_warnings,
+    frozen_warnings,
     learning_rate_warnings,
     memory_advice,
     precision_warnings,
@@ -97,11 +98,6 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
     # Not where recipes are checked: runs were begun with such, and are to be read and resumed.
     if recipe.frozen == "body" and recipe.probe.fraction:
         raise UsageFailure("probe lets the head learn first, then all: leave it out, or frozen 'body'")
-    if recipe.frozen == "body" and recipe.init is None:
-        raise UsageFailure(
-            "frozen is 'body', and nothing has learned yet what the head would read: add --init SOURCE, "
-            "or leave it out"
-        )
     if recipe.init is None and recipe.init_format != "native":
         raise UsageFailure(
             f"init_format is {recipe.init_format!r}, but there are no weights to begin with: "
@@ -117,6 +113,7 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
     _check(run)
     warnings = [
         *learning_rate_warnings(recipe),
+        *frozen_warnings(recipe),
         *precision_warnings(run),
         *compiler_warnings(run),
         *few_pictures_warnings(run),
