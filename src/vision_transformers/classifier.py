@@ -1,7 +1,7 @@
 """A model with its preprocessing and class names: what a person loads, asks and saves."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,12 +10,18 @@ from torch import Tensor
 
 from vision_transformers.config import differences
 from vision_transformers.data.normalising import normalise
-from vision_transformers.data.pictures import Pictures, ReadPicture, one_after_another, read_pictures
+from vision_transformers.data.pictures import (
+    Picture,
+    Pictures,
+    ReadPicture,
+    one_after_another,
+    read_pictures,
+)
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.model.vit import ViT
-from vision_transformers.prediction import Guess, Outcome, Prediction
+from vision_transformers.prediction import Guess, Prediction
 from vision_transformers.runtime.device import resolve_device
 from vision_transformers.runtime.precision import Precision, ResolvedPrecision, autocast, resolve_precision
 from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
@@ -32,6 +38,17 @@ from vision_transformers.weights.places import local_path
 from vision_transformers.weights.report import Report
 
 BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one picture."""
+
+    source: Picture
+    prediction: Prediction | None = None
+    features: Float[Tensor, " pooled_dimension"] | None = None
+    failure: DataFailure | None = None
+    """Why the picture could not be read; then there is nothing else."""
 
 
 class Classifier:
@@ -147,7 +164,7 @@ class Classifier:
         Nothing is kept: there may be more pictures than fit into memory.
 
         Args:
-            images: as of `predict`, and so are `top`, `batch_size` and `workers`.
+            images: one picture, or many, as of `predict`.
             top: how many classes to name for each.
             batch_size: pictures that are computed together, at most.
             workers: processes that decode; 0 decodes in this one.

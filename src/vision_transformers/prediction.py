@@ -2,12 +2,6 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
-from torch import Tensor
-
-from vision_transformers.data.pictures import Picture
-from vision_transformers.errors import DataFailure
-
 
 @dataclass(frozen=True)
 class Guess:
@@ -39,14 +33,3 @@ class Prediction:
     def probability(self) -> float:
         """How sure the model is of it, 0 to 1; calibrated where the model has a temperature."""
         return self.top[0].probability
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one picture."""
-
-    source: Picture
-    prediction: Prediction | None = None
-    features: Float[Tensor, " pooled_dimension"] | None = None
-    failure: DataFailure | None = None
-    """Why the picture could not be read; then there is nothing else."""

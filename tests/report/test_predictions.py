@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from vision_transformers.report.predictions import Format, PredictedClass, PredictionRow, prediction_writer
+from vision_transformers.prediction import Guess
+from vision_transformers.report.predictions import Format, PredictionRow, prediction_writer
 
 NAMES = [
     "plain.jpg",
@@ -16,7 +17,7 @@ NAMES = [
     "größe.jpg",
     "not\udcffutf8.jpg",
 ]
-TOP = (PredictedClass("cat", 3, 0.75), PredictedClass("dog", 1, 0.125))
+TOP = (Guess("cat", 3, 0.75), Guess("dog", 1, 0.125))
 
 
 def written(format: Format, rows: list[PredictionRow], top: int = 2) -> bytes:
@@ -43,7 +44,7 @@ def test_csv_has_every_name_and_number() -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
 def test_csv_runs_no_formula(text: str) -> None:
-    row = records([PredictionRow(text, (PredictedClass(text, 0, 0.5),)), PredictionRow("a", error=text)])
+    row = records([PredictionRow(text, (Guess(text, 0, 0.5),)), PredictionRow("a", error=text)])
     assert row[0]["path"] == row[0]["label"] == row[1]["error"] == f"'{text}"
     assert float(row[0]["probability"]) == 0.5
 

@@ -29,7 +29,7 @@ class ExportOptions:
     tolerance: float = 1e-4
     """How far each output may differ, as a part of the largest; more is a failure, and nothing is written."""
     int8: bool = False
-    """Weights of linear layers in 8 bits: a quarter of the size. Needs --images."""
+    """Weights of linear layers in 8 bits: a quarter to a third of the size. Needs --images."""
     same_class: float = 0.99
     """With --int8: the part of the images whose likeliest class must be the same; less is a failure."""
 

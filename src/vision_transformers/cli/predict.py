@@ -16,8 +16,7 @@ from vision_transformers.files import check_can_be_written, fill_file
 from vision_transformers.report.predictions import Format
 
 if TYPE_CHECKING:
-    from vision_transformers.classifier import Classifier
-    from vision_transformers.prediction import Outcome
+    from vision_transformers.classifier import Classifier, Outcome
     from vision_transformers.report.predictions import PredictionRow
 
 
@@ -173,10 +172,9 @@ def _read(outcomes: "Iterator[Outcome]") -> "Iterator[Outcome]":
 
 
 def _row(outcome: "Outcome") -> "PredictionRow":
-    from vision_transformers.report.predictions import PredictedClass, PredictionRow
+    from vision_transformers.report.predictions import PredictionRow
 
-    guesses = outcome.prediction.top if outcome.prediction is not None else ()
-    top = tuple(PredictedClass(guess.label, guess.index, guess.probability) for guess in guesses)
+    top = outcome.prediction.top if outcome.prediction is not None else ()
     error = str(outcome.failure) if outcome.failure is not None else None
     return PredictionRow(str(outcome.source), top, error)
 

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 MOST_MEGAPIXELS = 89
+"""Pillow decodes no larger picture."""
 
 
 @dataclass(frozen=True)

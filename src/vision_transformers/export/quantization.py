@@ -1,4 +1,4 @@
-"""An ONNX file with weights of 8 bits: a quarter of the size."""
+"""An ONNX file with weights of 8 bits: a quarter to a third of the size."""
 
 import logging
 from pathlib import Path

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from vision_transformers.errors import UsageFailure
+from vision_transformers.prediction import Guess
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
@@ -23,20 +24,11 @@ _WIDEST_LABEL = 28
 
 
 @dataclass(frozen=True)
-class PredictedClass:
-    """One class that a picture may show."""
-
-    label: str
-    index: int
-    probability: float
-
-
-@dataclass(frozen=True)
 class PredictionRow:
     """One picture: its likeliest classes, or why it could not be read."""
 
     path: str
-    top: tuple[PredictedClass, ...] = ()
+    top: tuple[Guess, ...] = ()
     error: str | None = None
 
 
