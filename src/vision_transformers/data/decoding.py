@@ -59,7 +59,7 @@ def decode(source: Path | Stream, channels: Literal[1, 3], background: int) -> I
 
     Raises:
         DataFailure: it is missing, empty, damaged, too large or no picture; the message says which.
-        Failure: the system cannot read it now, as from a disk that fails; nothing is known of the picture.
+        ReadFailure: the system does not give it back now, as a disk that fails; the picture may be whole.
     """
     with opened(source) as image:
         # Asked first: to count frames, Pillow leaves the first one, and would forget its pixels.

@@ -13,7 +13,7 @@ _logger = logging.getLogger(__name__)
 
 
 def telling(looked: Iterator[Item], total: int) -> Iterator[Item]:
-    """The same, as they come, of pictures that are looked at one after another."""
+    """The pictures that are looked at, as they come; says in between how many of how many there were."""
     began = last = time.monotonic()
     for count, one in enumerate(looked, 1):
         now = time.monotonic()
