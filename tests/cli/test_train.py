@@ -1,6 +1,7 @@
 """`vit train` does what its options say, and says where things are."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.cli.test_options import options_of
 from tests.commands import Vit
 from tests.training.runs import make_images
 
+from vision_transformers.cli.familiar_options import FAMILIAR
 from vision_transformers.cli.idle_options import NEEDS
 from vision_transformers.cli.main import main
 from vision_transformers.cli.train import CommandLine, TrainOptions
@@ -188,6 +191,26 @@ def test_an_option_that_changes_nothing_by_itself_is_refused_with_what_it_needs(
     with pytest.raises(UsageFailure, match=f"--{option} changes nothing here: it needs"):
         parse(["digits", *f"--{option} {IDLE[option]}".split()])
     parse(["digits", "--optimizer.name", "muon", "--optimizer.muon-momentum", "0.9", "--epochs", "3"])
+
+
+def test_images_may_have_another_size(capsys: pytest.CaptureFixture[str]) -> None:
+    """One option for what two fields have to be told alike."""
+    recipe = parse(["folder", "--preset", "ViT-S/32", "--image-shape", "96", "128"]).recipe
+    assert recipe.preprocessing.size == recipe.model.max_image_shape == (96, 128)
+    assert main(["train", "digits", "--image-shape", "9", "9", "--steps", "1"]) == 2
+    assert "patch" in capsys.readouterr().err
+    assert main(["train", "digits", "--image-shape", "16", "16", "--init", "run"]) == 2
+    assert "--init-image-shape" in capsys.readouterr().err
+
+
+def test_what_other_projects_call_an_option_is_told() -> None:
+    """Whoever comes from timm types `--lr`, and reads what it is here, which exists."""
+    with pytest.raises(UsageFailure, match=r"--lr is another .* Here it is --optimizer.learning-rate$"):
+        parse(["mnist", "--lr=1e-3"])
+    ours = {option.split()[-1] for option in options_of("train")}
+    assert not {f"--{name}" for name in FAMILIAR} & ours
+    advised = {option for advice in FAMILIAR.values() for option in re.findall(r"--[\w.-]+[\w]", advice)}
+    assert advised - ours == {"--nproc-per-node", "--no-python"}
 
 
 def test_a_model_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:

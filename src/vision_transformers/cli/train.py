@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
+from vision_transformers.cli.familiar_options import tell_familiar_options
 from vision_transformers.cli.idle_options import refuse_idle_options
 from vision_transformers.data.source import DataSource
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import expanded
 from vision_transformers.recipes.finetune import Choice, Learns, finetune_on
-from vision_transformers.recipes.table import RECIPES, find_recipe, with_preset
+from vision_transformers.recipes.table import RECIPES, find_recipe, with_image_shape, with_preset
 from vision_transformers.runtime.torchrun import place_of_this_process
 from vision_transformers.training.observer import Observer, Silent
 from vision_transformers.training.recipe import Recipe
@@ -38,6 +39,8 @@ class TrainOptions:
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     preset: str | None = None
     """A model by its name, as `vit models` lists them, in place of the recipe's; with its size of images."""
+    image_shape: tuple[int, int] | None = None
+    """Rows and columns of pixels to learn at, in place of the recipe's or the preset's."""
     run_folder: Path | None = None
     """Where to write; runs/<recipe>-<time>-<4 hex> if not given."""
     resume: str | None = None
@@ -139,6 +142,7 @@ def parse(typed: CommandLine) -> tuple[TrainOptions, tuple[Choice, ...]]:
                 f"{word} stands where only options can: a folder of pictures is --data.path {word}, "
                 "and one recipe is trained at a time"
             )
+        tell_familiar_options(typed.names)
         recipe, choices = _recipe_before_options(typed)
         if recipe.init is not None or typed.value("init") is not None:
             _refuse_what_weights_decide(typed)
@@ -149,6 +153,8 @@ def parse(typed: CommandLine) -> tuple[TrainOptions, tuple[Choice, ...]]:
             args=typed.options,
             default=TrainOptions(recipe),
         )
+        if options.image_shape is not None:
+            options = replace(options, recipe=with_image_shape(options.recipe, options.image_shape))
         refuse_idle_options(typed.names, options.recipe)
         return options, choices
     except ValueError as error:
@@ -180,7 +186,10 @@ def _refuse_what_weights_decide(typed: CommandLine) -> None:
         UsageFailure: names the first.
     """
     for name in typed.names:
-        if name.startswith(("model.", "preprocessing.", "preset")) and name not in WITHOUT_WEIGHTS:
+        if (
+            name.startswith(("model.", "preprocessing.", "preset", "image-shape"))
+            and name not in WITHOUT_WEIGHTS
+        ):
             raise UsageFailure(
                 f"--{name} does nothing where --init brings the model and its preprocessing: leave it out. "
                 "What can be changed of them is --init-image-shape, --init-patch-shape, --init-channels, "

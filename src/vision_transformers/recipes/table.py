@@ -64,3 +64,12 @@ def with_preset(recipe: Recipe, name: str) -> Recipe:
     return replace(
         recipe, model=model, preprocessing=replace(recipe.preprocessing, size=model.max_image_shape)
     )
+
+
+def with_image_shape(recipe: Recipe, shape: tuple[int, int]) -> Recipe:
+    """The recipe with images of so many rows and columns of pixels."""
+    return replace(
+        recipe,
+        model=replace(recipe.model, max_image_shape=shape),
+        preprocessing=replace(recipe.preprocessing, size=shape),
+    )

@@ -266,5 +266,5 @@ class Recipe:
         if self.model.max_image_shape != self.preprocessing.size:
             raise ValueError(
                 f"model.max_image_shape is {self.model.max_image_shape}, but preprocessing.size is "
-                f"{self.preprocessing.size}: give --model.max-image-shape and --preprocessing.size the same"
+                f"{self.preprocessing.size}: they are the same, and --image-shape ROWS COLUMNS sets both"
             )
