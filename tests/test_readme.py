@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-EXPLAINING = (Path(__file__).parents[1] / "docs" / "explaining.md").read_text(encoding="utf-8")
-SOURCE = Path(__file__).parents[1] / "src" / "vision_transformers"
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXPLAINING = (ROOT / "docs" / "explaining.md").read_text(encoding="utf-8")
+PAGES = {
+    path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+}
+SOURCE = ROOT / "src" / "vision_transformers"
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README + EXPLAINING, flags=re.DOTALL))
@@ -32,8 +36,29 @@ def test_tree_of_the_readme_names_every_room() -> None:
     assert {name for name in rooms if f"  {name}/" not in tree} == set()
 
 
-def test_every_recipe_of_the_readme_is_known() -> None:
+def test_every_recipe_that_is_named_is_known() -> None:
     from vision_transformers.recipes.table import RECIPES
 
-    named = set(re.findall(r"`vit train ([a-z][a-z0-9-]+)", README))
+    guides = "".join(text for path, text in PAGES.items() if path.name != "log.md")
+    named = set(re.findall(r"`vit train ([a-z][a-z0-9-]+)", guides))
     assert named <= set(RECIPES), named - set(RECIPES)
+
+
+def test_every_link_leads_somewhere() -> None:
+    lost = [
+        (page.name, link)
+        for page, text in PAGES.items()
+        for link, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[\w-]+)?\)", text)
+        if not (page.parent / link).exists()
+        or (
+            anchor
+            and anchor not in anchors((page.parent / link).read_text(encoding="utf-8") if link else text)
+        )
+    ]
+    assert not lost
+
+
+def anchors(text: str) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
