@@ -52,8 +52,12 @@ def main() -> None:
 
 
 def add(recipe: str, found: dict[str, Any]) -> None:
-    """Records a run."""
-    others = [each for each in recorded(recipe) if each["seed"] != found["seed"]]
+    """Records a run, in the place of an earlier one of its seed on such a machine."""
+
+    def identity(run: dict[str, Any]) -> tuple[int, str]:
+        return run["seed"], record.machine_of(run["title"])
+
+    others = [each for each in recorded(recipe) if identity(each) != identity(found)]
     runs = sorted([*others, found], key=lambda each: int(each["seed"]))
     record.write(NAME, record.read(NAME) | {recipe: runs})
 

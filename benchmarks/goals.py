@@ -2,11 +2,11 @@
 
     python -m benchmarks.goals
 
-Speeds are those of the fastest machine on record that the goals are for: two cores with AVX512, or an H200.
+Speeds are the newest on record of the machines that the goals are for: two cores with AVX512, or an H200.
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from benchmarks import record
@@ -18,14 +18,25 @@ from benchmarks.speed_gpu import MNIST, VITS
 from benchmarks.start import HELP
 from benchmarks.turns import Spread, ratio
 
-from vision_transformers.recipes.table import RECIPES
-
 ENOUGH_OF_CEILING = 0.8
 """A ratio counts as met, too, at this share of what the matrix products and fused attention alone allow."""
-MACHINES = (("AVX512", "NVIDIA H200"), (", 2 threads", "NVIDIA"))
-"""That goals are for: each of these has one of its words in the machine's name."""
 TIMES_IMAGE_FOLDER = 1.5
 SECONDS_OF_HELP = 0.3
+
+
+def is_for_goals(machine: str) -> bool:
+    """Whether goals of speed are for it."""
+    return "NVIDIA H200" in machine or ("AVX512" in machine and machine.endswith(", 2 threads"))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was measured."""
+
+    measured: str
+    is_met: bool
+    where: str
+    """And when."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +45,25 @@ class Goal:
 
     what: str
     wanted: str
-    judge: Callable[[], tuple[str, bool] | None]
-    """What was measured, and whether that is enough; None where nothing was."""
+    judge: Callable[[], Judged | None]
+    """None where nothing was measured."""
 
 
 def faster(case: str, wanted: float) -> Goal:
     """So many times as fast as the best opponent, or near enough to the ceiling, where it was measured."""
 
-    def judge() -> tuple[str, bool] | None:
-        rows = _speeds(case)
-        if rows is None:
+    def judge() -> Judged | None:
+        if (found := _speeds(case)) is None:
             return None
+        rows, where = found
         best = best_opponent(rows)
         ours = _ours(rows)
         times = best.ours_is_times_as_fast
         measured = f"{times.median:.3f} ({times.lower:.2f} to {times.upper:.2f}) of {best.opponent}"
         if ours.share_of_ceiling is None:
-            return measured, times.median >= wanted
+            return Judged(measured, times.median >= wanted, where)
         is_met = times.median >= wanted or ours.share_of_ceiling >= ENOUGH_OF_CEILING
-        return f"{measured}; {ours.share_of_ceiling:.0%} of the ceiling", is_met
+        return Judged(f"{measured}; {ours.share_of_ceiling:.0%} of the ceiling", is_met, where)
 
     wanted_in_words = (
         f"at least {wanted:g} times the best opponent, or {ENOUGH_OF_CEILING:.0%} of the ceiling"
@@ -63,12 +74,13 @@ def faster(case: str, wanted: float) -> Goal:
 def swift(case: Case, wanted: int) -> Goal:
     """So many images a second."""
 
-    def judge() -> tuple[str, bool] | None:
-        rows = _speeds(case.name)
-        if rows is None:
+    def judge() -> Judged | None:
+        if (found := _speeds(case.name)) is None:
             return None
+        rows, where = found
         ours = _ours(rows).images_per_second
-        return f"{ours.median:,.0f} ({ours.lower:,.0f} to {ours.upper:,.0f})", ours.median >= wanted
+        measured = f"{ours.median:,.0f} ({ours.lower:,.0f} to {ours.upper:,.0f})"
+        return Judged(measured, ours.median >= wanted, where)
 
     return Goal(case.name, f"at least {wanted:,} images a second", judge)
 
@@ -76,12 +88,12 @@ def swift(case: Case, wanted: int) -> Goal:
 def beside_the_start(case: str, wanted: float) -> Goal:
     """So many times as fast as the starting document's model."""
 
-    def judge() -> tuple[str, bool] | None:
-        rows = _speeds(case)
-        if rows is None:
+    def judge() -> Judged | None:
+        if (found := _speeds(case)) is None:
             return None
+        rows, where = found
         times = next(row for row in rows if row.opponent == STARTING_DOCUMENT).ours_is_times_as_fast
-        return str(times), times.median >= wanted
+        return Judged(str(times), times.median >= wanted, where)
 
     return Goal(case, f"at least {wanted:g} times the starting document's model", judge)
 
@@ -89,42 +101,56 @@ def beside_the_start(case: str, wanted: float) -> Goal:
 def accurate(recipe: str, wanted: float, seconds: float | None, seeds: int) -> Goal:
     """So right, as a mean over seeds, in so many seconds, as their median."""
 
-    def judge() -> tuple[str, bool] | None:
-        runs = recorded(recipe) if recipe in RECIPES else []
+    def judge() -> Judged | None:
+        runs = [
+            run
+            for run in recorded(recipe)
+            if seconds is None or is_for_goals(record.machine_of(run["title"]))
+        ]
         if len(runs) < seeds:
             return None
         accuracies = [run["test_accuracy"] for run in runs]
         accuracy = statistics.fmean(accuracies)
         took = statistics.median(run["seconds"] for run in runs)
         spread = f"{min(accuracies):.2%} to {max(accuracies):.2%}, {len(runs)} seeds"
-        return f"{accuracy:.2%} ({spread}) in {took:.0f} s", accuracy >= wanted and took <= (seconds or took)
+        is_met = accuracy >= wanted and took <= (seconds or took)
+        return Judged(
+            f"{accuracy:.2%} ({spread}) in {took:.0f} s",
+            is_met,
+            _all_of(record.where(run["title"]) for run in runs),
+        )
 
     limit = f" in at most {seconds:g} s" if seconds else ""
     return Goal(f"vit train {recipe}", f"{wanted:.2%}{limit}", judge)
 
 
-def pictures() -> tuple[str, bool] | None:
+def pictures() -> Judged | None:
     """The JPEG pipeline, by its worst ratio."""
-    rows = record.read("pictures.json").get("rows", [])
+    everywhere = record.read("pictures.json").get("rows", [])
+    rows = [row for row in everywhere if is_for_goals(record.machine_of(row["title"]))]
     if not rows:
         return None
     ratios = [Spread(**row["ratio"]) for row in rows]
     listed = [
         f"{times} ({row['kind']}, {row['workers']} workers)" for times, row in zip(ratios, rows, strict=True)
     ]
-    return "; ".join(listed), min(times.median for times in ratios) >= TIMES_IMAGE_FOLDER
+    is_met = min(times.median for times in ratios) >= TIMES_IMAGE_FOLDER
+    return Judged("; ".join(listed), is_met, _all_of(record.where(row["title"]) for row in rows))
 
 
-def start() -> tuple[str, bool] | None:
+def start() -> Judged | None:
     """The help, and the first training step beside each peer's, round by round."""
-    seconds = record.read("start.json").get("seconds")
-    if seconds is None:
+    those = [each for machine, each in record.read("start.json").items() if is_for_goals(machine)]
+    if not those:
         return None
+    newest = max(those, key=lambda each: str(each["title"]))
+    seconds = newest["seconds"]
     shown = statistics.median(seconds.pop(HELP))
     times = {name: ratio(theirs, seconds[OURS]) for name, theirs in seconds.items() if name != OURS}
     steps = "; ".join(f"{name} {spread}" for name, spread in times.items())
     is_met = shown < SECONDS_OF_HELP and min(spread.median for spread in times.values()) >= 1
-    return f"help {shown:.2f} s; others' first steps take times ours: {steps}", is_met
+    measured = f"help {shown:.2f} s; others' first steps take times ours: {steps}"
+    return Judged(measured, is_met, record.where(newest["title"]))
 
 
 GOALS = [
@@ -153,27 +179,28 @@ GOALS = [
 
 def main() -> None:
     """Prints the table and writes it."""
-    lines = ["| case | goal | measured | met |", "|---" * 4 + "|"]
+    lines = ["| case | goal | measured | met | where and when |", "|---" * 5 + "|"]
     for goal in GOALS:
-        judged = goal.judge()
-        measured, met = (
-            ("not measured", "open") if judged is None else (judged[0], "yes" if judged[1] else "no")
-        )
-        lines.append(f"| {goal.what} | {goal.wanted} | {measured} | {met} |")
+        judged = goal.judge() or Judged("not measured", False, "")
+        met = ("yes" if judged.is_met else "no") if judged.where else "open"
+        lines.append(f"| {goal.what} | {goal.wanted} | {judged.measured} | {met} | {judged.where} |")
     text = "\n".join(lines)
     print(text)
     record.write_text("goals.md", f"# Goals\n\n{text}")
 
 
-def _speeds(case: str) -> list[Row] | None:
-    """Of the machines that goals are for, on the one on which our model was fastest."""
+def _speeds(case: str) -> tuple[list[Row], str] | None:
+    """The newest of the machines that goals are for, and where and when that was."""
     recorded = record.read("speed.json").get(case, {})
-    machines = [
-        read_rows(measured)
-        for machine, measured in recorded.items()
-        if all(any(word in machine for word in words) for words in MACHINES)
-    ]
-    return max(machines, key=lambda rows: _ours(rows).images_per_second.median, default=None)
+    those = [measured for machine, measured in recorded.items() if is_for_goals(machine)]
+    if not those:
+        return None
+    newest = max(those, key=lambda measured: str(measured["title"]))  # which begins with the date
+    return read_rows(newest), record.where(newest["title"])
+
+
+def _all_of(places: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(places))
 
 
 def _ours(rows: list[Row]) -> Row:

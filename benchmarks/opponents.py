@@ -121,8 +121,9 @@ def vit_pytorch(architecture: Architecture, attention: Attention) -> nn.Module: 
 class StartingEncoder(nn.Module):
     """A block as the document writes it that this project began from."""
 
-    def __init__(self, width: int, hidden: int, heads: int) -> None:
+    def __init__(self, width: int, hidden: int, heads: int, attention: Attention) -> None:
         super().__init__()
+        self.need_weights = attention == "written"
         self.normalization = nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.feed_forward = nn.Sequential(
@@ -132,14 +133,15 @@ class StartingEncoder(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Two residual lines."""
         output = self.normalization(input)
-        output = self.attention(output, output, output, need_weights=False)[0] + input
+        weights = {"need_weights": self.need_weights, "average_attn_weights": False}
+        output = self.attention(output, output, output, **weights)[0] + input
         return self.feed_forward(output) + output
 
 
 class StartingViT(nn.Module):
     """The model of that document, on `torch.nn.MultiheadAttention`."""
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, attention: Attention) -> None:
         super().__init__()
         width, patch = architecture.width, architecture.patch
         self.projector = nn.Conv2d(architecture.channels, width, patch, patch)
@@ -148,7 +150,7 @@ class StartingViT(nn.Module):
         self.position_embeddings = nn.Parameter(torch.randn(1, patches + 1, width))
         self.layers = nn.Sequential(
             *(
-                StartingEncoder(width, architecture.hidden, architecture.heads)
+                StartingEncoder(width, architecture.hidden, architecture.heads, attention)
                 for _ in range(architecture.layers)
             )
         )
@@ -163,15 +165,15 @@ class StartingViT(nn.Module):
         return self.head(sequence[:, 0])
 
 
-def starting_document(architecture: Architecture, attention: Attention) -> nn.Module:  # noqa: ARG001
+def starting_document(architecture: Architecture, attention: Attention) -> nn.Module:
     """The document's model."""
-    return StartingViT(architecture)
+    return StartingViT(architecture, attention)
 
 
 OURS = "vision_transformers"
 STARTING_DOCUMENT = "starting document"
 OPPONENTS = {
-    OURS: Opponent(ours, ("own",)),
+    OURS: Opponent(ours, ("own",), "the last layer computes the class token alone"),
     "timm": Opponent(timm, ("fused", "written")),
     "torchvision": Opponent(torchvision, ("fused",)),
     "transformers": Opponent(transformers, ("fused", "written")),
@@ -180,5 +182,5 @@ OPPONENTS = {
         ("written",),
         "no biases in queries, keys, values; LayerNorms around the patch projection",
     ),
-    STARTING_DOCUMENT: Opponent(starting_document, ("fused",)),
+    STARTING_DOCUMENT: Opponent(starting_document, ("fused", "written")),
 }

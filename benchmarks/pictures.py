@@ -93,10 +93,13 @@ def main() -> None:
 
 
 def add(row: dict[str, Any]) -> None:
-    """Records a row in the place of an earlier one of its kind."""
+    """Records a row in the place of an earlier one of its kind on this machine."""
+
+    def identity(row: dict[str, Any]) -> tuple[str, int, str]:
+        return row["kind"], row["workers"], record.machine_of(row["title"])
+
     rows = record.read(NAME).get("rows", [])
-    others = [each for each in rows if (each["kind"], each["workers"]) != (row["kind"], row["workers"])]
-    record.write(NAME, {"rows": [*others, row]})
+    record.write(NAME, {"rows": [*(each for each in rows if identity(each) != identity(row)), row]})
 
 
 def write_photographs(folder: Path) -> None:

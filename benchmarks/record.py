@@ -4,12 +4,13 @@ import json
 import platform
 from collections.abc import Sequence
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vision_transformers.files import write_file
 from vision_transformers.runtime.device import describe_device
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,8 +23,18 @@ def machine(device: torch.device) -> str:
 
 def title(device: torch.device, libraries: Sequence[str] = ("torch",)) -> str:
     """Date, machine and versions."""
-    versions = ", ".join(f"{name} {version(name)}" for name in libraries)
+    versions = ", ".join(f"{name} {_version(name)}" for name in libraries)
     return f"{date.today()}, {machine(device)}, Python {platform.python_version()}, {versions}"
+
+
+def where(title: str) -> str:
+    """Date and machine, of a title."""
+    return title.partition(", Python")[0]
+
+
+def machine_of(title: str) -> str:
+    """The machine alone."""
+    return where(title).partition(", ")[2]
 
 
 def read(name: str) -> dict[str, Any]:
@@ -41,4 +52,11 @@ def write(name: str, content: dict[str, Any]) -> None:
 def write_text(name: str, text: str) -> None:
     """The same for people, as Markdown."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / name).write_text(f"{text}\n", encoding="utf-8")
+    write_file(RESULTS / name, f"{text}\n")
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import torch
 import torch._inductor.config
-import torch.nn.functional as F
 from benchmarks.architectures import Architecture
 from benchmarks.opponents import OPPONENTS, Attention
-from torch import nn
 
-from vision_transformers.evaluation.speed import Numbers, Work
+from vision_transformers.evaluation.speed import Numbers, Work, one_batch
+from vision_transformers.runtime.compilation import compiled
 from vision_transformers.runtime.recording import Recording
 
 
@@ -64,45 +63,12 @@ def step_of(opponent: str, case: Case, setting: Setting, device: torch.device) -
     torch.manual_seed(0)
     dtype = torch.bfloat16 if setting.numbers == "bfloat16-weights" else torch.float32
     model = OPPONENTS[opponent].build(case.architecture, setting.attention).to(device, dtype)
+    model.train(case.work == "training")
     images = torch.randn(case.batch, *case.architecture.image_shape, device=device).to(dtype)
-    forward = torch.compile(model, dynamic=False) if setting.compile else model
-    if case.work == "inference":
-        model.eval()
-        step = _inference(forward, images, setting)
-    else:
-        step = _training(model, forward, images, setting)
-    if not setting.recorded:
+    forward = compiled(model, setting.compile)
+    parts, recorded = setting.parts, setting.recorded
+    step = one_batch(model, forward, images, case.work, setting.numbers, parts=parts, recorded=recorded)
+    if not recorded:
         return step
     recording = Recording(device)
     return lambda: recording(step)
-
-
-def _inference(
-    forward: Callable[..., torch.Tensor], images: torch.Tensor, setting: Setting
-) -> Callable[[], None]:
-    def infer() -> None:
-        with torch.no_grad(), _autocast(setting, images):
-            forward(images)
-
-    return infer
-
-
-def _training(
-    model: nn.Module, forward: Callable[..., torch.Tensor], images: torch.Tensor, setting: Setting
-) -> Callable[[], None]:
-    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True, capturable=setting.recorded)
-
-    def train() -> None:
-        for part, of_part in zip(images.chunk(setting.parts), labels.chunk(setting.parts), strict=True):
-            with _autocast(setting, images):
-                logits = forward(part)
-            (F.cross_entropy(logits.float(), of_part) / setting.parts).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return train
-
-
-def _autocast(setting: Setting, images: torch.Tensor) -> torch.autocast:
-    return torch.autocast(images.device.type, torch.bfloat16, enabled=setting.numbers == "bfloat16")

@@ -17,11 +17,12 @@ import torch
 from benchmarks.architectures import ARCHITECTURES
 from benchmarks.opponents import OURS
 from benchmarks.settings import Case, Setting, settle_compiler
-from benchmarks.speed import Row, rows_of, table, title, with_ceiling, write
+from benchmarks.speed import Row, products_of, rows_of, table, title, write
 from benchmarks.turns import number_of_rounds
 from benchmarks.workers import Worker
 
 from vision_transformers.errors import UsageFailure
+from vision_transformers.evaluation.matrix_products import seconds_of
 from vision_transformers.runtime.device import resolve_device
 
 WEIGHTS = {
@@ -63,7 +64,7 @@ def main() -> None:
         for (case, settings), rows in zip(WAVES[number], measured, strict=True):
             finished = with_ceiling(rows, case, settings[OURS], device)
             torch.cuda.empty_cache()
-            write(finished, device)
+            write(finished, device, options.rounds)
             print(table(finished), flush=True)
 
 
@@ -84,12 +85,20 @@ def measure(wave: Wave, device: torch.device, rounds: int) -> list[list[Row]]:
                 replace(row, memory_mebibytes=memory_of[row.opponent])
                 for row in rows_of(case, settings, seconds_of_turns(pair, rounds))
             ]
-            write(rows, device)
+            write(rows, device, rounds)
             measured.append(rows)
     finally:
         for worker in everybody:
             worker.close()
     return measured
+
+
+def with_ceiling(rows: list[Row], case: Case, setting: Setting, device: torch.device) -> list[Row]:
+    """The rows with their shares of what our products alone, timed one by one, allow."""
+    ceiling = seconds_of(products_of(case, setting, device))
+    return [
+        replace(row, share_of_ceiling=ceiling * row.images_per_second.median / case.batch) for row in rows
+    ]
 
 
 def seconds_of_turns(workers: list[Worker], rounds: int) -> dict[str, list[float]]:

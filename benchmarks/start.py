@@ -68,16 +68,19 @@ def main() -> None:
         name: [sys.executable, "-c", FIRST_STEP.format(build=build)] for name, build in BUILDS.items()
     }
     device = torch.device("cpu")
+    print(heading := title(device))
     steps = {
         name: partial(subprocess.run, command, check=True, capture_output=True)
         for name, command in commands.items()
     }
     seconds = take_turns(steps, device, rounds, warm_up=1)
-    print(title(device))
     for name, values in seconds.items():
         what = name if name == HELP else f"first training step, {name}"
         print(f"{what}: {Spread.of(values)} s")
-    record.write("start.json", {"title": title(device), "seconds": seconds})
+    record.write(
+        "start.json",
+        record.read("start.json") | {record.machine(device): {"title": heading, "seconds": seconds}},
+    )
 
 
 if __name__ == "__main__":

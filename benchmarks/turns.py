@@ -10,12 +10,14 @@ import torch
 
 from vision_transformers.runtime.device import synchronize
 
+LEAST_ROUNDS = 3
+
 
 def number_of_rounds(text: str) -> int:
     """As a command's option says it."""
     rounds = int(text)
-    if rounds < 3:
-        raise argparse.ArgumentTypeError("a median with quartiles is of 3 rounds at least")
+    if rounds < LEAST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"a median with quartiles is of {LEAST_ROUNDS} rounds at least")
     return rounds
 
 

@@ -54,6 +54,8 @@ def test_rows_that_were_measured_are_kept_when_the_next_one_fails(
     ("arguments", "message"),
     [
         (["MNIST", "--batch-size", "0"], "1 or more"),
+        (["MNIST", "--work"], "--work has no values"),
+        (["MNIST", "--precision"], "--precision has no values"),
         (["no-such-model"], "no-such-model"),
         (["ViT-S/17"], "did you mean 'ViT-S/16'?"),
         (["MNIST", "--seconds", "-1"], "--seconds is -1.0: expected 0 or more"),

@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.evaluation import speed
 from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
 from vision_transformers.evaluation.speed import Numbers, Work, measure_speed, prepare
 from vision_transformers.model.config import Pool
@@ -85,6 +86,24 @@ def test_memory_is_that_of_the_model_and_not_of_its_compiler() -> None:
         for kind in (torch.nn.Linear, Compiled)
     )
     assert with_compiler < needed + 100
+
+
+def test_the_tenth_row_is_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch compiles a function for eight sizes of batches, and would run the ninth eager, silently."""
+    sizes = []
+
+    def compile_nothing(graph: torch.fx.GraphModule, examples: list[torch.Tensor]) -> torch.fx.GraphModule:
+        sizes.append([len(example) for example in examples if example.shape[1:] == (1, 1, 4)])
+        return graph
+
+    def compiled(model: torch.nn.Module, wanted: bool) -> torch.nn.Module:
+        return torch.compile(model, backend=compile_nothing, dynamic=False) if wanted else model
+
+    monkeypatch.setattr(speed, "compiled", compiled)
+    model = torch.nn.Linear(4, 2)
+    for batch in range(1, 11):
+        assert measure_speed(model, (1, 1, 4), batch, compile=True, least_seconds=0.0).compiled
+    assert sizes == [[batch] for batch in range(1, 11)]
 
 
 def test_products_take_time() -> None:

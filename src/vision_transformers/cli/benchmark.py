@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -50,7 +51,12 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     device = resolve_device(options.device)
     model = _model(options.model)
-    content = {"model": options.model, "machine": describe_device(device), "versions": _versions()}
+    content = {
+        "date": str(date.today()),
+        "model": options.model,
+        "machine": describe_device(device),
+        "versions": _versions(),
+    }
     rows: list[dict[str, object]] = []
     print(f"{content['machine']}, {content['versions']}")
     print(HEAD)
@@ -80,6 +86,9 @@ def _parse(arguments: list[str]) -> BenchmarkOptions:
     options = tyro.cli(BenchmarkOptions, prog="vit benchmark", description=description, args=arguments)
     if not options.batch_size or min(options.batch_size) < 1:
         raise UsageFailure("--batch-size needs whole numbers of 1 or more, such as --batch-size 1 16")
+    for name, values in (("work", options.work), ("precision", options.precision)):
+        if values == ():
+            raise UsageFailure(f"--{name} has no values: give some, or leave it out")
     check_least(options, seconds=0)
     if options.output is not None:
         check_can_be_written(options.output)

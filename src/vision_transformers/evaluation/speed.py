@@ -9,14 +9,15 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from vision_transformers.config import check_known
 from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
 from vision_transformers.runtime.compilation import compiled
 from vision_transformers.runtime.device import synchronize
 from vision_transformers.runtime.memory import advising_on_memory, forget_peak_memory, peak_memory
-from vision_transformers.runtime.precision import autocast
+from vision_transformers.runtime.precision import ResolvedPrecision, autocast
 
 Work = Literal["inference", "training"]
 Numbers = Literal["float32", "bfloat16", "bfloat16-weights"]
@@ -30,7 +31,10 @@ class Speed:
 
     work: Work
     precision: Numbers
+    compiled: bool
     batch_size: int
+    batches: int
+    """How many were timed."""
     images_per_second: float
     """At the median."""
     milliseconds: dict[str, float]
@@ -78,7 +82,7 @@ def measure_speed(
         # By a copy of its own, which is gone before the memory is measured.
         products = matrix_products(prepare(model, image_shape, batch_size, work, precision, False, device))
         step = prepare(model, image_shape, batch_size, work, precision, compile, device)
-        step()  # compiles, whose memory does not count
+        _compiling(step) if compile else step()  # whose memory does not count
         forget_peak_memory(device)
         seconds = timed(step, device, least_seconds)
         memory = peak_memory(device)
@@ -86,7 +90,9 @@ def measure_speed(
     return Speed(
         work,
         precision,
+        compile,
         batch_size,
+        len(seconds),
         images_per_second=batch_size / median,
         milliseconds={
             f"p{rank}": 1000 * float(np.percentile(seconds, rank)) for rank in (25, 50, 75, 90, 99)
@@ -108,24 +114,48 @@ def prepare(
 ) -> Callable[[], None]:
     """What is to be timed: one batch through a copy of the model."""
     dtype = torch.bfloat16 if precision == "bfloat16-weights" else torch.float32
-    own = copy.deepcopy(model).to(device, dtype)
+    own = copy.deepcopy(model).to(device, dtype).train(work == "training")
     images = torch.randn(batch_size, *image_shape, device=device).to(dtype)
-    forward = compiled(own.train(work == "training"), compile)
-    products: Literal["float32", "bfloat16"] = "bfloat16" if precision == "bfloat16" else "float32"
+    return one_batch(own, compiled(own, compile), images, work, precision)
+
+
+def one_batch(
+    model: nn.Module,
+    forward: Callable[..., Tensor],
+    images: Float[Tensor, "batch channels height width"],
+    work: Work,
+    precision: Numbers,
+    *,
+    parts: int = 1,
+    recorded: bool = False,
+) -> Callable[[], None]:
+    """A batch through a model, again and again.
+
+    Args:
+        model: whose parameters are trained.
+        forward: from images to its logits, perhaps compiled.
+        images: always the same.
+        work: `training` is forward, backward and AdamW.
+        precision: in which to compute; images and parameters are in it, if those are.
+        parts: into how many equal parts a training batch is cut; gradients add up to the whole batch's.
+        recorded: whether a step will be replayed as a CUDA graph.
+    """
+    products: ResolvedPrecision = "bfloat16" if precision == "bfloat16" else "float32"
     if work == "inference":
 
         def infer() -> None:
-            with torch.no_grad(), autocast(products, device):
+            with torch.no_grad(), autocast(products, images.device):
                 forward(images)
 
         return infer
-    labels = torch.zeros(batch_size, dtype=torch.long, device=device)
-    optimizer = torch.optim.AdamW(own.parameters(), fused=True)
+    labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True, capturable=recorded)
 
     def train() -> None:
-        with autocast(products, device):
-            logits = forward(images)
-        F.cross_entropy(logits.float(), labels).backward()
+        for part, of_part in zip(images.chunk(parts), labels.chunk(parts), strict=True):
+            with autocast(products, images.device):
+                logits = forward(part)
+            (F.cross_entropy(logits.float(), of_part) / parts).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -146,3 +176,13 @@ def timed(step: Callable[[], None], device: torch.device, least_seconds: float) 
         found.append(time.perf_counter() - began)
         total += found[-1]
     return found
+
+
+def _compiling(step: Callable[[], object]) -> None:
+    """The first call of a step that compiles; all that was compiled before is forgotten.
+
+    PyTorch compiles a function for eight kinds of inputs, and then goes on eager.
+    """
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        step()
