@@ -41,7 +41,7 @@ format: $(FOR_DEVELOPERS)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(FOR_DEVELOPERS)  ## speeds beside other projects in their recorded settings; the first time it chooses them, 10 minutes a case
+bench: $(FOR_DEVELOPERS)  ## speeds beside other projects, minutes: in settings that were recorded here, or on a machine like this one
 	$(BIN)/python -m benchmarks.speed --short
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.goals

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from benchmarks import record
 from benchmarks.accuracy import recorded
 from benchmarks.opponents import OURS, STARTING_DOCUMENT
+from benchmarks.pictures import IN_MEMORY
 from benchmarks.settings import Case
 from benchmarks.speed import Row, best_opponent, read_rows
 from benchmarks.speed_gpu import MNIST, VITS
@@ -126,8 +127,9 @@ def accurate(recipe: str, wanted: float, seconds: float | None, seeds: int) -> G
 
 def pictures() -> Judged | None:
     """The JPEG pipeline, by its worst ratio."""
-    everywhere = record.read("pictures.json").get("rows", [])
-    rows = [row for row in everywhere if is_for_goals(record.machine_of(row["title"]))]
+    everything = record.read("pictures.json").get("rows", [])
+    files = [row for row in everything if row["kind"] != IN_MEMORY.name]
+    rows = [row for row in files if is_for_goals(record.machine_of(row["title"]))]
     if not rows:
         return None
     ratios = [Spread(**row["ratio"]) for row in rows]

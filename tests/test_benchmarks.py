@@ -18,6 +18,7 @@ from benchmarks import (
     record,
     speed,
     speed_gpu,
+    stages,
 )
 from benchmarks.architectures import ARCHITECTURES
 from benchmarks.choosing import borrowed, choose, recorded
@@ -26,8 +27,12 @@ from benchmarks.settings import Case, Setting, settle_compiler
 from benchmarks.speed import CASES, SHORT, Row
 from benchmarks.speed_gpu import MNIST
 from benchmarks.turns import Spread
+from PIL import Image
 from tests.training.recipes import tiny
 
+from vision_transformers.data.decoding import decode_pixels
+from vision_transformers.data.preprocessing import Preprocessing
+from vision_transformers.data.resizing import resize_pixels
 from vision_transformers.model.attention import MultiHeadAttention
 
 CPU = torch.device("cpu")
@@ -251,3 +256,17 @@ def test_the_runs_that_readme_reports_are_those_of_the_recipes_as_they_are(
         ("cifar10-fast", 3),
     ):
         assert len(accuracy.recorded(recipe)) == runs
+
+
+def test_time_is_told_by_the_stage_that_takes_it(tmp_path: Path) -> None:
+    Image.effect_noise((800, 600), 100).convert("RGB").save(tmp_path / "photograph.jpg")
+    preprocessing = Preprocessing(size=(8, 8), interpolation="nearest")
+
+    def read() -> None:
+        for _ in range(30):
+            resize_pixels(decode_pixels(tmp_path / "photograph.jpg", 3, 255), preprocessing)
+
+    shares = stages.shares_of_stages(read)
+    assert next(iter(shares)) == "decoding"
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(shares) <= {*stages.STAGES.values(), stages.REST}
