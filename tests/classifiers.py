@@ -1,6 +1,7 @@
 """Small models with random weights, whose logits differ much from picture to picture."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tests.parity.weights import randomise
@@ -14,8 +15,10 @@ from vision_transformers.weights.model_folder import ModelDescription
 CLASSES = ("cat", "dog", "owl", "=cmd", "fish", "cow", "emu")
 
 
-def random_classifier(classes: tuple[str, ...] = CLASSES, temperature: float | None = None) -> Classifier:
-    """For colour pictures of 16 x 16."""
+def random_classifier(
+    classes: tuple[str, ...] = CLASSES, temperature: float | None = None, **options: Any
+) -> Classifier:
+    """For colour pictures of 16 x 16; options are those of the model."""
     config = ViTConfig(
         patch_shape=(4, 4),
         model_dimension=32,
@@ -25,6 +28,7 @@ def random_classifier(classes: tuple[str, ...] = CLASSES, temperature: float | N
         number_of_channels=3,
         number_of_classes=len(classes),
         max_image_shape=(16, 16),
+        **options,
     )
     torch.manual_seed(0)
     model = ViT.from_config(config)

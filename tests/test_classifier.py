@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,39 @@ def test_a_head_of_ones_own_predicts() -> None:
     (found,) = classifier.predict(noise(1))
     assert [guess.index for guess in found.top] == [guess.index for guess in expected.top]
     assert found.probability == pytest.approx(expected.probability, abs=1e-5)
+
+
+def test_a_head_for_other_classes_gives_no_answers_under_the_old_names() -> None:
+    classifier = random_classifier()
+    classifier.model.head.classifier = torch.nn.Linear(32, 3)
+    with pytest.raises(Failure, match=r"3 classes, but 7 class names.*reset_classes"):
+        classifier.predict(noise(1))
+
+
+@pytest.mark.parametrize("options", [{}, {"distillation_token": True}, {"pool": "attention"}])
+def test_other_classes_are_learned_in_a_loop_of_ones_own_and_saved(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    classifier = random_classifier(temperature=2.0, dropout=0.5, **options)
+    before = {name: weight.clone() for name, weight in classifier.model.state_dict().items()}
+    classifier.reset_classes(("cat", "dog"))
+    after = classifier.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if "classifier." in name}
+    assert classifier.temperature == 1
+    model = classifier.model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.nn.functional.cross_entropy(
+        model(classifier.inputs([noise(1), noise(2)])), torch.tensor([0, 1])
+    ).backward()
+    optimizer.step()
+    guesses = [numbers(classifier.predict(noise(1))) for _ in range(2)]
+    assert guesses[0] == guesses[1], "dropout has no part in an answer"
+    assert model.training, "but in what is learned after it"
+    classifier.save(tmp_path / "saved")
+    (found,) = vision_transformers.load(tmp_path / "saved").predict(noise(1))
+    assert {guess.label for guess in found.top} == {"cat", "dog"}
+    assert found.probability == pytest.approx(guesses[0][0][0][1])
 
 
 def test_inputs_are_what_the_model_reads(classifier: Classifier, tmp_path: Path) -> None:

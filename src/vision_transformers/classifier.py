@@ -19,6 +19,7 @@ from vision_transformers.data.pictures import (
 )
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import DataFailure, Failure, UsageFailure
+from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.model.vit import ViT
 from vision_transformers.prediction import Guess, Prediction
@@ -80,13 +81,7 @@ class Classifier:
         aside: Aside | None = None,
     ) -> None:
         _check_described(model, description)
-        logits, names = description.model.number_of_classes, len(description.classes)
-        if logits != names:
-            raise Failure(
-                f"the model has {logits} classes, but {names} class names: give them to load(classes=...), "
-                "or once and for all to `vit convert` with --classes FILE. "
-                f"For those of ImageNet, give {IMAGENET_1K!r}"
-            )
+        _check_named(description.model.number_of_classes, description.classes)
         self.device = resolve_device(device)
         self.model = model.to(self.device).eval()
         self.description = description
@@ -223,7 +218,7 @@ class Classifier:
 
     def logits(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Logits of normalised images on the device: what the model gives when it is called."""
-        with torch.no_grad(), autocast(self.precision, self.device):
+        with torch.no_grad(), evaluating(self.model), autocast(self.precision, self.device):
             return self.model(images).float()
 
     def logits_and_features(
@@ -233,13 +228,23 @@ class Classifier:
 
         With a head of your own in place, which need not pool, only `logits` is to be had.
         """
-        with torch.no_grad(), autocast(self.precision, self.device):
+        with torch.no_grad(), evaluating(self.model), autocast(self.precision, self.device):
             logits, features = self.model.logits_and_features(images)
         return logits.float(), features.float()
 
     def probabilities(self, logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
         """Their softmax, at the model's temperature where it has one."""
         return (logits / self.temperature).softmax(dim=1)
+
+    def reset_classes(self, names: Sequence[str]) -> None:
+        """Puts a freshly initialised last layer in place, for other classes, of which it knows nothing yet.
+
+        The rest of the model stays, to be trained as any `nn.Module`; the temperature goes.
+        """
+        self.model.reset_classifier(len(names))
+        self.description = replace(
+            self.description, model=self.model.config, classes=tuple(names), temperature=None
+        )
 
     def save(self, path: Path | str) -> None:
         """Writes a model folder, from which `load` gives this classifier again, with what was kept aside.
@@ -276,6 +281,7 @@ class Classifier:
         return logits.cpu(), features.cpu().unbind()
 
     def _predictions(self, logits: Float[Tensor, "batch classes"], top: int) -> list[Prediction]:
+        _check_named(logits.shape[1], self.classes)
         # Among equal logits the first class goes first, as argmax has it.
         indices = logits.argsort(dim=1, descending=True, stable=True)[:, :top]
         probabilities = self.probabilities(logits).gather(1, indices)
@@ -295,6 +301,15 @@ def _all_read(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         if outcome.failure is not None:
             raise outcome.failure
         yield outcome
+
+
+def _check_named(logits: int, names: Sequence[str]) -> None:
+    if logits != len(names):
+        raise Failure(
+            f"the model has {logits} classes, but {len(names)} class names: give them to load(classes=...), "
+            "or once and for all to `vit convert` with --classes FILE. "
+            f"For those of ImageNet, give {IMAGENET_1K!r}; for a new last layer, call reset_classes(names)"
+        )
 
 
 def _check_described(model: ViT, description: ModelDescription) -> None:

@@ -31,7 +31,12 @@ class ClassificationHead(nn.Module):
         self.pool = FirstToken() if pool is None else pool
         self.normalization = nn.Identity() if normalization is None else normalization
         self.pre_logits = _pre_logits(model_dimension, pre_logits_dimension)
-        self.classifier = _classifier(pre_logits_dimension or model_dimension, number_of_classes)
+        self.classifier_inputs = pre_logits_dimension or model_dimension
+        self.reset_classifier(number_of_classes)
+
+    def reset_classifier(self, number_of_classes: int) -> None:
+        """The last layer anew, for other classes, freshly initialised on the CPU."""
+        self.classifier = _classifier(self.classifier_inputs, number_of_classes)
 
     @property
     def tokens_read(self) -> int | None:
@@ -70,8 +75,13 @@ class DistillationHead(nn.Module):
         super().__init__()
         self.pool = FirstTwoTokens()
         self.normalization = nn.Identity() if normalization is None else normalization
-        self.classifier = _classifier(model_dimension, number_of_classes)
-        self.distillation_classifier = _classifier(model_dimension, number_of_classes)
+        self.classifier_inputs = model_dimension
+        self.reset_classifier(number_of_classes)
+
+    def reset_classifier(self, number_of_classes: int) -> None:
+        """Both last layers anew, as of a `ClassificationHead`."""
+        self.classifier = _classifier(self.classifier_inputs, number_of_classes)
+        self.distillation_classifier = _classifier(self.classifier_inputs, number_of_classes)
 
     @property
     def tokens_read(self) -> int | None:

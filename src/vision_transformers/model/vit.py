@@ -1,6 +1,6 @@
 """The Vision Transformer (Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929)."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -84,6 +84,16 @@ class ViT(nn.Module):
     def from_config(cls, config: ViTConfig) -> "ViT":
         """The model that a config describes, freshly initialised."""
         return cls(**{field.name: getattr(config, field.name) for field in fields(config)})
+
+    def reset_classifier(self, number_of_classes: int) -> None:
+        """Puts a freshly initialised last layer in place, for other classes; all else stays.
+
+        Args:
+            number_of_classes: logits; 0 for none.
+        """
+        self.config = replace(self.config, number_of_classes=number_of_classes)
+        self.head.reset_classifier(number_of_classes)
+        self.to(next(self.parameters()).device, self.dtype)
 
     @property
     def number_of_prefix_tokens(self) -> int:
