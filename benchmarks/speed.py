@@ -217,11 +217,16 @@ def title(device: torch.device) -> str:
 
 
 def write(rows: list[Row], device: torch.device, rounds: int) -> None:
-    """Puts what this machine did in a case into speed.json, and writes speed.md anew from all of it."""
+    """Puts what this machine did in a case into speed.json, and writes speed.md anew."""
     cases = record.read("speed.json")
     measured = {"title": title(device), "rounds": rounds, "rows": [asdict(row) for row in rows]}
     cases.setdefault(rows[0].case, {})[record.machine(device)] = measured
     record.write("speed.json", cases)
+    write_tables(cases)
+
+
+def write_tables(cases: Mapping[str, Any]) -> None:
+    """Writes speed.md from what speed.json holds."""
     parts = ["# Speeds", "", ABOUT]
     for machines in cases.values():
         for machine, measured in machines.items():

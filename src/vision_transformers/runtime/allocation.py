@@ -1,8 +1,9 @@
 """Memory that a training step frees is kept for the next one.
 
 The C library gives large blocks back to the system when they are freed, and the system fills each page with
-zeros when the next step asks for it again: a fifth to a third of a training step on a CPU (`docs/log.md`,
-2026-11-24). GPUs have PyTorch's own allocator, which keeps memory.
+zeros when the next step asks for it again: of small models, a fifth to a third of a training step on a CPU;
+of ViT-S/16 too little to see (`docs/log.md`, 2026-11-24). GPUs have PyTorch's own allocator, which keeps
+memory.
 """
 
 import ctypes
