@@ -36,7 +36,9 @@ class EvaluateOptions:
     """Which part; if not given, test, else validation, else all. The run's data is split as it was."""
     output: Path | None = None
     """Where to write; else RUN/evaluation/<data>-<split>, or ./evaluation-<model>-<data>-<split>."""
-    probe: tuple[Literal["knn", "linear"], ...] = ()
+    probe: Annotated[
+        tuple[Literal["knn", "linear"], ...], tyro.conf.arg(help_behavior_hint="(default: neither)")
+    ] = ()
     """Also judge the frozen features: by nearest neighbours, logistic regression, or both."""
     data_root: str | None = None
     """Folder with the files of a known data set; else as in the run, else $VISION_TRANSFORMERS_DATA."""

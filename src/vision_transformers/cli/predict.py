@@ -29,7 +29,11 @@ class PredictOptions:
 
     model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run or a model folder."""
-    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE|FOLDER|- ...")]
+    images: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="IMAGE|FOLDER|- ...", help_behavior_hint="(required)"),
+    ]
     """Files, folders with all below, globs such as "photos/**/*.jpg", or - for a list on standard input."""
     top_k: int = 3
     """How many classes to name for each picture."""

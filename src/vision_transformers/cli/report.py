@@ -27,7 +27,11 @@ MOST_DIFFERING = 5
 class ReportOptions:
     """Runs, and where to write."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN ...")]
+    runs: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN ...", help_behavior_hint="(required)"),
+    ]
     """Run folders, or folders that hold runs."""
     output: Path = Path("report")
     """Folder for the page, the picture and the table."""
