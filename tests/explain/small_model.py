@@ -1,6 +1,8 @@
-"""A small model that knows the planted pictures."""
+"""A small model that knows the planted pictures, as it lies beside this file, or trained anew.
 
-import fcntl
+To write it anew: `python -m tests.explain.small_model`
+"""
+
 from functools import cache
 from pathlib import Path
 
@@ -14,27 +16,24 @@ from vision_transformers.model.vit import ViT
 from vision_transformers.training.optimizer import Optimizers
 from vision_transformers.training.recipe import Optimizer
 
+TRAINED = Path(__file__).with_name("planted.safetensors")
+"""With a class token."""
 STEPS, BATCH_SIZE = 450, 64
 
 
 @cache
-def trained(pool: Pool, folder: Path) -> ViT:
-    """The model, trained by the first process that asks for it in this folder; others wait and read it."""
-    torch.manual_seed(0)
-    model = ViT((CELL, CELL), 64, 3, 4, 128, 3, len(CLASSES), (SIDE, SIDE), pool=pool)
-    file = folder / f"planted-{pool}.safetensors"
-    with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not file.exists():
-            _train(model)
-            save_file(model.state_dict(), file)
-    model.load_state_dict(load_file(file))
+def trained_before() -> ViT:
+    """The model that lies beside this file."""
+    model = _untrained("class")
+    model.load_state_dict(load_file(TRAINED))
     return model.eval()
 
 
+@cache
 @torch.enable_grad()
-def _train(model: ViT) -> None:
-    """For half a minute."""
+def trained(pool: Pool) -> ViT:
+    """A model that is trained now, for half a minute."""
+    model = _untrained(pool)
     optimizers = Optimizers(model, Optimizer("muon", learning_rate=2e-3, muon_learning_rate=0.01))
     pictures = plant(6000, seed=0)
     generator = torch.Generator().manual_seed(0)
@@ -43,3 +42,13 @@ def _train(model: ViT) -> None:
         model.zero_grad()
         F.cross_entropy(model(pictures.images[batch]), pictures.labels[batch]).backward()
         optimizers.step(min(1, (step + 1) / 50) * (1 - step / STEPS))
+    return model.eval()
+
+
+def _untrained(pool: Pool) -> ViT:
+    torch.manual_seed(0)
+    return ViT((CELL, CELL), 64, 3, 4, 128, 3, len(CLASSES), (SIDE, SIDE), pool=pool)
+
+
+if __name__ == "__main__":
+    save_file(trained("class").state_dict(), TRAINED)

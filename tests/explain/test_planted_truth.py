@@ -1,19 +1,16 @@
 """Where one patch alone decides, an explanation must find it; and forget it with the weights."""
 
-import os
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Literal
 
 import pytest
 import torch
 from tests.explain.planted import CELLS, plant
-from tests.explain.small_model import trained
+from tests.explain.small_model import trained, trained_before
 
 from vision_transformers.explain.faithfulness import Faithfulness, faithfulness
 from vision_transformers.explain.methods import METHODS
 from vision_transformers.explain.sanity import randomised_from_the_top
-from vision_transformers.model.config import Pool
 from vision_transformers.model.vit import ViT
 
 UNSEEN = plant(500, seed=2)
@@ -27,7 +24,8 @@ LEAST = {
     "attention": 0.6,
 }
 """What was measured, less some room for other machines and other first weights (docs/log.md)."""
-POOLS = ["class", pytest.param("mean", marks=pytest.mark.slow)]  # each is trained for half a minute
+MODELS = {"class": trained_before, "trained now": lambda: trained("class"), "mean": lambda: trained("mean")}
+NAMED = ["class", *(pytest.param(name, marks=pytest.mark.slow) for name in ("trained now", "mean"))]
 BY_COST = [
     pytest.param(name, marks=pytest.mark.slow)
     if name in ("occlusion", "occlusion-mean", "integrated-gradients")
@@ -37,27 +35,18 @@ BY_COST = [
 EXPLAINED, REMOVED, RANDOMISED = 200, 40, 32
 """Of the unseen pictures: some ways to explain take hundreds of passes."""
 
-Trained = Callable[[Pool], ViT]
 
-
-@pytest.fixture(scope="session")
-def model_of(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A model with a pool; processes that share the tests out share it, too."""
-    folder = tmp_path_factory.getbasetemp()
-    return partial(trained, folder=folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
-
-
-@pytest.mark.parametrize("pool", POOLS)
-def test_the_model_knows_the_task(pool: Pool, model_of: Trained) -> None:
+@pytest.mark.parametrize("model", NAMED)
+def test_the_model_knows_the_task(model: str) -> None:
     with torch.no_grad():
-        guesses = model_of(pool)(UNSEEN.images).argmax(dim=1)
+        guesses = MODELS[model]()(UNSEEN.images).argmax(dim=1)
     assert float((guesses == UNSEEN.labels).float().mean()) > 0.99
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("model", NAMED)
 @pytest.mark.parametrize("name", METHODS)
-def test_the_deciding_patch_is_found(name: str, pool: Pool, model_of: Trained) -> None:
-    maps = METHODS[name].explain(model_of(pool), UNSEEN.images[:EXPLAINED], UNSEEN.labels[:EXPLAINED])
+def test_the_deciding_patch_is_found(name: str, model: str) -> None:
+    maps = METHODS[name].explain(MODELS[model](), UNSEEN.images[:EXPLAINED], UNSEEN.labels[:EXPLAINED])
     found = float((maps.flatten(1).argmax(dim=1) == UNSEEN.cells[:EXPLAINED]).float().mean())
     assert found >= LEAST[name], f"{name}: {found:.1%}"
 
@@ -71,8 +60,8 @@ def random_orders(model: ViT, removal: Literal["drop", "mean"]) -> Faithfulness:
 
 
 @pytest.mark.parametrize("name", BY_COST)
-def test_maps_are_better_than_random_orders(name: str, model_of: Trained) -> None:
-    model, images, labels = model_of("class"), UNSEEN.images[:REMOVED], UNSEEN.labels[:REMOVED]
+def test_maps_are_better_than_random_orders(name: str) -> None:
+    model, images, labels = trained_before(), UNSEEN.images[:REMOVED], UNSEEN.labels[:REMOVED]
     maps = METHODS[name].explain(model, images, labels)
     removals: tuple[Literal["drop", "mean"], ...] = ("drop", "mean")
     for removal in removals:
@@ -84,9 +73,9 @@ def test_maps_are_better_than_random_orders(name: str, model_of: Trained) -> Non
 
 
 @pytest.mark.parametrize("name", BY_COST)
-def test_maps_change_when_the_weights_are_made_random(name: str, model_of: Trained) -> None:
+def test_maps_change_when_the_weights_are_made_random(name: str) -> None:
     images, labels = UNSEEN.images[:RANDOMISED], UNSEEN.labels[:RANDOMISED]
-    alike = randomised_from_the_top(model_of("class"), images, labels, METHODS[name].explain)
+    alike = randomised_from_the_top(trained_before(), images, labels, METHODS[name].explain)
     assert float(alike[-1]) < 0.5, alike.tolist()
 
 
