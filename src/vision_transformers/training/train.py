@@ -12,7 +12,7 @@ from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.files import expanded
 from vision_transformers.report.metrics import Row, read_metrics
-from vision_transformers.runtime.device import as_current
+from vision_transformers.runtime.device import as_current, resolve_device
 from vision_transformers.runtime.memory import advising_on_memory
 from vision_transformers.runtime.processes import Processes, joined_processes
 from vision_transformers.training.advice import (
@@ -103,6 +103,7 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
             f"init_format is {recipe.init_format!r}, but there are no weights to begin with: "
             "add --init SOURCE, or leave it out"
         )
+    resolve_device(recipe.device)  # here, for a large folder takes a while to list
     recipe = settle_recipe(recipe)
     # These name places in errors as they were typed.
     data = load_data(recipe.data, recipe.preprocessing)
