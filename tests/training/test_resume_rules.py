@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -212,6 +213,7 @@ def test_another_image_in_the_folder_is_refused(vit: Vit, tmp_path: Path) -> Non
         refused = vit.run(tmp_path, ["train", "--resume", "run", *allowed])
         assert refused.code == 3, "other images are other held-out ones: no flag allows that"
         assert "there are other images" in refused.errors
+        assert re.search(r"24 training images.* before\n.*: 24 training images.* now", refused.errors)
     (tmp_path / "images" / "class-0" / "more.png").unlink()
     os.rename(tmp_path / "images", tmp_path / "moved")
     assert vit.run(tmp_path, ["train", "--resume", "run", "--data.path", "moved"]).code == 0

@@ -46,7 +46,7 @@ class TrainOptions:
     resume: str | None = None
     """A run to go on with, or `auto`: the newest of the same recipe and seed, else a new one."""
     allow_different_machine: bool = False
-    """Go on where another machine, version or data set cannot promise the same bytes."""
+    """Go on where another machine, version or content of the files cannot promise the same bytes."""
 
 
 @dataclass(frozen=True)

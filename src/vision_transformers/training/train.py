@@ -82,7 +82,8 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
 
     def begin() -> None:
         command = tuple(sys.argv)
-        record = Record(FORMAT_VERSION, run.recipe, images, (run.environment,), record_versions(), command)
+        versions, found = record_versions(), run.data.description
+        record = Record(FORMAT_VERSION, run.recipe, images, (run.environment,), versions, command, found)
         run.folder.begin(record)
 
     with processes.by_the_first(run.folder.lock) or nullcontext():
@@ -187,9 +188,11 @@ def _run_to_go_on(
     """The run, if data, teacher and machine are those that it was begun with."""
     data = load_data(recipe.data, recipe.preprocessing)
     if data.listing != record.images:
+        were = "" if record.found is None else f"\n  {record.found} before\n  {data.description} now"
         raise DataFailure(
-            f"there are other images than when {folder.path} was begun, so that the held-out ones are others "
-            "too: put back what was there, or start a new run"
+            f"there are other images, or other names of them, than when {folder.path} was begun:{were}\n"
+            "Others would be held out than before, which no option allows: put back what was there, "
+            "or start a new run"
         )
     teacher = load_teacher(recipe, data.classes)
     found = resolve_environment(recipe, data.fingerprint, processes.count, fingerprint_of(teacher))
