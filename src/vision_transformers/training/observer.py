@@ -25,7 +25,7 @@ class StepReport:
     """Training images, by the clock: evaluating, explaining and saving in between takes its time, too."""
     seconds_left: float
     waiting_share: float
-    """Part of the time that went to waiting for data, 0 to 1."""
+    """Part of the time of steps that went to waiting for their data, 0 to 1."""
 
 
 @runtime_checkable

@@ -24,6 +24,7 @@ from vision_transformers.training.advice import (
     learning_rate_warnings,
     memory_advice,
     precision_warnings,
+    small_pictures_warnings,
 )
 from vision_transformers.training.alike import check_alike
 from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint
@@ -119,6 +120,7 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
         *precision_warnings(run),
         *compiler_warnings(run),
         *few_pictures_warnings(run),
+        *small_pictures_warnings(run),
         *few_validation_warnings(run),
         *batch_size_warnings(run),
     ]
