@@ -150,7 +150,7 @@ def test_a_person_hears_that_the_head_is_new_though_the_classes_are_the_same(
 ) -> None:
     with caplog.at_level("INFO"):
         begun(source, tmp_path / "run")
-    assert "the head is new, for 10 classes, which the source knows by the same names" in caplog.text
+    assert "the head is new, for 10 classes: the source knows them by the same names" in caplog.text
 
 
 def test_pictures_of_a_folder_are_learned_from_weights_of_digits(

@@ -71,8 +71,8 @@ def load_initial_weights(run: Run, state: TrainingState) -> None:
 
 def _of_the_head(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
     """What a person may not expect: that accuracy begins at that of guessing."""
-    known = "which the source knows by the same names, but its head is not kept"
-    return f"the head is new, for {len(ours)} classes{f', {known}' if set(ours) <= set(theirs) else ''}"
+    known = ": the source knows them by the same names, but its head is not kept"
+    return f"the head is new, for {len(ours)} classes{known if set(ours) <= set(theirs) else ''}"
 
 
 def _read(recipe: Recipe, report: Report) -> PortableModel:
