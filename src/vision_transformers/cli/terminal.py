@@ -46,10 +46,10 @@ def _progress(report: StepReport) -> str:
         if report.waiting_share >= WAITING_WORTH_SAYING
         else ""
     )
+    left = "" if report.seconds_left is None else f"  {_duration(report.seconds_left)} left"
     return (
         f"epoch {report.epoch:.2f}  step {report.step:,}/{report.total_steps:,}  loss {report.loss:.3f}  "
-        f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s  "
-        f"{_duration(report.seconds_left)} left{waiting}"
+        f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s{left}{waiting}"
     )
 
 
