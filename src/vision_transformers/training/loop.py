@@ -39,7 +39,8 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
             if state.sums.images and run.is_logged_at(state.step):
                 # An image of this step's evaluation could not be decoded: see `_log`.
                 _log(run, state, journal)
-            waiting, advice = Waiting(), WaitingAdvice(run.recipe, run.training_images)
+            waiting = Waiting()
+            advice = run.processes.together(lambda: WaitingAdvice(run.recipe, run.training_images))
             for batch in _fetched_together(run, waiting.for_each(_batches(run, state))):
                 if state.step == run.probe_steps > 0:
                     gradients = _begin_learning(run, state)
