@@ -426,7 +426,8 @@ def test_a_run_stays_in_its_folder(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_recorded_recipe_is_complete(finished: Path) -> None:
     record: dict[str, Any] = json.loads((finished / "recipe.json").read_text())
-    assert set(record) == {"format_version", "recipe", "images", "environments", "versions", "command"}
+    named = {"format_version", "recipe", "images", "environments", "versions", "command", "found"}
+    assert set(record) == named
     assert set(record["recipe"]) == set(Recipe.__dataclass_fields__)
     assert record["environments"][0]["threads"] == 1
     assert record["environments"][0]["precision"] == "float32"
