@@ -1,12 +1,21 @@
 """What the README shows is what a stranger types first: it must run."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.training.recipes import tiny
+from tests.training.runs import make_images
+
+import vision_transformers
+from vision_transformers.cli.train import CommandLine, parse
+from vision_transformers.training.recipe import Recipe
+from vision_transformers.training.train import Result, train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 EXPLAINING = (ROOT / "docs" / "explaining.md").read_text(encoding="utf-8")
 PAGES = {
     path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
@@ -21,6 +30,26 @@ def test_python_of_the_readme_runs(
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     capsys.readouterr()
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TRAINING, flags=re.DOTALL))
+def test_python_on_your_own_pictures_does_what_the_command_does(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes: list[Recipe] = []
+
+    def train_shortly(recipe: Recipe) -> Result:
+        recipes.append(recipe)
+        return train(replace(recipe, epochs=1))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vision_transformers, "train", train_shortly)
+    make_images(tmp_path / "photos", count=4)
+    train(tiny(), "runs/source")
+    exec(compile(code, "training.md", "exec"), {})
+    command = ["finetune", "--data.path", "photos/", "--init", "runs/source"]
+    assert recipes == [parse(CommandLine.of(command))[0].recipe]
 
 
 def test_every_file_that_the_readme_points_to_exists() -> None:

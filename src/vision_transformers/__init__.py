@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier, load
+    from vision_transformers.data.source import DataSource
     from vision_transformers.export.export_onnx import export_int8_onnx, export_onnx
     from vision_transformers.model.config import ViTConfig
     from vision_transformers.model.encoder import Encoder
@@ -34,6 +35,7 @@ _MODULES = {
     "Classifier": "classifier",
     "ConvolutionalFeatureExtractor": "model.patches",
     "ConvolutionalStem": "model.stem",
+    "DataSource": "data.source",
     "Encoder": "model.encoder",
     "LearnablePositionalEncoding": "model.positions",
     "LinearFeatureExtractor": "model.patches",
@@ -56,6 +58,7 @@ __all__ = [
     "Classifier",
     "ConvolutionalFeatureExtractor",
     "ConvolutionalStem",
+    "DataSource",
     "Encoder",
     "LearnablePositionalEncoding",
     "LinearFeatureExtractor",

@@ -21,6 +21,7 @@ from vision_transformers.cli.train import parse as parse_command_line
 from vision_transformers.errors import UsageFailure
 from vision_transformers.recipes.table import RECIPES, find_recipe
 from vision_transformers.training.advice import frozen_warnings
+from vision_transformers.training.run_folder import RunFolder
 from vision_transformers.training.train import train
 
 VIT = str(Path(sys.executable).parent / "vit")
@@ -291,3 +292,19 @@ def test_what_is_said_of_the_pictures_is_what_the_recipe_has(tmp_path: Path) -> 
     chosen = {choice.option: choice.value for choice in choices}
     assert chosen["epochs"] == str(options.recipe.epochs)
     assert chosen["batch-size"] == str(options.recipe.batch_size)
+
+
+def test_pictures_far_smaller_than_the_model_reads_get_advice_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who has small pictures would else wait 49 times as long for nothing."""
+    monkeypatch.chdir(tmp_path)
+    make_images(tmp_path / "images", count=4)
+    command = ["train", "folder", "--data.path", "images", "--model.number-of-heads", "2", *TINY]
+    assert main([*command, "--run-folder", "large"]) == 0
+    advised = re.search(r"most pictures have 14 x 12 pixels.* 224 x 224: (--.*) learns", caplog.text)
+    assert advised is not None, caplog.text
+    caplog.clear()
+    assert main([*command, *advised[1].split(), "--run-folder", "small"]) == 0
+    assert "most pictures have" not in caplog.text
+    assert RunFolder(tmp_path / "small").record().recipe.model.grid == (4, 3)

@@ -1,5 +1,7 @@
 import copy
 import inspect
+import subprocess
+import sys
 
 import jaxtyping
 import pytest
@@ -118,6 +120,22 @@ def test_an_image_that_the_patch_does_not_divide_is_refused_with_the_nearest_siz
     model = ViT((4, 4), 16, 1, 2, 24, 1, 5, positions=positions, patch_extractor=extractor)
     with pytest.raises(ValueError, match=r"height 30 .* the nearest are 28 or 32"):
         model(torch.randn(1, 1, 30, 28))
+
+
+def test_images_that_are_no_batch_or_no_floats_are_refused_in_words() -> None:
+    """In a process of its own, for here the signatures are checked before."""
+    code = """
+import torch, vision_transformers
+model = vision_transformers.ViT((7, 7), 16, 1, 2, 24, 1, 5)
+for image in (torch.randn(1, 28, 28), torch.zeros(2, 1, 28, 28, dtype=torch.uint8)):
+    try:
+        model(image)
+    except ValueError as error:
+        print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "the shape (1, 28, 28): expected (batch, channels, height, width)" in told
+    assert "torch.uint8: expected floats" in told
 
 
 def test_positions_distinguish_images_with_the_same_patches():

@@ -118,6 +118,41 @@ def test_somebody_elses_files_are_weights_to_begin_with(source: Path, tmp_path: 
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
+def test_files_of_another_library_are_named_before_it_looks_as_if_training_begins(
+    vit: Vit, tmp_path: Path
+) -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("test_vit", num_classes=3)
+    timm.models.save_for_hf(model, tmp_path / "w_timm", safe_serialization=False)
+    make_images(tmp_path / "images", classes=2, count=4)
+    finished = vit.run(
+        tmp_path, ["train", "finetune", "--data.path", "images", "--init", "w_timm", "--run-folder", "run"]
+    )
+    assert (finished.code, finished.output) == (2, "")
+    assert "looks like timm: read it with" in finished.errors
+    assert "--init-format timm" in finished.errors
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--init", "nothing"], ["--device", "cuda:99"], ["--run-folder", "images"]]
+)
+def test_what_cannot_be_is_told_before_it_looks_as_if_training_begins(
+    vit: Vit, source: Path, tmp_path: Path, wrong: list[str]
+) -> None:
+    make_images(tmp_path / "images", classes=2, count=4)
+    command = ["train", "finetune", "--data.path", "images", "--init", str(source), *wrong]
+    finished = vit.run(tmp_path, command)
+    assert (finished.code, finished.output) == (2, ""), finished.errors
+
+
+def test_a_person_hears_that_the_head_is_new_though_the_classes_are_the_same(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        begun(source, tmp_path / "run")
+    assert "the head is new, for 10 classes: the source knows them by the same names" in caplog.text
+
+
 def test_pictures_of_a_folder_are_learned_from_weights_of_digits(
     vit: Vit, source: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -212,6 +213,7 @@ def test_another_image_in_the_folder_is_refused(vit: Vit, tmp_path: Path) -> Non
         refused = vit.run(tmp_path, ["train", "--resume", "run", *allowed])
         assert refused.code == 3, "other images are other held-out ones: no flag allows that"
         assert "there are other images" in refused.errors
+        assert re.search(r"24 training images.* before\n.*: 24 training images.* now", refused.errors)
     (tmp_path / "images" / "class-0" / "more.png").unlink()
     os.rename(tmp_path / "images", tmp_path / "moved")
     assert vit.run(tmp_path, ["train", "--resume", "run", "--data.path", "moved"]).code == 0
@@ -424,7 +426,8 @@ def test_a_run_stays_in_its_folder(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_recorded_recipe_is_complete(finished: Path) -> None:
     record: dict[str, Any] = json.loads((finished / "recipe.json").read_text())
-    assert set(record) == {"format_version", "recipe", "images", "environments", "versions", "command"}
+    named = {"format_version", "recipe", "images", "environments", "versions", "command", "found"}
+    assert set(record) == named
     assert set(record["recipe"]) == set(Recipe.__dataclass_fields__)
     assert record["environments"][0]["threads"] == 1
     assert record["environments"][0]["precision"] == "float32"

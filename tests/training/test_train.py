@@ -17,6 +17,7 @@ from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.evaluation.metrics import evaluate
 from vision_transformers.report.metrics import Row, read_metrics
+from vision_transformers.training.observer import Silent, StepReport
 from vision_transformers.training.train import resume, train
 from vision_transformers.weights.model_folder import read_model
 
@@ -59,6 +60,20 @@ def test_the_run_folder_has_everything(run: Path) -> None:
     }
     assert len([name for name in files if name.startswith("events.out.tfevents.")]) == 1
     assert [path.name for path in run.parent.iterdir()] == ["run"]
+
+
+def test_how_long_it_takes_is_foreseen_once_the_first_steps_have_warmed_up(tmp_path: Path) -> None:
+    """After the first one alone, a run of a minute is told to take ten."""
+    left: list[float | None] = []
+
+    class Watch(Silent):
+        def stepped(self, report: StepReport) -> None:
+            left.append(report.seconds_left)
+
+    train(tiny(steps=6), tmp_path / "run", Watch())
+    assert left[:3] == [None] * 3
+    assert all(seconds is not None and seconds >= 0 for seconds in left[3:])
+    assert left[-1] == 0
 
 
 def test_no_step_has_two_rows_and_every_row_is_complete(run: Path) -> None:

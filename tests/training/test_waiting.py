@@ -13,6 +13,7 @@ from vision_transformers.data import vary_image
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.images import ImageFiles, ImagesInMemory
 from vision_transformers.recipes.table import find_recipe
+from vision_transformers.training.observer import Silent, StepReport
 from vision_transformers.training.train import train
 from vision_transformers.training.waiting import Waiting, waiting_warning
 
@@ -20,7 +21,7 @@ FILES = ImageFiles((Path("a.jpg"),), torch.tensor([0]))
 MEMORY = ImagesInMemory(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.tensor([0]), "here")
 
 
-def test_the_first_batch_does_not_count_and_the_others_do() -> None:
+def test_the_first_batch_and_what_follows_a_step_do_not_count() -> None:
     def slow():  # type: ignore[no-untyped-def]
         for batch in range(4):
             time.sleep(0.05)
@@ -29,6 +30,8 @@ def test_the_first_batch_does_not_count_and_the_others_do() -> None:
     waiting = Waiting()
     for _ in waiting.for_each(slow()):
         time.sleep(0.05)
+        waiting.step_done()
+        time.sleep(0.2)  # as an evaluation or a checkpoint
     assert 0.3 < waiting.share < 0.6
 
 
@@ -39,10 +42,37 @@ def test_what_to_change_depends_on_what_is_slow() -> None:
     assert "40%" in slow
     assert "--data.workers 8" in slow
     assert "--augmentation.rand-augment 0" in slow
-    in_memory = waiting_warning(find_recipe("digits"), MEMORY, 0.4, cores=8)
+    shifted = replace(find_recipe("digits"), augmentation=Augmentation(shift=1, elastic=2.0))
+    in_memory = waiting_warning(shifted, MEMORY, 0.4, cores=8)
     assert in_memory is not None
     assert "workers" not in in_memory  # none are there
+    assert in_memory.endswith("less of --augmentation.shift, or less of --augmentation.elastic")
     assert waiting_warning(recipe, FILES, 0.05) is None
+
+
+@pytest.mark.parametrize(("side", "is_said"), [(32, False), (224, False), (500, True)])
+def test_smaller_files_are_advised_only_where_they_are_large(side: int, is_said: bool) -> None:
+    warning = waiting_warning(find_recipe("folder"), FILES, 0.4, cores=8, picture_size=(side, side))
+    assert warning is not None
+    assert ("no larger than they need be (224 x 224" in warning) == is_said
+
+
+def test_it_is_said_once_as_soon_as_it_can_be_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for hours hears of it in time to change something."""
+    monkeypatch.setattr("vision_transformers.training.waiting.STEPS_THAT_TELL", 3)
+    monkeypatch.setattr("vision_transformers.training.waiting.WAITING_WORTH_SAYING", -1.0)
+    rows: list[tuple[int, int]] = []
+
+    class Watch(Silent):
+        def stepped(self, report: StepReport) -> None:
+            rows.append((report.step, caplog.text.count("of the time the run waited")))
+
+    recipe = replace(find_recipe("digits"), steps=8, log_steps=2, explain_every=None)
+    train(recipe, tmp_path / "run", Watch())
+    assert rows == [(step, int(step > 4)) for step in range(1, 9)]
+    assert caplog.text.count("of the time the run waited") == 1
 
 
 def test_a_run_that_waits_says_so_and_keeps_the_share(

@@ -20,20 +20,24 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def watch() -> Iterator[Observer]:
-    """The observer for this terminal."""
+def watch(chosen: tuple[str, ...] = ()) -> Iterator[Observer]:
+    """The observer for this terminal.
+
+    Args:
+        chosen: lines on what was decided for the run; printed when it begins, for until then it may fail.
+    """
     console = Console()
     if not console.is_terminal:
-        yield PlainLines()
+        yield PlainLines(chosen)
         return
     with Live(console=console, refresh_per_second=8, transient=True) as live:
-        yield LiveLine(live)
+        yield LiveLine(live, chosen)
 
 
-def _begins(folder: Path, description: str, step: int, total_steps: int) -> str:
+def _begins(chosen: tuple[str, ...], folder: Path, description: str, step: int, total_steps: int) -> str:
     new = "1 step" if total_steps == 1 else f"{total_steps:,} steps"
     steps = new if step == 0 else f"on from step {step:,} of {total_steps:,}"
-    return f"{description}\n{steps}, into {folder}"
+    return "\n".join((*chosen, description, f"{steps}, into {folder}"))
 
 
 def _progress(report: StepReport) -> str:
@@ -42,10 +46,10 @@ def _progress(report: StepReport) -> str:
         if report.waiting_share >= WAITING_WORTH_SAYING
         else ""
     )
+    left = "" if report.seconds_left is None else f"  {_duration(report.seconds_left)} left"
     return (
         f"epoch {report.epoch:.2f}  step {report.step:,}/{report.total_steps:,}  loss {report.loss:.3f}  "
-        f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s  "
-        f"{_duration(report.seconds_left)} left{waiting}"
+        f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s{left}{waiting}"
     )
 
 
@@ -73,12 +77,13 @@ def _give_up(error: OSError) -> None:
 class PlainLines:
     """For logs: one line every few seconds of training, and likewise of validations."""
 
-    def __init__(self) -> None:
+    def __init__(self, chosen: tuple[str, ...]) -> None:
+        self.chosen = chosen
         self.last_step = self.last_validation = time.monotonic()
 
     def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
         """Says what was found and where it goes."""
-        self._print(_begins(folder, description, step, total_steps))
+        self._print(_begins(self.chosen, folder, description, step, total_steps))
 
     def stepped(self, report: StepReport) -> None:
         """A line, if the last is some seconds old."""
@@ -104,12 +109,13 @@ class PlainLines:
 class LiveLine:
     """For people: one line that changes, under those of the validations."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, chosen: tuple[str, ...]) -> None:
         self.live = live
+        self.chosen = chosen
 
     def begins(self, folder: Path, description: str, step: int, total_steps: int) -> None:
         """Says what was found and where it goes."""
-        self._print(_begins(folder, description, step, total_steps))
+        self._print(_begins(self.chosen, folder, description, step, total_steps))
 
     def stepped(self, report: StepReport) -> None:
         """The line changes."""

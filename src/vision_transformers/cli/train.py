@@ -46,7 +46,7 @@ class TrainOptions:
     resume: str | None = None
     """A run to go on with, or `auto`: the newest of the same recipe and seed, else a new one."""
     allow_different_machine: bool = False
-    """Go on where another machine, version or data set cannot promise the same bytes."""
+    """Go on where another machine, version or content of the files cannot promise the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def main(arguments: list[str]) -> int:
     if not place.is_first:
         _train(options, folder, Silent())
         return 0
-    if folder is None:
-        _print_choices(choices, typed)
-    result = _watched(options, folder)
+    result = _watched(options, folder, () if folder is not None else _chosen(choices, typed))
     if was_finished:
         print(f"{result.folder} is finished already.")
     _print_result(result)
@@ -220,12 +218,14 @@ def _learns(typed: CommandLine) -> Learns | None:
     return "all" if typed.number("probe.fraction", 0.0) > 0 else None
 
 
-def _print_choices(choices: tuple[Choice, ...], typed: CommandLine) -> None:
-    """What the number of pictures decided, and a person did not."""
+def _chosen(choices: tuple[Choice, ...], typed: CommandLine) -> tuple[str, ...]:
+    """A line for each thing that the number of pictures decided, and a person did not."""
+    lines = []
     for choice in choices:
         said_by = (choice.option, "steps") if choice.option == "epochs" else (choice.option,)
         if all(typed.value(option) is None for option in said_by):
-            print(f"chosen         --{choice.option} {choice.value}: {choice.reason}")
+            lines.append(f"chosen         --{choice.option} {choice.value}: {choice.reason}")
+    return tuple(lines)
 
 
 def _folder_to_resume(options: TrainOptions, typed: CommandLine) -> RunFolder | None:
@@ -247,10 +247,10 @@ def _folder_to_resume(options: TrainOptions, typed: CommandLine) -> RunFolder | 
     return folder if folder.is_begun else None
 
 
-def _watched(options: TrainOptions, folder: RunFolder | None) -> "Result":
+def _watched(options: TrainOptions, folder: RunFolder | None, chosen: tuple[str, ...]) -> "Result":
     from vision_transformers.cli.terminal import watch
 
-    with watch() as observer:
+    with watch(chosen) as observer:
         return _train(options, folder, observer)
 
 

@@ -39,6 +39,20 @@ def _number_along(size: int, patch: int, axis: str) -> int:
     return size // patch
 
 
+def check_images(image: Tensor) -> None:
+    """Raises ValueError where it is no batch of images, or one of whole numbers, as pixels of files are."""
+    if image.ndim != 4:
+        raise ValueError(
+            f"the images have the shape {tuple(image.shape)}: expected (batch, channels, height, width); "
+            "a batch of one image is image.unsqueeze(0)"
+        )
+    if not image.is_floating_point():
+        raise ValueError(
+            f"the images are {image.dtype}: expected floats, normalised as the model was trained, "
+            "which a classifier's inputs(...) are"
+        )
+
+
 def check_channels(image: Float[Tensor, "batch channels height width"], number_of_channels: int) -> None:
     """Raises ValueError where images have another number of channels."""
     if image.shape[1] != number_of_channels:

@@ -11,7 +11,7 @@ from vision_transformers.config import nearest
 from vision_transformers.model import building
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead, DistillationHead
-from vision_transformers.model.patches import grid_shape
+from vision_transformers.model.patches import check_images, grid_shape
 from vision_transformers.model.plain import has_hooks, is_plain, is_watched
 from vision_transformers.model.rotary import Rotation
 
@@ -146,7 +146,7 @@ class ViT(nn.Module):
         """Logits; with `need_weights`, also the attention weights of each layer.
 
         Raises:
-            ValueError: the patch does not divide the image.
+            ValueError: the images are no batch of floats, or the patch does not divide them.
         """
         sequence, weights = self.encode(image, need_weights, None if need_weights else self.tokens_read)
         logits = self.head(sequence)
@@ -214,5 +214,6 @@ class ViT(nn.Module):
         self, image: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch tokens model_dimension"], Rotation | None]:
         """What the first layer reads: the embedded tokens, and rotary positions if the model has such."""
+        check_images(image)
         rotation = self.rotary_positions(self.grid(image), image.device)
         return self.normalization(self.embed(image)), rotation

@@ -1,5 +1,5 @@
 """What a person should hear of a recipe: of rates that are unusual, though they may be meant; of numbers that
-take long; of a compiler that is missing; of few pictures; of memory."""
+take long; of a compiler that is missing; of few or small pictures; of memory."""
 
 import math
 import shlex
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from vision_transformers.data.images import ImageFiles
+from vision_transformers.data.usual_size import usual_size
 from vision_transformers.model.kernels.short_attention import suits_processor
 from vision_transformers.runtime.native import describe_compiler
 from vision_transformers.runtime.precision import has_bfloat16
@@ -101,6 +103,22 @@ def few_pictures_warnings(run: Run) -> list[str]:
     return [
         f"{count:,} training pictures are few to learn from without trained weights: `{command}` "
         "begins with some"
+    ]
+
+
+def small_pictures_warnings(run: Run) -> list[str]:
+    """A sentence where a folder's pictures are enlarged to more than twice their size, which adds nothing."""
+    images, size = run.data.train, run.recipe.preprocessing.size
+    if run.recipe.init is not None or not isinstance(images, ImageFiles):
+        return []
+    usual = usual_size(images)
+    if any(2 * have >= get for have, get in zip(usual, size, strict=True)):
+        return []
+    patch = 4 if max(usual) <= 64 else 8
+    rows, columns = (math.ceil(side / patch) * patch for side in usual)
+    return [
+        f"most pictures have {usual[0]} x {usual[1]} pixels, and are enlarged to {size[0]} x {size[1]}: "
+        f"--image-shape {rows} {columns} --model.patch-shape {patch} {patch} learns from the same sooner"
     ]
 
 

@@ -1,5 +1,6 @@
 """A run that begins with somebody's weights: what they decide, and how they enter the model."""
 
+import logging
 from dataclasses import replace
 
 import torch
@@ -16,6 +17,8 @@ from vision_transformers.weights.conversion import PortableModel
 from vision_transformers.weights.formats.table import CONVERT_FIRST, read_as_it_is
 from vision_transformers.weights.places import HUB, local_path
 from vision_transformers.weights.report import Report
+
+logger = logging.getLogger(__name__)
 
 
 def settle_recipe(recipe: Recipe) -> Recipe:
@@ -51,7 +54,9 @@ def load_initial_weights(run: Run, state: TrainingState) -> None:
         UsageFailure: the weights are of another architecture than when the run was begun.
     """
     seed = derive_seed(run.recipe.seed, "head")
-    source = for_classes(_read(run.recipe, Report()), run.data.classes, seed, Report())
+    read = _read(run.recipe, Report())
+    logger.info("%s", _of_the_head(read.description.classes, run.data.classes))
+    source = for_classes(read, run.data.classes, seed, Report())
     weights = {name: value.float() for name, value in source.weights.items()}
     state_dict = state.model.state_dict()
     weights |= {name: value for name, value in state_dict.items() if is_low_rank(name)}
@@ -62,6 +67,12 @@ def load_initial_weights(run: Run, state: TrainingState) -> None:
     if state.average is not None:
         with torch.no_grad():
             state.average.module.load_state_dict(state.model.state_dict())
+
+
+def _of_the_head(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
+    """What a person may not expect: that accuracy begins at that of guessing."""
+    known = ": the source knows them by the same names, but its head is not kept"
+    return f"the head is new, for {len(ours)} classes{known if set(ours) <= set(theirs) else ''}"
 
 
 def _read(recipe: Recipe, report: Report) -> PortableModel:

@@ -82,7 +82,7 @@ class KeptJournal:
         """For whoever watches."""
         self.waiting_share = waiting_share
         images_per_second = self.pace.images_per_second(state.step, sums.images)
-        steps_left = self.run.total_steps - state.step
+        images_left = (self.run.total_steps - state.step) * sums.images
         self.observer.stepped(
             StepReport(
                 step=state.step,
@@ -91,7 +91,7 @@ class KeptJournal:
                 loss=sums.loss / sums.images,
                 accuracy=sums.correct / sums.images,
                 images_per_second=images_per_second,
-                seconds_left=steps_left * sums.images / images_per_second,
+                seconds_left=images_left / images_per_second if self.pace.tells(state.step) else None,
                 waiting_share=waiting_share,
             )
         )
@@ -149,6 +149,10 @@ class NoJournal:
         """Nothing."""
 
 
+STEPS_THAT_TELL = 4
+"""After so many of a process, their pace says something of the others."""
+
+
 class Pace:
     """How fast this process gets through its training images, with validations, explanations and checkpoints
     in between, but without the first step, which warms up: what the time that is left depends on."""
@@ -156,6 +160,10 @@ class Pace:
     def __init__(self, first_step: int) -> None:
         self.first_step = first_step
         self.began = self._warm = time.monotonic()
+
+    def tells(self, step: int) -> bool:
+        """Whether step number `step` is late enough to foresee the end."""
+        return step >= self.first_step + STEPS_THAT_TELL
 
     def images_per_second(self, step: int, images: int) -> float:
         """Images a second from the first step of this process to step number `step`."""

@@ -1,6 +1,5 @@
 """The loop: one straight line from the first step to the last."""
 
-import logging
 import signal
 import time
 from collections.abc import Iterator
@@ -20,9 +19,7 @@ from vision_transformers.training.journal import Journal
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 from vision_transformers.training.step import training_step
-from vision_transformers.training.waiting import Waiting, waiting_warning
-
-logger = logging.getLogger(__name__)
+from vision_transformers.training.waiting import Waiting, WaitingAdvice
 
 
 def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
@@ -43,13 +40,17 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                 # An image of this step's evaluation could not be decoded: see `_log`.
                 _log(run, state, journal)
             waiting = Waiting()
+            advice = run.processes.together(lambda: WaitingAdvice(run.recipe, run.training_images))
             for batch in _fetched_together(run, waiting.for_each(_batches(run, state))):
                 if state.step == run.probe_steps > 0:
                     gradients = _begin_learning(run, state)
                 sums = training_step(run, state, gradients, batch)
+                waiting.step_done()
                 state.sums += sums
                 journal.stepped(state, sums, waiting.share)
                 _log(run, state, journal)
+                if waiting.tells and run.is_logged_at(state.step):
+                    advice.give(waiting.share)
                 # Read once: a signal that comes while this is decided waits for the next step.
                 received, is_due = _agreed(run, interruption.signal, checkpoints.are_due(state.step))
                 if received or is_due:
@@ -57,8 +58,7 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                     checkpoints.saved()
                 if received:
                     raise Interrupted(_go_on(run, f"stopped after step {state.step}"), received)
-            if warning := waiting_warning(run.recipe, run.training_images, waiting.share):
-                logger.warning("%s", warning)
+            advice.give(waiting.share)
         except DataFailure as failure:
             run.processes.together(lambda: journal.save(state))
             advised = type(failure)(_after_repair(run, failure))

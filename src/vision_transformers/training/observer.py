@@ -23,9 +23,10 @@ class StepReport:
     """Of this step's training images, 0 to 1."""
     images_per_second: float
     """Training images, by the clock: evaluating, explaining and saving in between takes its time, too."""
-    seconds_left: float
+    seconds_left: float | None
+    """None in the first steps of a process, which say little of the others."""
     waiting_share: float
-    """Part of the time that went to waiting for data, 0 to 1."""
+    """Part of the time of steps that went to waiting for their data, 0 to 1."""
 
 
 @runtime_checkable

@@ -65,6 +65,8 @@ class Record:
     """Where it began, and every other place where it went on."""
     versions: Versions
     command: tuple[str, ...]
+    found: str | None = None
+    """Where the images lay and how many there were, for a person; earlier runs did not record it."""
 
     def __post_init__(self) -> None:
         versions = self.versions

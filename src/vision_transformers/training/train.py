@@ -12,7 +12,7 @@ from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.files import expanded
 from vision_transformers.report.metrics import Row, read_metrics
-from vision_transformers.runtime.device import as_current
+from vision_transformers.runtime.device import as_current, resolve_device
 from vision_transformers.runtime.memory import advising_on_memory
 from vision_transformers.runtime.processes import Processes, joined_processes
 from vision_transformers.training.advice import (
@@ -24,6 +24,7 @@ from vision_transformers.training.advice import (
     learning_rate_warnings,
     memory_advice,
     precision_warnings,
+    small_pictures_warnings,
 )
 from vision_transformers.training.alike import check_alike
 from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint
@@ -82,7 +83,8 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
 
     def begin() -> None:
         command = tuple(sys.argv)
-        record = Record(FORMAT_VERSION, run.recipe, images, (run.environment,), record_versions(), command)
+        versions, found = record_versions(), run.data.description
+        record = Record(FORMAT_VERSION, run.recipe, images, (run.environment,), versions, command, found)
         run.folder.begin(record)
 
     with processes.by_the_first(run.folder.lock) or nullcontext():
@@ -103,6 +105,7 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
             f"init_format is {recipe.init_format!r}, but there are no weights to begin with: "
             "add --init SOURCE, or leave it out"
         )
+    resolve_device(recipe.device)  # here, for a large folder takes a while to list
     recipe = settle_recipe(recipe)
     # These name places in errors as they were typed.
     data = load_data(recipe.data, recipe.preprocessing)
@@ -117,6 +120,7 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
         *precision_warnings(run),
         *compiler_warnings(run),
         *few_pictures_warnings(run),
+        *small_pictures_warnings(run),
         *few_validation_warnings(run),
         *batch_size_warnings(run),
     ]
@@ -186,9 +190,11 @@ def _run_to_go_on(
     """The run, if data, teacher and machine are those that it was begun with."""
     data = load_data(recipe.data, recipe.preprocessing)
     if data.listing != record.images:
+        were = "" if record.found is None else f"\n  {record.found} before\n  {data.description} now"
         raise DataFailure(
-            f"there are other images than when {folder.path} was begun, so that the held-out ones are others "
-            "too: put back what was there, or start a new run"
+            f"there are other images, or other names of them, than when {folder.path} was begun:{were}\n"
+            "Others would be held out than before, which no option allows: put back what was there, "
+            "or start a new run"
         )
     teacher = load_teacher(recipe, data.classes)
     found = resolve_environment(recipe, data.fingerprint, processes.count, fingerprint_of(teacher))

@@ -127,11 +127,13 @@ def read_native(folder: Path) -> PortableModel:
     """Reads a model folder of this project, with what was kept aside in it.
 
     Raises:
+        UsageFailure: the folder is another library's.
         Failure: a file is missing or damaged, or a weight is no number.
     """
+    description = read_description(folder)
     weights = map_tensors(folder / "model.safetensors")
     _check_numbers(weights, folder)
-    return PortableModel(weights, read_description(folder), read_aside(folder))
+    return PortableModel(weights, description, read_aside(folder))
 
 
 def read_aside(folder: Path) -> Aside | None:
