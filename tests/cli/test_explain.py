@@ -48,9 +48,31 @@ def test_a_sheet_for_each_picture_of_any_size(vit: Vit, model: Path, tmp_path: P
         Image.fromarray(noise(1, height, width)).save(tmp_path / "photos" / f"{name}.png")
     output = explain(vit, tmp_path, model, "photos")
     sheets = sorted((tmp_path / "explanations").iterdir())
-    assert [sheet.name for sheet in sheets] == ["0000-broad.png", "0001-tall.png", "0002-tiny.png"]
+    assert [sheet.name for sheet in sheets] == [
+        *("0000-photos-broad.png", "0001-photos-tall.png", "0002-photos-tiny.png")
+    ]
     assert all(Image.open(sheet).width > 1000 for sheet in sheets)
     assert output.count("explanations/") == 3
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_folders(vit: Vit, model: Path, tmp_path: Path) -> None:
+    for name in ("train/frog", "train/horse", "val/frog"):
+        save_photographs(tmp_path / "data" / name, 1)
+    explain(vit, tmp_path, model, "data", "--format", "html")
+    written = sorted(path.name for path in (tmp_path / "explanations").iterdir())
+    assert written == ["0000-frog-000.html", "0001-horse-000.html", "0002-frog-000.html", "index.html"]
+    index = (tmp_path / "explanations" / "index.html").read_text()
+    assert (index.count("frog/000.jpg</span>"), index.count("horse/000.jpg</span>")) == (2, 1)
+
+
+def test_files_of_an_earlier_call_stay_and_are_told_of(vit: Vit, model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "frog", 2)
+    save_photographs(tmp_path / "horse", 1)
+    assert "earlier calls" not in explain(vit, tmp_path, model, "frog")
+    (tmp_path / "explanations" / "notes.txt").touch()
+    assert "earlier calls" not in explain(vit, tmp_path, model, "frog")
+    assert "explanations also holds 2 files of earlier calls" in explain(vit, tmp_path, model, "horse")
+    assert len(list((tmp_path / "explanations").iterdir())) == 4
 
 
 def test_arrays_are_those_of_the_library(vit: Vit, model: Path, tmp_path: Path) -> None:
@@ -112,12 +134,14 @@ def test_the_index_keeps_no_explanation_in_memory(
 
 
 def test_the_longest_names_of_files_are_allowed(vit: Vit, model: Path, tmp_path: Path) -> None:
-    (picture,) = save_photographs(tmp_path, 1, ".png")
+    (picture,) = save_photographs(tmp_path / "photos", 1, ".png")
     for stem in ("a" * 251, "猫" * 83):
-        os.link(picture, tmp_path / f"{stem}.png")
-    explain(vit, tmp_path, model, str(tmp_path), "--format", "html", "--output", "out")
+        os.link(picture, tmp_path / "photos" / f"{stem}.png")
+    explain(vit, tmp_path, model, "photos", "--format", "html", "--output", "out")
     written = sorted(path.stem for path in (tmp_path / "out").iterdir())
-    assert written == ["0000-000", "0001-" + "a" * 180, "0002-" + "猫" * 60, "index"]
+    assert written == [
+        *("0000-photos-000", "0001-photos-" + "a" * 173, "0002-photos-" + "猫" * 57, "index")
+    ]
 
 
 def test_classes_in_any_script_are_drawn_without_a_warning(vit: Vit, tmp_path: Path) -> None:
@@ -163,7 +187,7 @@ def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_pa
     paths[0].write_bytes(b"no picture")
     output = explain(vit, tmp_path, model, "photos", code=3)
     assert "cannot be decoded" in output
-    assert (tmp_path / "explanations" / "0001-001.png").exists()
+    assert (tmp_path / "explanations" / "0001-photos-001.png").exists()
 
 
 @pytest.mark.parametrize(

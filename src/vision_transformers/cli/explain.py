@@ -32,7 +32,7 @@ MethodName = Literal[
     "attention",
 ]
 LONGEST_STEM = 180
-"""Bytes of a picture's name in that of its file, of the 255 that a file system usually allows."""
+"""Bytes of a picture's folder and name in that of its file, of the 255 that a file system usually allows."""
 WARNED_IMAGES = 16
 """Pictures that are looked at for tokens that have lost their place."""
 
@@ -54,7 +54,7 @@ class ExplainOptions:
     format: Literal["png", "html", "npz"] = "png"
     """A sheet or a page for each picture, or its arrays; html has an index too."""
     output: Path = Path("explanations")
-    """The folder to write into; files of the same names are written over."""
+    """The folder to write into, NUMBER-FOLDER-NAME for a picture; what has the same name is written over."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, mps."""
 
@@ -94,6 +94,7 @@ def _explain_pictures(options: ExplainOptions) -> int:
     classifier = _classifier(options)
     if options.format == "html":
         logger.info("a page holds every method, which takes several times as long as a sheet of --format png")
+    earlier = _written_before(options.output)
     failures = 0
     entries = []
     for number, path in enumerate(_pictures(options)):
@@ -103,7 +104,8 @@ def _explain_pictures(options: ExplainOptions) -> int:
             print(f"vit: {failure}", file=sys.stderr)
             failures += 1
             continue
-        file = _write(options, explanation, number)
+        file = _write(options, explanation, path, number)
+        earlier.discard(file.name)
         if options.format == "html":
             entries.append(IndexEntry.of(file.name, explanation))
         guess = f"{explanation.label} {explanation.probability:.1%}"
@@ -111,7 +113,20 @@ def _explain_pictures(options: ExplainOptions) -> int:
     if entries:
         write_file(options.output / "index.html", index_page("What the model looks at", entries))
         print(f"page           {options.output / 'index.html'}")
+    _tell_of_earlier_files(options.output, earlier)
     return DataFailure.exit_code if failures else 0
+
+
+def _written_before(folder: Path) -> set[str]:
+    """The names of what earlier calls wrote into a folder, which need not be there."""
+    return {path.name for path in folder.glob("[0-9][0-9][0-9][0-9]*-*.*")}
+
+
+def _tell_of_earlier_files(folder: Path, names: set[str]) -> None:
+    """Else nobody could tell which of the files belong together."""
+    if names:
+        files = "1 file" if len(names) == 1 else f"{len(names):,} files"
+        logger.info("%s also holds %s of earlier calls; another --output keeps them apart", folder, files)
 
 
 def _classifier(options: ExplainOptions) -> "Classifier":
@@ -150,10 +165,11 @@ def _explanation(options: ExplainOptions, classifier: "Classifier", path: Path) 
     with_choices = options.format != "png"
     others = [name for name in methods_for(classifier) if name != options.method] if with_choices else []
     methods = [options.method, *others]
-    return explain_picture(classifier, picture, path.name, methods, options.label, with_choices)
+    name = str(Path(path.parent.name, path.name))
+    return explain_picture(classifier, picture, name, methods, options.label, with_choices)
 
 
-def _write(options: ExplainOptions, explanation: "Explanation", number: int) -> Path:
+def _write(options: ExplainOptions, explanation: "Explanation", path: Path, number: int) -> Path:
     """Writes what is shown of one picture; a number keeps equal names apart, and the order."""
     from vision_transformers.report.explanation import explanation_npz, explanation_png
     from vision_transformers.report.explanation_page import explanation_page
@@ -161,10 +177,16 @@ def _write(options: ExplainOptions, explanation: "Explanation", number: int) -> 
     content = {"png": explanation_png, "html": explanation_page, "npz": explanation_npz}[options.format](
         explanation
     )
-    file = options.output / f"{number:04d}-{_shortened(Path(explanation.name).stem)}.{options.format}"
+    file = options.output / _file_name(path, number, options.format)
     options.output.mkdir(parents=True, exist_ok=True)
     write_file(file, content)
     return file
+
+
+def _file_name(path: Path, number: int, ending: str) -> str:
+    """Such as `0007-frog-0003.png`: the folder of a picture is often its class."""
+    folder = f"{path.parent.name}-" if path.parent.name else ""
+    return f"{number:04d}-{_shortened(folder + path.stem)}.{ending}"
 
 
 def _shortened(stem: str) -> str:
