@@ -48,9 +48,8 @@ def test_a_sheet_for_each_picture_of_any_size(vit: Vit, model: Path, tmp_path: P
         Image.fromarray(noise(1, height, width)).save(tmp_path / "photos" / f"{name}.png")
     output = explain(vit, tmp_path, model, "photos")
     sheets = sorted((tmp_path / "explanations").iterdir())
-    assert [sheet.name for sheet in sheets] == [
-        *("0000-photos-broad.png", "0001-photos-tall.png", "0002-photos-tiny.png")
-    ]
+    written = [f"000{place}-photos-{name}.png" for place, name in enumerate(("broad", "tall", "tiny"))]
+    assert [sheet.name for sheet in sheets] == written
     assert all(Image.open(sheet).width > 1000 for sheet in sheets)
     assert output.count("explanations/") == 3
 
@@ -73,6 +72,14 @@ def test_files_of_an_earlier_call_stay_and_are_told_of(vit: Vit, model: Path, tm
     assert "earlier calls" not in explain(vit, tmp_path, model, "frog")
     assert "explanations also holds 2 files of earlier calls" in explain(vit, tmp_path, model, "horse")
     assert len(list((tmp_path / "explanations").iterdir())) == 4
+
+
+def test_of_many_pictures_it_is_told_how_many_and_how_far(vit: Vit, model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "photos", 12)
+    output = explain(vit, tmp_path, model, "photos", "--limit", "10")
+    assert "explaining the first 10 of 12 pictures" in output
+    assert "looked at 10 of 10 pictures" in output
+    assert len(list((tmp_path / "explanations").iterdir())) == 10
 
 
 def test_arrays_are_those_of_the_library(vit: Vit, model: Path, tmp_path: Path) -> None:
@@ -139,9 +146,7 @@ def test_the_longest_names_of_files_are_allowed(vit: Vit, model: Path, tmp_path:
         os.link(picture, tmp_path / "photos" / f"{stem}.png")
     explain(vit, tmp_path, model, "photos", "--format", "html", "--output", "out")
     written = sorted(path.stem for path in (tmp_path / "out").iterdir())
-    assert written == [
-        *("0000-photos-000", "0001-photos-" + "a" * 173, "0002-photos-" + "猫" * 57, "index")
-    ]
+    assert written == ["0000-photos-000", f"0001-photos-{'a' * 173}", f"0002-photos-{'猫' * 57}", "index"]
 
 
 def test_classes_in_any_script_are_drawn_without_a_warning(vit: Vit, tmp_path: Path) -> None:
@@ -202,6 +207,8 @@ def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_pa
         (["-", "--of", "weights"], 3, "standard input named no pictures"),
         (["--of", "weights", "--method", "rollout"], 2, "--method is of no use with --of weights"),
         (["--of", "weights", "--class", "cat"], 2, "--class is of no use with --of weights"),
+        (["photo.png", "--limit", "0"], 2, "--limit is 0: expected 1 or more"),
+        (["--of", "weights", "--limit", "2"], 2, "--limit is of no use with --of weights"),
         (["--of", "weights", "--format", "npz"], 2, "--format is of no use with --of weights"),
     ],
 )

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from vision_transformers.cli.streams import silence
-from vision_transformers.data.progress import SECONDS_BETWEEN_LINES
+from vision_transformers.data.progress import SECONDS_BETWEEN_LINES, duration
 from vision_transformers.report.metrics import Row
 from vision_transformers.training.observer import WAITING_WORTH_SAYING, Observer, StepReport
 
@@ -45,7 +45,7 @@ def _progress(report: StepReport) -> str:
     return (
         f"epoch {report.epoch:.2f}  step {report.step:,}/{report.total_steps:,}  loss {report.loss:.3f}  "
         f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s  "
-        f"{_duration(report.seconds_left)} left{waiting}"
+        f"{duration(report.seconds_left)} left{waiting}"
     )
 
 
@@ -56,12 +56,6 @@ def _measured(row: Row) -> str | None:
         if f"{part}_loss" in row
     ]
     return f"epoch {row['epoch']:.2f}  {'  '.join(judged)}" if judged else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _give_up(error: OSError) -> None:
