@@ -325,7 +325,8 @@ def test_the_sheet_of_few_pictures_shows_each_once(vit: Vit, tmp_path: Path) -> 
     finished = vit.run(tmp_path, [*command, *small, *TINY, "--run-folder", "run"])
     assert finished.code == 0, finished.errors
     sheet = Image.open(tmp_path / "run" / "plots" / "explanations.png")
-    assert sheet.size == (228, 272)  # two by two of 96 pixels, not 16
+    assert sheet.width == 228  # two by two of 96 pixels, not 16
+    assert 272 < sheet.height < 400  # with a legend
 
 
 def test_training_leaves_a_sheet_and_the_board_has_it(vit: Vit, tmp_path: Path) -> None:
