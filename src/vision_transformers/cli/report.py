@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from vision_transformers.cli.tables import aligned
-from vision_transformers.config import flat
+from vision_transformers.config import first_of, flat
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import check_folder_can_be_written
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT
@@ -120,7 +120,7 @@ def _print(comparison: "Comparison") -> None:
     for line in aligned(rows):
         print(line)
     if many:
-        print(f"Their recipes differ in {len(hidden)} fields, which the page has.")
+        print(f"Their recipes differ in {len(hidden)} fields, which the page has: {first_of(hidden)}.")
     for group in comparison.groups:
         print(
             f"{group.count} seeds, mean {group.measured.replace('_', ' ')} {group.mean:.2%} "

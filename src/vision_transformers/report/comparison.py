@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from vision_transformers.config import first_of
 from vision_transformers.files import write_file
 from vision_transformers.report.metrics import Row
 from vision_transformers.report.page import fill_template, inline_drawing
@@ -86,9 +87,9 @@ class Comparison:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Headers of the table: the run, what differs, what came of it."""
+        """Headers of the table: the run, what came of it, and what differs, which may be much."""
         measured = [name for name in MEASURED if any(run.last(name) is not None for run in self.runs)]
-        return ("run", *self.differing, *measured, "reached epoch", "seconds", "state")
+        return ("run", *measured, "reached epoch", "seconds", "state", *self.differing)
 
     def cells(self, run: ComparedRun) -> dict[str, Any]:
         """The values of one run's row; None where there is none."""
@@ -97,12 +98,12 @@ class Comparison:
         epochs = run.last("epoch")
         return {
             "run": run.name,
-            **fields,
-            "images": f"{run.place} ({run.images[:_DIGITS]})",
             **measured,
             "reached epoch": epochs,
             "seconds": run.seconds,
             "state": run.state,
+            **fields,
+            "images": f"{run.place} ({run.images[:_DIGITS]})",
         }
 
 
@@ -120,6 +121,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         "comparison.html",
         comparison=comparison,
         drawing=inline_drawing(drawing, words),
+        differing=first_of(comparison.differing),
         readable=readable,
     )
     write_file(folder / "index.html", page)
