@@ -269,6 +269,26 @@ def command(finding: dict[str, Any]) -> list[str]:
     return typed.removeprefix("vit train ").split()
 
 
+def test_classes_that_differ_by_capitals_only_are_told(tmp_path: Path) -> None:
+    folder = make(tmp_path / "pets" / "train").parent
+    for label, name in enumerate(("cat", "Dog")):
+        save(folder / "val" / name / "0.png", 50 + label)
+    code, findings = check(folder)
+    missing = findings["missing-class"]["items"]
+    assert code == 3
+    assert {item["paths"][0]: item["reason"] for item in missing} == {
+        str(folder / part / name): f"{other} is there, which differs by capitals only"
+        for part, name, other in (("train", "Dog", "dog"), ("val", "dog", "Dog"))
+    }
+
+
+def test_pictures_in_folders_inside_a_class_are_told(tmp_path: Path) -> None:
+    folder = make(tmp_path / "pets")
+    save(folder / "cat" / "nested" / "deeper" / "0.png", 50)
+    code, findings = check(folder)
+    assert (code, paths(findings["nested"])) == (0, [["deeper/0.png"]])
+
+
 def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     folder = make(tmp_path / "pets" / "train").parent
     for label, name in enumerate(("cat", "dog")):
@@ -278,6 +298,7 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     (folder / "train" / "cat" / "._0.png").write_bytes(b"\0\5\26\7")
     (folder / "train" / ".git").mkdir()
     save(folder / "backup" / "0.png", 61)
+    save(folder / "train" / "__MACOSX" / "cat" / "._0.png", 62)
     (folder / "train" / "readme.md").write_text("pets")
     code, findings = check(folder)
     assert code == 0
@@ -285,7 +306,7 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
         "unnamed-pictures": ["cat/photo"],
         "no-pictures": ["cat/labels.txt"],
         "beside": ["pets/backup", "train/readme.md"],
-        "hidden": ["cat/._0.png", "train/.git"],
+        "hidden": ["cat/._0.png", "train/.git", "train/__MACOSX"],
     }
 
 

@@ -48,9 +48,38 @@ def test_a_sheet_for_each_picture_of_any_size(vit: Vit, model: Path, tmp_path: P
         Image.fromarray(noise(1, height, width)).save(tmp_path / "photos" / f"{name}.png")
     output = explain(vit, tmp_path, model, "photos")
     sheets = sorted((tmp_path / "explanations").iterdir())
-    assert [sheet.name for sheet in sheets] == ["0000-broad.png", "0001-tall.png", "0002-tiny.png"]
+    written = [f"000{place}-photos-{name}.png" for place, name in enumerate(("broad", "tall", "tiny"))]
+    assert [sheet.name for sheet in sheets] == written
     assert all(Image.open(sheet).width > 1000 for sheet in sheets)
     assert output.count("explanations/") == 3
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_folders(vit: Vit, model: Path, tmp_path: Path) -> None:
+    for name in ("train/frog", "train/horse", "val/frog"):
+        save_photographs(tmp_path / "data" / name, 1)
+    explain(vit, tmp_path, model, "data", "--format", "html")
+    written = sorted(path.name for path in (tmp_path / "explanations").iterdir())
+    assert written == ["0000-frog-000.html", "0001-horse-000.html", "0002-frog-000.html", "index.html"]
+    index = (tmp_path / "explanations" / "index.html").read_text()
+    assert (index.count("frog/000.jpg</span>"), index.count("horse/000.jpg</span>")) == (2, 1)
+
+
+def test_files_of_an_earlier_call_stay_and_are_told_of(vit: Vit, model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "frog", 2)
+    save_photographs(tmp_path / "horse", 1)
+    assert "earlier calls" not in explain(vit, tmp_path, model, "frog")
+    (tmp_path / "explanations" / "notes.txt").touch()
+    assert "earlier calls" not in explain(vit, tmp_path, model, "frog")
+    assert "explanations also holds 2 files of earlier calls" in explain(vit, tmp_path, model, "horse")
+    assert len(list((tmp_path / "explanations").iterdir())) == 4
+
+
+def test_of_many_pictures_it_is_told_how_many_and_how_far(vit: Vit, model: Path, tmp_path: Path) -> None:
+    save_photographs(tmp_path / "photos", 12)
+    output = explain(vit, tmp_path, model, "photos", "--limit", "10")
+    assert "explaining the first 10 of 12 pictures" in output
+    assert "looked at 10 of 10 pictures" in output
+    assert len(list((tmp_path / "explanations").iterdir())) == 10
 
 
 def test_arrays_are_those_of_the_library(vit: Vit, model: Path, tmp_path: Path) -> None:
@@ -112,12 +141,12 @@ def test_the_index_keeps_no_explanation_in_memory(
 
 
 def test_the_longest_names_of_files_are_allowed(vit: Vit, model: Path, tmp_path: Path) -> None:
-    (picture,) = save_photographs(tmp_path, 1, ".png")
+    (picture,) = save_photographs(tmp_path / "photos", 1, ".png")
     for stem in ("a" * 251, "猫" * 83):
-        os.link(picture, tmp_path / f"{stem}.png")
-    explain(vit, tmp_path, model, str(tmp_path), "--format", "html", "--output", "out")
+        os.link(picture, tmp_path / "photos" / f"{stem}.png")
+    explain(vit, tmp_path, model, "photos", "--format", "html", "--output", "out")
     written = sorted(path.stem for path in (tmp_path / "out").iterdir())
-    assert written == ["0000-000", "0001-" + "a" * 180, "0002-" + "猫" * 60, "index"]
+    assert written == ["0000-photos-000", f"0001-photos-{'a' * 173}", f"0002-photos-{'猫' * 57}", "index"]
 
 
 def test_classes_in_any_script_are_drawn_without_a_warning(vit: Vit, tmp_path: Path) -> None:
@@ -163,7 +192,7 @@ def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_pa
     paths[0].write_bytes(b"no picture")
     output = explain(vit, tmp_path, model, "photos", code=3)
     assert "cannot be decoded" in output
-    assert (tmp_path / "explanations" / "0001-001.png").exists()
+    assert (tmp_path / "explanations" / "0001-photos-001.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -178,6 +207,8 @@ def test_a_broken_picture_does_not_stop_the_others(vit: Vit, model: Path, tmp_pa
         (["-", "--of", "weights"], 3, "standard input named no pictures"),
         (["--of", "weights", "--method", "rollout"], 2, "--method is of no use with --of weights"),
         (["--of", "weights", "--class", "cat"], 2, "--class is of no use with --of weights"),
+        (["photo.png", "--limit", "0"], 2, "--limit is 0: expected 1 or more"),
+        (["--of", "weights", "--limit", "2"], 2, "--limit is of no use with --of weights"),
         (["--of", "weights", "--format", "npz"], 2, "--format is of no use with --of weights"),
     ],
 )
@@ -294,7 +325,8 @@ def test_the_sheet_of_few_pictures_shows_each_once(vit: Vit, tmp_path: Path) -> 
     finished = vit.run(tmp_path, [*command, *small, *TINY, "--run-folder", "run"])
     assert finished.code == 0, finished.errors
     sheet = Image.open(tmp_path / "run" / "plots" / "explanations.png")
-    assert sheet.size == (228, 272)  # two by two of 96 pixels, not 16
+    assert sheet.width == 228  # two by two of 96 pixels, not 16
+    assert 272 < sheet.height < 400  # with a legend
 
 
 def test_training_leaves_a_sheet_and_the_board_has_it(vit: Vit, tmp_path: Path) -> None:

@@ -38,6 +38,22 @@ def test_one_model_is_printed_as_its_config(capsys: pytest.CaptureFixture[str]) 
     assert from_json(ViTConfig, json.loads(capsys.readouterr().out)) == preset("DINOv2-g/14")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["models", "vit_tiny_patch16_224"], "that is timm's name for ViT-Ti/16"),
+        (["models", "vit_b_16"], "that is torchvision's name for ViT-B/16"),
+        (["benchmark", "vit_small_patch14_dinov2.lvd142m"], "that is timm's name for DINOv2-S/14"),
+        (["train", "--preset", "vit_tiny_patch16_224"], "that is timm's name for ViT-Ti/16"),
+    ],
+)
+def test_what_others_call_a_model_is_answered_with_ours(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], answer: str
+) -> None:
+    assert main(arguments) == 2
+    assert answer in capsys.readouterr().err
+
+
 def test_a_misspelt_name_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "ViT-B16"]) == 2
     assert "no preset is called 'ViT-B16': did you mean 'ViT-B/16'?" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,43 @@ def test_seeds_of_one_recipe_are_averaged(vit: Vit, runs: Path) -> None:
     assert "runs/one, runs/two" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert (runs / "seeds" / "curves.png").stat().st_size > 10_000
+
+
+def test_results_come_before_settings_and_of_many_settings_the_first_are_named(vit: Vit, runs: Path) -> None:
+    """Runs of two recipes differ in more fields than any screen is wide."""
+    command = ["train", "digits", *TINY, "--epochs", "2", "--run-folder", "otherwise", "--seed", "3"]
+    command += ["--batch-size", "50", "--label-smoothing", "0.2"]
+    command += ["--optimizer.weight-decay", "0.2", "--data.validation-fraction", "0.2"]
+    assert vit.run(runs, command).code == 0
+    finished = vit.run(runs, ["report", "runs/one", "otherwise", "--output", "recipes"])
+    with open(runs / "recipes" / "table.csv", newline="") as file:
+        header = next(csv.reader(file))
+    assert header[:3] == ["run", "validation_accuracy", "test_accuracy"]
+    assert header.index("state") < header.index("seed")
+    page = (runs / "recipes" / "index.html").read_text()
+    for said in (finished.output, page):
+        assert re.search(r"Their recipes differ in .*data.validation_fraction, .* and 1 more", said)
+
+
+def test_what_runs_were_evaluated_on_stands_beside_them(vit: Vit, runs: Path) -> None:
+    """With the interval: of few images, a difference is soon by chance. What is damaged takes no run away."""
+    shutil.copytree(runs / "runs" / "one", runs / "judged" / "one")
+    shutil.copytree(runs / "runs" / "two", runs / "judged" / "two")
+    assert vit.run(runs, ["evaluate", "judged/one", "digits"]).code == 0
+    damaged = runs / "judged" / "two" / "evaluation" / "mine" / "metrics.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{}")
+    finished = vit.run(runs, ["report", "judged", "--output", "judged-report"])
+    assert "mine/metrics.json is not what this release writes" in finished.errors
+    top = json.loads((runs / "judged/one/evaluation/digits-test/metrics.json").read_text())["top_1"]
+    with open(runs / "judged-report" / "table.csv", newline="") as file:
+        one, two = csv.DictReader(file)
+    assert float(one["digits test accuracy"]) == top["accuracy"]
+    interval = f"{top['lower']:.1%} to {top['upper']:.1%}"
+    assert one["digits test 95% interval"] == interval
+    assert two["digits test accuracy"] == ""
+    for said in (finished.output, (runs / "judged-report" / "index.html").read_text()):
+        assert interval in said
 
 
 def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:

@@ -152,6 +152,7 @@ def test_images_are_found_deep_in_a_class_and_in_sorted_order(tmp_path: Path) ->
     for name in (".hidden.png", "._b.png", "Thumbs.db", "notes.txt", ".git/d.png"):
         save(folder / "cat" / name)
     make(folder, ".ipynb_checkpoints")
+    make(folder, "__MACOSX")
     data = read_folder(source(folder, test_fraction=0.0))
     assert data.classes == ("cat", "dog")
     expected = ["a.JPeG", "b.PNG", "c.tiff", "größe-猫.png", "new\nline.png", "with space.png"]
@@ -188,6 +189,12 @@ def test_a_class_without_images_is_named(tmp_path: Path) -> None:
     folder = make(tmp_path / "pets", "cat", "dog")
     (folder / "rabbit").mkdir()
     assert f"{folder / 'rabbit'} has no images" in refusal(folder)
+
+
+def test_classes_that_differ_by_capitals_only_are_named(tmp_path: Path) -> None:
+    make(tmp_path / "pets" / "train", "cat", "horse")
+    make(tmp_path / "pets" / "val", "cat", "Horse")
+    assert "(horse and Horse differ by capitals only)" in refusal(tmp_path / "pets")
 
 
 def test_parts_with_different_classes_are_shown_with_both_lists(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vision_transformers.report.comparison import ComparedRun, comparison_figure
+from vision_transformers.report.comparison import ComparedRun, Comparison, Evaluation, comparison_figure
 from vision_transformers.report.style import LIGHT, render_png
 
 ROWS = [
@@ -10,6 +10,17 @@ ROWS = [
     {"step": 1, "epoch": 1, "train_loss": 2.0, "train_accuracy": 0.25},
     {"step": 2, "epoch": 2, "train_loss": 1.0, "train_accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.5},
 ]
+
+
+def test_data_sets_of_one_name_in_two_places_are_told_apart() -> None:
+    """Else accuracies on other pictures would stand in one column."""
+    runs = [
+        ComparedRun(place, {}, "", "", [], None, "finished", [Evaluation("mine test", place, 0.5, 0.4, 0.6)])
+        for place in ("/here", "/there")
+    ]
+    comparison = Comparison.of(runs)
+    assert comparison.evaluated[::2] == ("mine test (/here) accuracy", "mine test (/there) accuracy")
+    assert comparison.cells(runs[0])["mine test (/there) accuracy"] is None
 
 
 @pytest.mark.filterwarnings("error")

@@ -34,11 +34,30 @@ def test_a_caption_stands_under_its_own_image() -> None:
     assert columns.min() > GAP + 112
 
 
-def test_a_long_caption_does_not_reach_the_next_image() -> None:
-    pixels = images(2, 28, 1)
-    plain, named = image_sheet(pixels, ["", ""]), image_sheet(pixels, ["a very long name of a class", ""])
-    _, columns = np.nonzero((plain != named).any(axis=-1))
+@pytest.mark.parametrize("caption", ["a very long name of a class", "averylongnameofaclass"])
+def test_a_long_caption_does_not_reach_the_next_image(caption: str) -> None:
+    sheet = image_sheet(images(2, 28, 1), [caption, ""])
+    _, columns = np.nonzero((sheet[GAP + 112 :] < 255).any(axis=-1))
     assert GAP <= columns.min() <= columns.max() < GAP + 112
+
+
+def test_a_guess_and_the_truth_are_read_whole_below_a_small_image() -> None:
+    """Two words that do not fit side by side stand one below the other."""
+    pixels = images(1, 32, 3)
+    two_lines = image_sheet(pixels, ["automobile (motorcycle)"])
+    for cut in ("automobile (motorcycl)", "automobil (motorcycle)"):
+        assert not np.array_equal(two_lines, image_sheet(pixels, [cut]))
+    assert len(two_lines) > len(image_sheet(pixels, ["automobile"]))
+
+
+def test_a_legend_stands_below_all_images_and_inside_the_sheet() -> None:
+    pixels = images(2, 28, 1)
+    plain = image_sheet(pixels, ["cat", "dog"])
+    named = image_sheet(pixels, ["cat", "dog"], "orange speaks for the guess, blue against it")
+    np.testing.assert_array_equal(named[: len(plain)], plain)
+    rows, columns = np.nonzero((named[len(plain) :] < 255).any(axis=-1))
+    assert rows.max() - rows.min() > 20, "two lines"
+    assert columns.max() < named.shape[1] - GAP
 
 
 def test_captions_that_no_font_has_are_told_apart() -> None:

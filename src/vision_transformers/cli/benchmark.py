@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from vision_transformers.cli.checks import check_least
+from vision_transformers.cli.familiar_presets import tell_familiar_preset
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import check_can_be_written, expanded, write_json
@@ -103,6 +104,7 @@ def _model(name: str) -> "ViT":
 
     if name.startswith(HUB) or expanded(name).exists():
         return load(name, device="cpu").model
+    tell_familiar_preset(name)
     if name not in PRESETS:
         raise UsageFailure(
             f"{name} is no preset, and no folder of a run or of a model: {nearest(name, PRESETS)}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from vision_transformers.cli.familiar_presets import tell_familiar_preset
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import check_can_be_written, check_folder_can_be_written, read_json, write_json
 
@@ -147,6 +148,8 @@ def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") 
 def _given(options: ConvertOptions) -> Any:
     from vision_transformers.weights.format import Given
 
+    if options.preset is not None:
+        tell_familiar_preset(options.preset)
     names = ("preset", "number_of_heads", "normalization_epsilon", "activation", "pool", "max_image_shape")
     given = Given(**{name: getattr(options, name) for name in names})
     if options.classes is None:

@@ -3,13 +3,14 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from vision_transformers.cli.checks import check_least
 from vision_transformers.cli.streams import standard_input
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.files import check_folder_can_be_written, write_file
@@ -32,9 +33,11 @@ MethodName = Literal[
     "attention",
 ]
 LONGEST_STEM = 180
-"""Bytes of a picture's name in that of its file, of the 255 that a file system usually allows."""
+"""Bytes of a picture's folder and name in that of its file, of the 255 that a file system usually allows."""
 WARNED_IMAGES = 16
 """Pictures that are looked at for tokens that have lost their place."""
+SEVERAL = 10
+"""Pictures from which on it is told how many there are, and how far it is."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,10 @@ class ExplainOptions:
     """The class to explain, by its name; what the model guesses if not given."""
     format: Literal["png", "html", "npz"] = "png"
     """A sheet or a page for each picture, or its arrays; html has an index too."""
+    limit: int | None = None
+    """Explain so many pictures, the first ones; all if not given."""
     output: Path = Path("explanations")
-    """The folder to write into; files of the same names are written over."""
+    """The folder to write into, NUMBER-FOLDER-NAME for a picture; what has the same name is written over."""
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, mps."""
 
@@ -76,7 +81,7 @@ def _check(options: ExplainOptions) -> None:
     if options.of == "pictures" and not options.images:
         raise UsageFailure("name pictures: files, folders, or - for a list on standard input")
     untouched = ExplainOptions(options.model)
-    of_pictures = {"--method": "method", "--class": "label", "--format": "format"}
+    of_pictures = {"--method": "method", "--class": "label", "--format": "format", "--limit": "limit"}
     given = [
         option for option, name in of_pictures.items() if getattr(options, name) != getattr(untouched, name)
     ]
@@ -84,26 +89,31 @@ def _check(options: ExplainOptions) -> None:
         raise UsageFailure(
             f"{given[0]} is of no use with --of weights, which writes weights.png only: leave it out"
         )
+    if options.limit is not None:
+        check_least(options, limit=1)
     check_folder_can_be_written(options.output)
 
 
 def _explain_pictures(options: ExplainOptions) -> int:
+    from vision_transformers.data.progress import telling
     from vision_transformers.report.explanation_page import IndexEntry, index_page
     from vision_transformers.report.predictions import printable
 
     classifier = _classifier(options)
     if options.format == "html":
         logger.info("a page holds every method, which takes several times as long as a sheet of --format png")
+    paths = _chosen(options)
+    explained = _explained(options, classifier, paths)
+    earlier = _written_before(options.output)
     failures = 0
     entries = []
-    for number, path in enumerate(_pictures(options)):
-        try:
-            explanation = _explanation(options, classifier, path)
-        except DataFailure as failure:
-            print(f"vit: {failure}", file=sys.stderr)
+    told = telling(explained, len(paths)) if len(paths) >= SEVERAL else explained
+    for number, (path, explanation) in enumerate(told):
+        if explanation is None:
             failures += 1
             continue
-        file = _write(options, explanation, number)
+        file = _write(options, explanation, path, number)
+        earlier.discard(file.name)
         if options.format == "html":
             entries.append(IndexEntry.of(file.name, explanation))
         guess = f"{explanation.label} {explanation.probability:.1%}"
@@ -111,7 +121,20 @@ def _explain_pictures(options: ExplainOptions) -> int:
     if entries:
         write_file(options.output / "index.html", index_page("What the model looks at", entries))
         print(f"page           {options.output / 'index.html'}")
+    _tell_of_earlier_files(options.output, earlier)
     return DataFailure.exit_code if failures else 0
+
+
+def _written_before(folder: Path) -> set[str]:
+    """The names of what earlier calls wrote into a folder, which need not be there."""
+    return {path.name for path in folder.glob("[0-9][0-9][0-9][0-9]*-*.*")}
+
+
+def _tell_of_earlier_files(folder: Path, names: set[str]) -> None:
+    """Else nobody could tell which of the files belong together."""
+    if names:
+        files = "1 file" if len(names) == 1 else f"{len(names):,} files"
+        logger.info("%s also holds %s of earlier calls; another --output keeps them apart", folder, files)
 
 
 def _classifier(options: ExplainOptions) -> "Classifier":
@@ -142,6 +165,30 @@ def _pictures(options: ExplainOptions) -> Iterator[Path]:
     return find_pictures(options.images, standard_input())
 
 
+def _chosen(options: ExplainOptions) -> Sequence[Path]:
+    """The pictures to explain; says how many there are, where that is not seen at once."""
+    named = list(_pictures(options))
+    chosen = named[: options.limit]
+    if len(chosen) < len(named):
+        logger.info("explaining the first %s of %s pictures", f"{len(chosen):,}", f"{len(named):,}")
+    elif len(chosen) >= SEVERAL:
+        logger.info("explaining %s pictures; --limit N takes the first N", f"{len(chosen):,}")
+    return chosen
+
+
+def _explained(
+    options: ExplainOptions, classifier: "Classifier", paths: Sequence[Path]
+) -> "Iterator[tuple[Path, Explanation | None]]":
+    """Each picture as it comes; None for one that cannot be read, of which it says why."""
+    for path in paths:
+        try:
+            explanation = _explanation(options, classifier, path)
+        except DataFailure as failure:
+            print(f"vit: {failure}", file=sys.stderr)
+            explanation = None
+        yield path, explanation
+
+
 def _explanation(options: ExplainOptions, classifier: "Classifier", path: Path) -> "Explanation":
     from vision_transformers.cli.explanations import explain_picture, methods_for
     from vision_transformers.data.decoding import decode
@@ -150,10 +197,11 @@ def _explanation(options: ExplainOptions, classifier: "Classifier", path: Path) 
     with_choices = options.format != "png"
     others = [name for name in methods_for(classifier) if name != options.method] if with_choices else []
     methods = [options.method, *others]
-    return explain_picture(classifier, picture, path.name, methods, options.label, with_choices)
+    name = str(Path(path.parent.name, path.name))
+    return explain_picture(classifier, picture, name, methods, options.label, with_choices)
 
 
-def _write(options: ExplainOptions, explanation: "Explanation", number: int) -> Path:
+def _write(options: ExplainOptions, explanation: "Explanation", path: Path, number: int) -> Path:
     """Writes what is shown of one picture; a number keeps equal names apart, and the order."""
     from vision_transformers.report.explanation import explanation_npz, explanation_png
     from vision_transformers.report.explanation_page import explanation_page
@@ -161,10 +209,16 @@ def _write(options: ExplainOptions, explanation: "Explanation", number: int) -> 
     content = {"png": explanation_png, "html": explanation_page, "npz": explanation_npz}[options.format](
         explanation
     )
-    file = options.output / f"{number:04d}-{_shortened(Path(explanation.name).stem)}.{options.format}"
+    file = options.output / _file_name(path, number, options.format)
     options.output.mkdir(parents=True, exist_ok=True)
     write_file(file, content)
     return file
+
+
+def _file_name(path: Path, number: int, ending: str) -> str:
+    """Such as `0007-frog-0003.png`: the folder of a picture is often its class."""
+    folder = f"{path.parent.name}-" if path.parent.name else ""
+    return f"{number:04d}-{_shortened(folder + path.stem)}.{ending}"
 
 
 def _shortened(stem: str) -> str:

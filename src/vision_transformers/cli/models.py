@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from vision_transformers.cli.familiar_presets import tell_familiar_preset
 from vision_transformers.cli.tables import aligned
 from vision_transformers.config import to_json
 from vision_transformers.model.config import ViTConfig
@@ -48,6 +49,7 @@ def main(arguments: list[str]) -> int:
     description = "The models that have a name: their sizes, and what other projects call them."
     options = tyro.cli(ModelsOptions, prog="vit models", description=description, args=arguments)
     if options.name is not None:
+        tell_familiar_preset(options.name)
         print(json.dumps(to_json(preset(options.name)), indent=2))
         return 0
     from vision_transformers.evaluation.size import size_of

@@ -1,6 +1,7 @@
 """`vit report RUN... [OPTIONS]`: compare runs by what differs between their recipes."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -9,18 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from vision_transformers.cli.tables import aligned
-from vision_transformers.config import flat
+from vision_transformers.config import first_of, flat
 from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import check_folder_can_be_written
+from vision_transformers.files import check_folder_can_be_written, read_json
 from vision_transformers.training.recipe import CANNOT_CHANGE_THE_RESULT
 from vision_transformers.training.run_folder import RunFolder, each_readable
 
 if TYPE_CHECKING:
-    from vision_transformers.report.comparison import ComparedRun, Comparison
+    from vision_transformers.report.comparison import ComparedRun, Comparison, Evaluation
     from vision_transformers.report.metrics import Row
 
 MOST_DIFFERING = 5
 """How many fields a terminal shows."""
+MOST_JUDGES = 2
+"""How many data sets of `vit evaluate` it shows."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,26 @@ def _compared(folder: RunFolder) -> "ComparedRun":
         epochs = [0, *(row["epoch"] for row in rows if "epoch" in row)]
         state = f"stopped at epoch {epochs[-1]:.2f} of {recipe.epochs}" if recipe.steps is None else "stopped"
     images, place = record.environments[-1].data, data.path or data.root or data.name
-    return ComparedRun(str(folder.path), fields, images, place, rows, _seconds(timing), state)
+    evaluations = [*_evaluations(folder)]
+    return ComparedRun(str(folder.path), fields, images, place, rows, _seconds(timing), state, evaluations)
+
+
+def _evaluations(folder: RunFolder) -> "Iterator[Evaluation]":
+    """What `vit evaluate` wrote into the run; any other is named and passed over."""
+    from vision_transformers.report.comparison import Evaluation
+
+    for file in sorted(folder.path.glob("evaluation/*/metrics.json")):
+        try:
+            found = read_json(file)
+            place = " and ".join(map(str, found["places"].values()))
+            shares = (float(found["top_1"][name]) for name in ("accuracy", "lower", "upper"))
+            evaluation = Evaluation(f"{found['data']} {found['split']}", place, *shares)
+        except Failure as failure:
+            logger.warning("an evaluation is passed over: %s", failure)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            logger.warning("an evaluation is passed over: %s is not what this release writes", file)
+        else:
+            yield evaluation
 
 
 def _seconds(timing: "Sequence[Row]") -> float | None:
@@ -115,16 +139,19 @@ def _print(comparison: "Comparison") -> None:
     """The table, on lines as long as they need to be; what many recipes differ in is left to the page."""
     from vision_transformers.report.comparison import readable
 
-    many = len(comparison.differing) > MOST_DIFFERING
-    hidden = comparison.differing if many else ()
-    columns = [column for column in comparison.columns if column not in hidden]
+    hidden = comparison.differing if len(comparison.differing) > MOST_DIFFERING else ()
+    judges = comparison.judges.values() if len(comparison.judges) > MOST_JUDGES else ()
+    left_out = {*hidden, *(comparison.evaluated if judges else ())}
+    columns = [column for column in comparison.columns if column not in left_out]
     cells = [comparison.cells(run) for run in comparison.runs]
     rows = [[readable(column, row[column]) for column in columns] for row in cells]
     rows.insert(0, [column.replace("_", " ") for column in columns])
     for line in aligned(rows):
         print(line)
-    if many:
-        print(f"Their recipes differ in {len(hidden)} fields, which the page has.")
+    if judges:
+        print(f"They were evaluated on {len(judges)} data sets, which the page has: {first_of([*judges])}.")
+    if hidden:
+        print(f"Their recipes differ in {len(hidden)} fields, which the page has: {first_of(hidden)}.")
     for group in comparison.groups:
         print(
             f"{group.count} seeds, mean {group.measured.replace('_', ' ')} {group.mean:.2%} "

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from vision_transformers.cli.streams import silence
-from vision_transformers.data.progress import SECONDS_BETWEEN_LINES
+from vision_transformers.data.progress import SECONDS_BETWEEN_LINES, duration
 from vision_transformers.report.metrics import Row
 from vision_transformers.training.observer import WAITING_WORTH_SAYING, Observer, StepReport
 
@@ -46,7 +46,7 @@ def _progress(report: StepReport) -> str:
         if report.waiting_share >= WAITING_WORTH_SAYING
         else ""
     )
-    left = "" if report.seconds_left is None else f"  {_duration(report.seconds_left)} left"
+    left = "" if report.seconds_left is None else f"  {duration(report.seconds_left)} left"
     return (
         f"epoch {report.epoch:.2f}  step {report.step:,}/{report.total_steps:,}  loss {report.loss:.3f}  "
         f"accuracy {report.accuracy:.1%}  {report.images_per_second:,.0f} images/s{left}{waiting}"
@@ -60,12 +60,6 @@ def _measured(row: Row) -> str | None:
         if f"{part}_loss" in row
     ]
     return f"epoch {row['epoch']:.2f}  {'  '.join(judged)}" if judged else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _give_up(error: OSError) -> None:

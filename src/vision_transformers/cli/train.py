@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import tyro
 
 from vision_transformers.cli.familiar_options import tell_familiar_options
+from vision_transformers.cli.familiar_presets import tell_familiar_preset
 from vision_transformers.cli.idle_options import refuse_idle_options
 from vision_transformers.data.source import DataSource
 from vision_transformers.errors import UsageFailure
@@ -174,7 +175,10 @@ def _recipe_before_options(typed: CommandLine) -> tuple[Recipe, tuple[Choice, ..
     if typed.recipe == "finetune" and None not in (typed.value("data.path"), typed.value("init")):
         return _finetune_on(typed)
     recipe, name = find_recipe(typed.recipe or "digits"), typed.value("preset")
-    return (recipe if name is None else with_preset(recipe, name)), ()
+    if name is None:
+        return recipe, ()
+    tell_familiar_preset(name)
+    return with_preset(recipe, name), ()
 
 
 def _refuse_what_weights_decide(typed: CommandLine) -> None:

@@ -244,12 +244,26 @@ def _classes(parts: Iterable[_Part]) -> tuple[str, ...]:
         if first.images.keys() != other.images.keys():
             raise DataFailure(
                 f"the classes differ: {first.folder} has {', '.join(sorted(first.images))}, "
-                f"and {other.folder} has {', '.join(sorted(other.images))}: make them the same"
+                f"and {other.folder} has {', '.join(sorted(other.images))}"
+                f"{_capitals(first.images.keys(), other.images.keys())}: make them the same"
             )
     classes = tuple(sorted(first.images))
     if len(classes) == 1:
         raise DataFailure(f"{first.folder} has one class, {classes[0]!r}: a classifier needs two or more")
     return classes
+
+
+def _capitals(names: Set[str], others: Set[str]) -> str:
+    """Which of the names that others lack these spell with other capitals, for a message."""
+    pairs = [f"{name} and {other}" for name, other in spelt_otherwise(names - others, others - names).items()]
+    return f" ({first_of(pairs)} differ by capitals only)" if pairs else ""
+
+
+def spelt_otherwise(names: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """For each of the names that differs from one of the others by capitals only, that one."""
+    by_letters = {other.casefold(): other for other in sorted(others, reverse=True)}
+    found = {name: by_letters.get(name.casefold(), name) for name in sorted(names)}
+    return {name: other for name, other in found.items() if name != other}
 
 
 def _checked_images(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo"})
 """Of files that are taken for pictures, in lower case."""
+_LEFT_BY_SYSTEMS = frozenset({"Thumbs.db", "__MACOSX"})
+"""What Windows puts beside pictures, and macOS into zip files."""
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
@@ -38,7 +40,7 @@ def is_picture(path: Path) -> bool:
 
 def is_hidden(name: str) -> bool:
     """Whether a person does not mean a file or folder of this name."""
-    return name.startswith(".") or name == "Thumbs.db"
+    return name.startswith(".") or name in _LEFT_BY_SYSTEMS
 
 
 def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from vision_transformers.config import first_of
 from vision_transformers.files import write_file
 from vision_transformers.report.metrics import Row
 from vision_transformers.report.page import fill_template, inline_drawing
@@ -26,6 +28,20 @@ _LONGEST_NAME = 100
 _DIGITS = 8
 """Of a fingerprint, which tells images apart that lie in one place."""
 _DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `vit evaluate` measured of a run."""
+
+    data: str
+    """Data set and split."""
+    place: str
+    """Where that lies, or what it is called."""
+    accuracy: float
+    lower: float
+    """End of its 95 % interval."""
+    upper: float
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,7 @@ class ComparedRun:
     """Of training, where they were measured."""
     state: str
     """`FINISHED`, or where it stopped."""
+    evaluations: Sequence[Evaluation] = ()
 
     def last(self, measurement: str) -> float | None:
         """The last value of a measurement, if there is one."""
@@ -75,6 +92,8 @@ class Comparison:
     """The fields in which their recipes differ, and `images` where these do."""
     groups: tuple[Group, ...]
     """Of two seeds or more."""
+    judges: Mapping[tuple[str, str], str]
+    """What runs were evaluated on: by data set and place its name, with the place where two share it."""
 
     @classmethod
     def of(cls, runs: Sequence[ComparedRun]) -> "Comparison":
@@ -82,13 +101,18 @@ class Comparison:
         names = dict.fromkeys(name for run in runs for name in run.fields)
         differing = [name for name in names if len({repr(run.fields.get(name)) for run in runs}) > 1]
         differing += ["images"] if len({run.images for run in runs}) > 1 else []
-        return cls(tuple(runs), tuple(differing), _groups(runs))
+        return cls(tuple(runs), tuple(differing), _groups(runs), _judges(runs))
+
+    @property
+    def evaluated(self) -> tuple[str, ...]:
+        """Headers of what `vit evaluate` measured: for each data set the accuracy, and its interval."""
+        return tuple(header for name in self.judges.values() for header in _evaluation_headers(name))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Headers of the table: the run, what differs, what came of it."""
+        """Headers of the table: the run, what came of it, and what differs, which may be much."""
         measured = [name for name in MEASURED if any(run.last(name) is not None for run in self.runs)]
-        return ("run", *self.differing, *measured, "reached epoch", "seconds", "state")
+        return ("run", *measured, *self.evaluated, "reached epoch", "seconds", "state", *self.differing)
 
     def cells(self, run: ComparedRun) -> dict[str, Any]:
         """The values of one run's row; None where there is none."""
@@ -97,13 +121,21 @@ class Comparison:
         epochs = run.last("epoch")
         return {
             "run": run.name,
-            **fields,
-            "images": f"{run.place} ({run.images[:_DIGITS]})",
             **measured,
+            **self._evaluation_cells(run),
             "reached epoch": epochs,
             "seconds": run.seconds,
             "state": run.state,
+            **fields,
+            "images": f"{run.place} ({run.images[:_DIGITS]})",
         }
+
+    def _evaluation_cells(self, run: ComparedRun) -> dict[str, Any]:
+        cells: dict[str, Any] = dict.fromkeys(self.evaluated)
+        for one in run.evaluations:
+            values = (one.accuracy, f"{one.lower:.1%} to {one.upper:.1%}")
+            cells |= zip(_evaluation_headers(self.judges[one.data, one.place]), values, strict=True)
+        return cells
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> None:
@@ -120,6 +152,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         "comparison.html",
         comparison=comparison,
         drawing=inline_drawing(drawing, words),
+        differing=first_of(comparison.differing),
         readable=readable,
     )
     write_file(folder / "index.html", page)
@@ -153,6 +186,16 @@ def readable(column: str, value: Any) -> str:
     if column == "reached epoch":
         return f"{value:.2f}".rstrip("0").rstrip(".")
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _judges(runs: Sequence[ComparedRun]) -> dict[tuple[str, str], str]:
+    judges = sorted({(one.data, one.place) for run in runs for one in run.evaluations})
+    sharing = Counter(data for data, _ in judges)
+    return {(data, place): data if sharing[data] == 1 else f"{data} ({place})" for data, place in judges}
+
+
+def _evaluation_headers(name: str) -> tuple[str, str]:
+    return f"{name} accuracy", f"{name} 95% interval"
 
 
 def _groups(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:

@@ -7,6 +7,9 @@ from matplotlib.ticker import MaxNLocator
 
 from vision_transformers.report.style import Palette, render_png
 
+_HEADROOM = 1.1
+"""How far the axis goes, of the largest distance: no point lies on the border."""
+
 
 def weights_png(
     filters: Float[np.ndarray, "count channels rows columns"],
@@ -37,6 +40,7 @@ def _figure(
     left.imshow(_filter_sheet(filters), cmap="gray", vmin=0, vmax=1)
     left.set_title(f"the first {len(filters)} principal components of the filters")
     left.set_axis_off()
+    left.set_anchor("N")
     if similarity is None:
         middle.text(0.5, 0.5, "the model adds no positions\nto its patches", ha="center", color=palette.muted)
         middle.set_axis_off()
@@ -53,7 +57,7 @@ def _figure(
         right.scatter([layer] * len(heads), heads, color=palette.series[0], s=22)
     right.plot(distances.mean(axis=1), color=palette.series[1], label="mean of the heads")
     right.set(xlabel="layer", ylabel="pixels", title="mean attention distance of each head")
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, _HEADROOM * max(float(distances.max()), 1.0))
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.legend()
     figure.supxlabel(f"Attention distance on {origin}", fontsize=9, color=palette.muted)

@@ -14,6 +14,7 @@ from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 
 SHOWN = 16
+LEGEND = "The guess (the truth, if it is another). Orange speaks for the guess, blue against."
 
 
 def draw_explanations(run: Run, state: TrainingState, board: TensorBoard) -> None:
@@ -45,7 +46,7 @@ def draw_explanations(run: Run, state: TrainingState, board: TensorBoard) -> Non
         classes[guess] if guess == label else f"{classes[guess]} ({classes[label]})"
         for guess, label in zip(guesses, batch.labels.tolist(), strict=True)
     ]
-    sheet = image_sheet(np.stack(shown), captions)
+    sheet = image_sheet(np.stack(shown), captions, LEGEND)
     run.folder.plots.mkdir(exist_ok=True)
     write_png(run.folder.plots / "explanations.png", sheet)
     board.image("explanations", sheet, state.step)

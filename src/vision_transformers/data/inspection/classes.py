@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from vision_transformers.data.folder import spelt_otherwise
 from vision_transformers.data.inspection.finding import Finding, Item, counted, items_of, pictures
 from vision_transformers.data.inspection.inspected import ClassFolder, Listing
 from vision_transformers.data.splitting import number_held_out
@@ -15,6 +16,7 @@ def about_classes(listing: Listing) -> Iterator[Finding]:
     yield from _missing(listing)
     yield from _too_few(listing)
     yield from _imbalance(listing)
+    yield from _nested(listing)
 
 
 def _missing(listing: Listing) -> Iterator[Finding]:
@@ -26,19 +28,26 @@ def _missing(listing: Listing) -> Iterator[Finding]:
             "`vit train` stops there: add some, or remove the class from all parts",
             items_of(empty),
         )
-    there = {one.folder for one in listing.class_folders}
-    wanted = [folder / name for folder in listing.parts.values() for name in listing.classes]
-    if missing := [folder for folder in wanted if folder not in there]:
+    if missing := [item for part in listing.parts for item in _missing_in(part, listing)]:
         yield Finding(
             "missing-class",
             True,
             f"missing, though another part has them: {_class_folders(len(missing))}",
             "`vit train` stops there, since all parts need the same classes: see how the folders are spelt",
-            items_of(missing),
+            tuple(missing),
         )
     if len(listing.classes) == 1:
         remedy = "A classifier needs two or more: name the folder that holds the class folders"
         yield Finding("one-class", True, f"there is one class, {listing.classes[0]!r}", remedy)
+
+
+def _missing_in(part: str, listing: Listing) -> list[Item]:
+    """The class folders that a part lacks; those that it has with other capitals are told apart."""
+    there = {one.name for one in listing.class_folders if one.part == part}
+    missing = [name for name in listing.classes if name not in there]
+    otherwise = spelt_otherwise(missing, there)
+    reasons = {name: f"{other} is there, which differs by capitals only" for name, other in otherwise.items()}
+    return [Item((listing.parts[part] / name,), reasons.get(name, "")) for name in missing]
 
 
 def _too_few(listing: Listing) -> Iterator[Finding]:
@@ -81,6 +90,18 @@ def _imbalance(listing: Listing) -> Iterator[Finding]:
         "the recall of each class, which `vit evaluate` tells",
         tuple(Item((folder,), pictures(counts[folder])) for folder in ends),
     )
+
+
+def _nested(listing: Listing) -> Iterator[Finding]:
+    nested = [path for one in listing.class_folders for path in one.pictures if path.parent != one.folder]
+    if nested:
+        yield Finding(
+            "nested",
+            False,
+            f"in folders inside a class folder: {pictures(len(nested))}",
+            "They are of that class. If the folders inside are classes of their own, move them beside it",
+            items_of(nested),
+        )
 
 
 def _class_folders(count: int) -> str:
