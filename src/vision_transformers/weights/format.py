@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import Activation, Pool, Positions, ViTConfig
 from vision_transformers.model.presets import preset
@@ -123,6 +124,9 @@ class Format:
     write: Callable[[Path, dict[str, Tensor], ModelDescription], None]
     """Writes canonical tensors and what belongs beside them into an empty folder, as the project itself
     would."""
+    picture_notes: Callable[[Preprocessing], tuple[str, ...]] = lambda _: ()
+    """What its library does to pictures, from the files that are written, that the model's own preprocessing
+    does not: for the report."""
     reference: Callable[[Path, ModelDescription], Callable[[Tensor], Tensor]] | None = None
     """The model as its own library builds it from these files: normalised images (batch, channels, height,
     width) to logits, or to the pooled vector where there is no head. Raises UsageFailure where the library is

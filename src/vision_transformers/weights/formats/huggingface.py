@@ -240,6 +240,7 @@ HUGGINGFACE = Format(
     aside=(r"embeddings\.mask_token", r"pooler\..*", r"decoder\..*"),
     check=check,
     write=huggingface_writing.write,
+    picture_notes=huggingface_writing.picture_notes,
     reference=huggingface_writing.reference,
     silent=huggingface_reading.SILENT,
 )

@@ -13,6 +13,7 @@ from vision_transformers.files import write_json
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_files import require_config
 from vision_transformers.weights.formats.huggingface_reading import ACTIVATIONS, RESAMPLE, Family
+from vision_transformers.weights.formats.picture_notes import crop_shift
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 
 _HEADS = {
@@ -52,6 +53,18 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     write_tensors(folder / "model.safetensors", tensors)
     write_json(folder / "config.json", _config(description, kind))
     write_json(folder / "preprocessor_config.json", _processor(description.preprocessing, kind))
+
+
+def picture_notes(preprocessing: Preprocessing) -> tuple[str, ...]:
+    """Where its image processor crops otherwise."""
+    rows, columns = preprocessing.size
+    if preprocessing.crop == "center" and rows != columns:
+        edge = _shortest_edge(preprocessing)
+        return (
+            f"transformers brings the shorter side of every picture to {edge} pixels, and fills up with "
+            f"black what {rows} x {columns} have more: prepare pictures with this library, or with timm",
+        )
+    return crop_shift("transformers", "down", preprocessing)
 
 
 def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
@@ -110,11 +123,11 @@ def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:
         for values in (preprocessing.mean, preprocessing.std)
     )
     crops = preprocessing.crop == "center"
-    edge = round(min(rows, columns) / preprocessing.crop_fraction)
+    size = {"shortest_edge": _shortest_edge(preprocessing)} if crops else {"height": rows, "width": columns}
     return {
         "image_processor_type": "BitImageProcessor" if crops else _PROCESSORS.get(kind, "ViTImageProcessor"),
         "do_resize": True,
-        "size": {"shortest_edge": edge} if crops else {"height": rows, "width": columns},
+        "size": size,
         "resample": list(RESAMPLE.values()).index(preprocessing.interpolation),
         "do_center_crop": crops,
         "crop_size": {"height": rows, "width": columns},
@@ -124,6 +137,10 @@ def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:
         "image_mean": mean,
         "image_std": std,
     }
+
+
+def _shortest_edge(preprocessing: Preprocessing) -> int:
+    return round(min(preprocessing.size) / preprocessing.crop_fraction)
 
 
 def _config(description: ModelDescription, kind: Family) -> dict[str, Any]:

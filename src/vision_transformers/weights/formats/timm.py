@@ -128,5 +128,6 @@ TIMM = Format(
     aside=("mask_token", r"decoder.*"),
     check=check,
     write=timm_writing.write,
+    picture_notes=timm_writing.picture_notes,
     reference=timm_writing.reference,
 )

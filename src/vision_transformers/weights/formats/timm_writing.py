@@ -14,6 +14,7 @@ from vision_transformers.files import write_json
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_files import require_config
 from vision_transformers.weights.formats import timm_eva
+from vision_transformers.weights.formats.picture_notes import crop_shift
 from vision_transformers.weights.formats.timm_reading import ACTIVATIONS, POOLS
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 
@@ -54,6 +55,11 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     if not description.classes:
         del content["label_names"]
     write_json(folder / "config.json", content)
+
+
+def picture_notes(preprocessing: Preprocessing) -> tuple[str, ...]:
+    """Where its transforms crop otherwise."""
+    return crop_shift("timm", "even", preprocessing)
 
 
 def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
