@@ -30,7 +30,9 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("format", ["timm", "huggingface", "torchvision"])
-def test_to_a_format_and_back_is_the_same_model(vit: Vit, tmp_path: Path, format: str) -> None:
+def test_to_a_format_and_back_is_the_same_model(
+    vit: Vit, tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = [
         "convert",
         "model",
@@ -47,6 +49,10 @@ def test_to_a_format_and_back_is_the_same_model(vit: Vit, tmp_path: Path, format
     assert finished.code == 0, finished.errors
     assert "computes the same: largest difference" in finished.output
     assert f"{format} computes without the temperature 1.5" in finished.output
+    loaded: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    exec(finished.output.partition("\nIn Python:\n")[2], loaded)
+    assert isinstance(loaded["model"], torch.nn.Module)
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["written"]["left_out"] == []
     before = {tensor["name"] for change in report["written"]["renamed"] for tensor in change["before"]}

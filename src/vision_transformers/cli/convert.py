@@ -78,7 +78,6 @@ def main(arguments: list[str]) -> int:
     check_folder_can_be_written(options.target)
     _check_report(options)
     _convert(options)
-    print(f"written        {options.target}")
     return 0
 
 
@@ -122,6 +121,9 @@ def _convert(options: ConvertOptions) -> None:
         print(f"calibration    {options.target_format} computes without the temperature {temperature:.4g}")
     if options.report is not None:
         write_json(options.report, {"read": reading.to_json(), "written": writing.to_json()})
+    print(f"written        {options.target}")
+    if options.target_format != NATIVE:
+        _print_loading(options, model)
 
 
 def _check_report(options: ConvertOptions) -> None:
@@ -199,6 +201,15 @@ def _verify(model: "PortableModel", format: str, path: Path) -> None:
     )
     if not difference.is_small:
         raise Failure(f"{format} computes something else from {path}: nothing was written")
+
+
+def _print_loading(options: ConvertOptions, model: "PortableModel") -> None:
+    """Lines to paste into Python, so that nothing stands before them."""
+    from vision_transformers.weights.formats.table import FORMATS
+
+    loading = FORMATS[options.target_format].loading
+    if loading is not None:
+        print("In Python:", *loading(options.target, model.description), sep="\n")
 
 
 def _print(what: str, report: "Report") -> None:

@@ -131,6 +131,9 @@ class Format:
     """The model as its own library builds it from these files: normalised images (batch, channels, height,
     width) to logits, or to the pooled vector where there is no head. Raises UsageFailure where the library is
     not installed; None where there is none to install."""
+    loading: Callable[[Path, ModelDescription], tuple[str, ...]] | None = None
+    """Lines of Python with which its library loads what was written to a folder, as `model`, in evaluation
+    mode; None where no library that can be installed does."""
     prefix: str = ""
     """How the names of its files begin, which are taken first where a folder holds others' too."""
     computes_positions: tuple[Positions, ...] = ()

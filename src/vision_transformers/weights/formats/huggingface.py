@@ -242,5 +242,6 @@ HUGGINGFACE = Format(
     write=huggingface_writing.write,
     picture_notes=huggingface_writing.picture_notes,
     reference=huggingface_writing.reference,
+    loading=huggingface_writing.loading,
     silent=huggingface_reading.SILENT,
 )

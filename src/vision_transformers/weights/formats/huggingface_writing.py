@@ -79,16 +79,13 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     except ImportError as error:
         raise UsageFailure("--verify needs transformers: pip install transformers") from error
     transformers.utils.logging.disable_progress_bar()
-    if description.model.number_of_classes:
-        both = description.model.distillation_token
-        name = _classifier(description.model) if both else "AutoModelForImageClassification"
-        model = getattr(transformers, name).from_pretrained(path).float().eval()
-        return lambda images: torch.as_tensor(model(images).logits)
-    body = transformers.AutoModel.from_pretrained(path).float().eval()
     config = description.model
+    theirs = getattr(transformers, _loader(config)).from_pretrained(path).float().eval()
+    if config.number_of_classes:
+        return lambda images: torch.as_tensor(theirs(images).logits)
 
     def features(images: Tensor) -> Tensor:
-        tokens = torch.as_tensor(body(images).last_hidden_state)
+        tokens = torch.as_tensor(theirs(images).last_hidden_state)
         if config.distillation_token:
             return tokens[:, :2].mean(dim=1)
         patches = tokens[:, config.number_of_prefix_tokens :]
@@ -96,6 +93,16 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
         return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1) if class_mean else tokens[:, 0]
 
     return features
+
+
+def loading(folder: Path, description: ModelDescription) -> tuple[str, ...]:
+    """Lines of Python that load what was written, and its preprocessing."""
+    name = _loader(description.model)
+    return (
+        f"from transformers import AutoImageProcessor, {name}",
+        f"model = {name}.from_pretrained({str(folder)!r})",
+        f"processor = AutoImageProcessor.from_pretrained({str(folder)!r})",
+    )
 
 
 def check_hidden_dimension(config: ViTConfig) -> None:
@@ -109,6 +116,13 @@ def check_hidden_dimension(config: ViTConfig) -> None:
             f"huggingface ({family(config)}) cannot express hidden_dimension={config.hidden_dimension}: "
             f"the nearest is {_of_ratio(config, _ratio(config))}"
         )
+
+
+def _loader(config: ViTConfig) -> str:
+    """The class that loads the model; of those with two heads, the automatic one takes one head alone."""
+    if not config.number_of_classes:
+        return "AutoModel"
+    return _classifier(config) if config.distillation_token else "AutoModelForImageClassification"
 
 
 def _classifier(config: ViTConfig) -> str:

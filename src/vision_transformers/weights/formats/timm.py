@@ -130,4 +130,5 @@ TIMM = Format(
     write=timm_writing.write,
     picture_notes=timm_writing.picture_notes,
     reference=timm_writing.reference,
+    loading=timm_writing.loading,
 )

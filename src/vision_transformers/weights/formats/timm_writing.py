@@ -78,6 +78,16 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     return lambda images: torch.as_tensor(model(images))
 
 
+def loading(folder: Path, description: ModelDescription) -> tuple[str, ...]:
+    """Lines of Python that load what was written, and its preprocessing."""
+    del description
+    return (
+        "import timm",
+        f"model = timm.create_model({f'local-dir:{folder}'!r}, pretrained=True).eval()",
+        "transform = timm.data.create_transform(**timm.data.resolve_data_config(model=model))",
+    )
+
+
 def _crop_pct(preprocessing: Preprocessing) -> float:
     """The fraction as timm needs it to come to the same size before the crop."""
     if preprocessing.crop == "squash":  # which timm crops, too
