@@ -89,6 +89,12 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, tmp_path: 
             2,
             "--verify lets another library compute too, which reads neither",
         ),
+        (
+            ["model", "new", "--from", "native", "--to", "hf"],
+            2,
+            "'hf' is not known: did you mean 'huggingface'",
+        ),
+        (["model", "new", "--from", "Timm", "--to", "native"], 2, "did you mean 'timm'? Known are native,"),
         (["hf:nobody", "new", "--from", "timm", "--to", "native"], 2, "expected hf:OWNER/NAME"),
     ]
     before = sorted(tmp_path.rglob("*"))
@@ -175,7 +181,7 @@ def test_a_tensor_that_nobody_knows_is_named_before_a_library_is_asked(vit: Vit,
     command = ["convert", "there", "back", "--from", "torchvision", "--to", "native", "--verify"]
     finished = vit.run(tmp_path, command)
     assert finished.code == 1
-    assert "1 tensors would be left out:\n  extra" in finished.errors
+    assert "1 tensor would be left out:\n  extra" in finished.errors
     # The file was changed since names were written beside it.
     (tmp_path / "names.txt").write_text("\n".join(CLASSES))
     finished = vit.run(tmp_path, [*command, "--allow", "extra", "--classes", "names.txt"])

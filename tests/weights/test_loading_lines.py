@@ -1,4 +1,4 @@
-"""What `vit convert` prints to load a model with is true: executed, each library's model computes the same."""
+"""What `vit convert` prints to load a model with is true: each library's model then computes the same."""
 
 from pathlib import Path
 from typing import Any

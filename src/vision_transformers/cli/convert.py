@@ -8,14 +8,13 @@ import tyro
 
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import check_can_be_written, check_folder_can_be_written, read_json, write_json
+from vision_transformers.weights.format_names import FORMAT_NAMES, NATIVE, check_format
 
 if TYPE_CHECKING:
     from vision_transformers.weights.conversion import PortableModel
     from vision_transformers.weights.report import Report
 
-FormatName = Literal[
-    "native", "timm", "huggingface", "torchvision", "facebook", "google", "clip", "vit-pytorch"
-]
+_FORMAT = f"{{{','.join(FORMAT_NAMES)}}}"
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class ConvertOptions:
     """A file of weights, a folder with one, a run, or hf:OWNER/NAME@REVISION."""
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
     """The folder to make."""
-    source_format: Annotated[FormatName, tyro.conf.arg(name="from")]
+    source_format: Annotated[str, tyro.conf.arg(name="from", metavar=_FORMAT)]
     """Whose files the source is; native is this project's model folder."""
-    target_format: Annotated[FormatName, tyro.conf.arg(name="to")]
+    target_format: Annotated[str, tyro.conf.arg(name="to", metavar=_FORMAT)]
     """Whose files to write."""
     verify: bool = False
     """Let the other library compute too, and print the largest difference; more than 1e-5 is a failure."""
@@ -67,13 +66,15 @@ def main(arguments: list[str]) -> int:
     """Converts as the arguments say; returns the exit code."""
     description = "From anybody's files to anybody's, with a report of every tensor."
     options = tyro.cli(ConvertOptions, prog="vit convert", description=description, args=arguments)
+    for format in (options.source_format, options.target_format):
+        check_format(format)
     if options.target.exists() and not (options.target.is_dir() and not any(options.target.iterdir())):
         raise UsageFailure(f"{options.target} is there already: choose another target, or remove it first")
     adapts: tuple[object, ...] = (options.low_rank, options.to_image_shape, options.to_patch_shape)
     adapts += (options.to_channels, options.to_classes, options.classes)
     if options.source_format == options.target_format and not any(adapts):
         raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
-    if options.verify and options.source_format == options.target_format == "native":
+    if options.verify and options.source_format == options.target_format == NATIVE:
         raise UsageFailure("--verify lets another library compute too, which reads neither: leave it out")
     check_folder_can_be_written(options.target)
     _check_report(options)
@@ -84,7 +85,7 @@ def main(arguments: list[str]) -> int:
 def _convert(options: ConvertOptions) -> None:
     from vision_transformers.weights.adaptation import with_stored_positions
     from vision_transformers.weights.conversion import export_model, write_native
-    from vision_transformers.weights.formats.table import FORMATS, NATIVE, read_any
+    from vision_transformers.weights.formats.table import FORMATS, read_any
     from vision_transformers.weights.places import local_path
     from vision_transformers.weights.report import Report
     from vision_transformers.weights.rewrites import expressible
