@@ -153,6 +153,7 @@ def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) ->
     finished = vit.run(tmp_path, [*command, "--verify"])
     assert finished.code == 2
     assert "7 classes and 0 class names: give them with --classes" in finished.errors
+    assert "`vit train finetune --init there --init-format torchvision" in finished.errors
     assert "verified" not in finished.output  # which takes long for a large model
     matrices = vit.run(tmp_path, [*command, "--low-rank", "there"])  # which would bring names
     assert "holds no low-rank matrices" in matrices.errors
@@ -165,6 +166,7 @@ def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) ->
         refused = vit.run(tmp_path, few)
         assert refused.code == 2
         assert "7 classes and 6 class names" in refused.errors
+        assert "finetune" not in refused.errors
         assert not (tmp_path / target).exists()
     (tmp_path / "new.txt").write_text("\n".join(name.upper() for name in CLASSES))
     rename = ["convert", "model", "renamed", "--from", "native", "--to", "native", "--classes", "new.txt"]

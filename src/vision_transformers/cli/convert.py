@@ -1,5 +1,6 @@
 """`vit convert SOURCE TARGET --from FORMAT --to FORMAT`: from anybody's files to anybody's."""
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -95,12 +96,12 @@ def _convert(options: ConvertOptions) -> None:
     model = read_any(source, options.source_format, _given(options), reading)
     reading.check(options.allow)
     if options.to_classes is None and options.low_rank is None:  # else names come later
-        _check_classes(model, options.target_format == NATIVE)
+        _check_classes(model, options)
     if options.verify and options.source_format != NATIVE:
         _verify(model, options.source_format, source)
     model = _adapted(model, options, reading)
     reading.check(options.allow)
-    _check_classes(model, options.target_format == NATIVE)
+    _check_classes(model, options)
 
     def further(written: Path) -> None:
         writing.check((*options.allow, "positions"))
@@ -174,14 +175,19 @@ def _read_classes(file: Path, option: str) -> tuple[str, ...]:
         raise UsageFailure(f"{file} is no text in UTF-8: {error}") from error
 
 
-def _check_classes(model: "PortableModel", are_needed: bool) -> None:
-    """Class names are as many as logits; where they are not needed, there may be none."""
+def _check_classes(model: "PortableModel", options: ConvertOptions) -> None:
+    """Class names are as many as logits; a model folder needs them, and other targets may have none."""
     logits, names = model.description.model.number_of_classes, len(model.description.classes)
-    if logits != names and (names or are_needed):
-        raise UsageFailure(
-            f"the model has {logits} classes and {names} class names: "
-            "give them with --classes FILE, one on each line, or --classes imagenet-1k"
-        )
+    if logits == names or (not names and options.target_format != NATIVE):
+        return
+    message = (
+        f"the model has {logits} classes and {names} class names: "
+        "give them with --classes FILE, one on each line, or --classes imagenet-1k for those of ImageNet"
+    )
+    if not names:
+        begin = f"--init {shlex.quote(options.source)} --init-format {options.source_format}"
+        message += f". To train it on other classes, none are needed: `vit train finetune {begin} ...`"
+    raise UsageFailure(message)
 
 
 def _verify(model: "PortableModel", format: str, path: Path) -> None:
