@@ -12,7 +12,6 @@ from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import ViTConfig
-from vision_transformers.weights.foreign_files import require_config
 from vision_transformers.weights.formats import timm_eva
 from vision_transformers.weights.formats.picture_notes import crop_shift
 from vision_transformers.weights.formats.timm_reading import ACTIVATIONS, POOLS
@@ -62,19 +61,17 @@ def picture_notes(preprocessing: Preprocessing) -> tuple[str, ...]:
     return crop_shift("timm", "even", preprocessing)
 
 
-def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
-    """The model as timm builds it from a folder.
+def reference(path: Path) -> Callable[[Tensor], Tensor]:
+    """The model as timm builds it from a folder with `config.json`.
 
     Raises:
-        UsageFailure: timm is not installed, or not told the architecture.
+        UsageFailure: timm is not installed.
     """
-    require_config(path)
     try:
         import timm
     except ImportError as error:
         raise UsageFailure("--verify needs timm: pip install timm") from error
     model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
-    del description
     return lambda images: torch.as_tensor(model(images))
 
 
