@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from tests.photographs import noise
 from tests.weights.portable import portable
@@ -17,26 +16,19 @@ from vision_transformers.data.resizing import resize, to_pixels
 from vision_transformers.weights.conversion import export_model
 from vision_transformers.weights.formats.table import FORMATS
 from vision_transformers.weights.report import Report
+from vision_transformers.weights.verification import LEVELS, compare_pictures
 
-timm = pytest.importorskip("timm", reason="timm is not installed")
-transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+pytest.importorskip("timm", reason="timm is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
 
 SHIFTED = 6 / 255 / 0.2
 """Six levels, normalised: a shift by a pixel makes more of noise, and another resize at most three."""
 
 
-def by_transformers(folder: Path) -> Callable[[Image.Image], Tensor]:
-    processor = transformers.AutoImageProcessor.from_pretrained(folder)
-    return lambda picture: torch.as_tensor(processor(picture, return_tensors="pt")["pixel_values"])
-
-
-def by_timm(folder: Path) -> Callable[[Image.Image], Tensor]:
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
-    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=model))
-    return lambda picture: transform(picture)[None]
-
-
-OTHERS = {"huggingface": by_transformers, "timm": by_timm}
+def theirs_in(folder: Path, format: str) -> Callable[[Image.Image], Tensor]:
+    pictures = FORMATS[format].pictures
+    assert pictures is not None
+    return pictures(folder)
 
 
 def notes_of(preprocessing: Preprocessing, format: str, folder: Path) -> list[str]:
@@ -53,7 +45,7 @@ def differ(preprocessing: Preprocessing, theirs: Callable[[Image.Image], Tensor]
     return bool((ours - theirs(picture)).abs().max() > SHIFTED)
 
 
-@pytest.mark.parametrize("format", OTHERS)
+@pytest.mark.parametrize("format", ["huggingface", "timm"])
 @pytest.mark.parametrize("rounding", ["even", "down"])
 @pytest.mark.parametrize("margin", [0, 5, 7, 16])
 def test_a_crop_that_another_library_shifts_by_a_pixel_is_noted(
@@ -63,17 +55,25 @@ def test_a_crop_that_another_library_shifts_by_a_pixel_is_noted(
     described = portable(max_image_shape=(64, 64)).description.preprocessing
     preprocessing = replace(described, crop_fraction=64 / (64 + margin), crop_rounding=rounding)
     notes = notes_of(preprocessing, format, tmp_path / "there")
-    theirs = OTHERS[format](tmp_path / "there")
+    theirs = theirs_in(tmp_path / "there", format)
     assert any("margin of 7 pixels is odd" in note for note in notes) == differ(preprocessing, theirs, 100)
     oblong = [differ(preprocessing, theirs, side) for side in range(130, 140)]
     assert (notes != []) == any(oblong)
+    assert (compare_pictures(preprocessing, theirs) > LEVELS) == any(oblong)
 
 
-def test_crops_that_are_not_square_are_cut_out_otherwise_by_transformers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("format", "told"),
+    [
+        ("huggingface", "brings the shorter side of every picture to 40 pixels"),
+        ("timm", "timm rounds the longer side of pictures that are resized for 64 x 32"),
+    ],
+)
+def test_crops_that_are_not_square_are_cut_out_otherwise(format: str, told: str, tmp_path: Path) -> None:
     described = portable(max_image_shape=(64, 32)).description.preprocessing
-    (note,) = notes_of(described, "huggingface", tmp_path / "there")
-    assert "brings the shorter side of every picture to 40 pixels" in note
-    assert differ(described, by_transformers(tmp_path / "there"), 100)
+    (note,) = notes_of(described, format, tmp_path / "there")
+    assert told in note
+    assert compare_pictures(described, theirs_in(tmp_path / "there", format)) > LEVELS
 
 
 def test_of_pictures_that_are_squashed_nothing_is_noted(tmp_path: Path) -> None:

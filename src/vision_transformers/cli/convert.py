@@ -107,6 +107,7 @@ def _convert(options: ConvertOptions) -> None:
         writing.check((*options.allow, "positions"))
         if options.verify and options.target_format != NATIVE:
             _verify(model, options.target_format, written)
+            _compare_pictures(model, options.target_format, written)
 
     if options.target_format == NATIVE:
         write_native(options.target, model, further)
@@ -208,6 +209,19 @@ def _verify(model: "PortableModel", format: str, path: Path) -> None:
     )
     if not difference.is_small:
         raise Failure(f"{format} computes something else from {path}: nothing was written")
+
+
+def _compare_pictures(model: "PortableModel", format: str, written: Path) -> None:
+    """Whether the other library shows the model the same pixels; the report's notes say why not."""
+    from vision_transformers.weights.formats.table import FORMATS
+    from vision_transformers.weights.verification import LEVELS, compare_pictures
+
+    pictures = FORMATS[format].pictures
+    if pictures is None:
+        return
+    levels = compare_pictures(model.description.preprocessing, pictures(written))
+    pixels = "the same pixels" if levels <= LEVELS else "OTHER pixels, as a note says,"
+    print(f"pictures       {format} makes {pixels} of random pictures: up to {levels:.0f} of 255 levels off")
 
 
 def _print_loading(options: ConvertOptions, model: "PortableModel") -> None:

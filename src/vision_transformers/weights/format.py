@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
@@ -131,6 +132,9 @@ class Format:
     """The model as its own library builds it from these files: normalised images (batch, channels, height,
     width) to logits, or to the pooled vector where there is no head. Raises UsageFailure where the library is
     not installed; None where there is none to install."""
+    pictures: Callable[[Path], Callable[[Image.Image], Tensor]] | None = None
+    """Its library's own preprocessing, from the files that are written: a picture to one normalised image
+    (1, channels, height, width). None where they hold none."""
     loading: Callable[[Path, ModelDescription], tuple[str, ...]] | None = None
     """Lines of Python with which its library loads what was written to a folder, as `model`, in evaluation
     mode; None where no library that can be installed does."""

@@ -242,6 +242,7 @@ HUGGINGFACE = Format(
     write=huggingface_writing.write,
     picture_notes=huggingface_writing.picture_notes,
     reference=huggingface_writing.reference,
+    pictures=huggingface_writing.pictures,
     loading=huggingface_writing.loading,
     silent=huggingface_reading.SILENT,
 )

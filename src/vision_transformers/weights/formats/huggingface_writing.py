@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
@@ -93,6 +94,14 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
         return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1) if class_mean else tokens[:, 0]
 
     return features
+
+
+def pictures(path: Path) -> Callable[[Image.Image], Tensor]:
+    """transformers' image processor, as `preprocessor_config.json` has it."""
+    from transformers import AutoImageProcessor
+
+    processor = AutoImageProcessor.from_pretrained(path)
+    return lambda picture: torch.as_tensor(processor(picture, return_tensors="pt")["pixel_values"])
 
 
 def loading(folder: Path, description: ModelDescription) -> tuple[str, ...]:

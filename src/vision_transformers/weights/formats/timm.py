@@ -154,5 +154,6 @@ TIMM = Format(
     write=timm_writing.write,
     picture_notes=timm_writing.picture_notes,
     reference=_reference,
+    pictures=timm_writing.pictures,
     loading=timm_writing.loading,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
@@ -57,7 +58,13 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
 
 
 def picture_notes(preprocessing: Preprocessing) -> tuple[str, ...]:
-    """Where its transforms crop otherwise."""
+    """Where its transforms resize or crop otherwise."""
+    rows, columns = preprocessing.size
+    if preprocessing.crop == "center" and rows != columns:
+        return (
+            f"timm rounds the longer side of pictures that are resized for {rows} x {columns}, which is "
+            "rounded down here: the crop of many is a pixel away, and logits differ a little",
+        )
     return crop_shift("timm", "even", preprocessing)
 
 
@@ -73,6 +80,15 @@ def reference(path: Path) -> Callable[[Tensor], Tensor]:
         raise UsageFailure("--verify needs timm: pip install timm") from error
     model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
     return lambda images: torch.as_tensor(model(images))
+
+
+def pictures(path: Path) -> Callable[[Image.Image], Tensor]:
+    """timm's transforms for evaluation, as `config.json` has them."""
+    import timm
+
+    model = timm.create_model(f"local-dir:{path}", pretrained=False)
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=model))
+    return lambda picture: torch.as_tensor(transform(picture))[None]
 
 
 def loading(folder: Path, description: ModelDescription) -> tuple[str, ...]:
