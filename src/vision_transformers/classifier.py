@@ -33,7 +33,8 @@ from vision_transformers.weights.conversion import (
     read_aside,
     write_native,
 )
-from vision_transformers.weights.formats.table import CONVERT_FIRST, NATIVE, read_as_it_is
+from vision_transformers.weights.format_names import NATIVE
+from vision_transformers.weights.formats.table import CONVERT_FIRST, read_as_it_is
 from vision_transformers.weights.model_folder import ModelDescription, build, find_model_folder, read_model
 from vision_transformers.weights.places import local_path
 from vision_transformers.weights.report import Report

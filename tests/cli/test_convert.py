@@ -30,7 +30,9 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("format", ["timm", "huggingface", "torchvision"])
-def test_to_a_format_and_back_is_the_same_model(vit: Vit, tmp_path: Path, format: str) -> None:
+def test_to_a_format_and_back_is_the_same_model(
+    vit: Vit, tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = [
         "convert",
         "model",
@@ -46,7 +48,12 @@ def test_to_a_format_and_back_is_the_same_model(vit: Vit, tmp_path: Path, format
     finished = vit.run(tmp_path, there)
     assert finished.code == 0, finished.errors
     assert "computes the same: largest difference" in finished.output
+    assert (f"{format} makes the same pixels of" in finished.output) == (format != "torchvision")
     assert f"{format} computes without the temperature 1.5" in finished.output
+    loaded: dict[str, Any] = {}
+    monkeypatch.chdir(tmp_path)
+    exec(finished.output.partition("\nIn Python:\n")[2], loaded)
+    assert isinstance(loaded["model"], torch.nn.Module)
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["written"]["left_out"] == []
     before = {tensor["name"] for change in report["written"]["renamed"] for tensor in change["before"]}
@@ -83,6 +90,12 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, tmp_path: 
             2,
             "--verify lets another library compute too, which reads neither",
         ),
+        (
+            ["model", "new", "--from", "native", "--to", "hf"],
+            2,
+            "'hf' is not known: did you mean 'huggingface'",
+        ),
+        (["model", "new", "--from", "Timm", "--to", "native"], 2, "did you mean 'timm'? Known are native,"),
         (["hf:nobody", "new", "--from", "timm", "--to", "native"], 2, "expected hf:OWNER/NAME"),
     ]
     before = sorted(tmp_path.rglob("*"))
@@ -141,6 +154,7 @@ def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) ->
     finished = vit.run(tmp_path, [*command, "--verify"])
     assert finished.code == 2
     assert "7 classes and 0 class names: give them with --classes" in finished.errors
+    assert "`vit train finetune --init there --init-format torchvision" in finished.errors
     assert "verified" not in finished.output  # which takes long for a large model
     matrices = vit.run(tmp_path, [*command, "--low-rank", "there"])  # which would bring names
     assert "holds no low-rank matrices" in matrices.errors
@@ -153,6 +167,7 @@ def test_class_names_that_are_missing_are_asked_for(vit: Vit, tmp_path: Path) ->
         refused = vit.run(tmp_path, few)
         assert refused.code == 2
         assert "7 classes and 6 class names" in refused.errors
+        assert "finetune" not in refused.errors
         assert not (tmp_path / target).exists()
     (tmp_path / "new.txt").write_text("\n".join(name.upper() for name in CLASSES))
     rename = ["convert", "model", "renamed", "--from", "native", "--to", "native", "--classes", "new.txt"]
@@ -169,7 +184,7 @@ def test_a_tensor_that_nobody_knows_is_named_before_a_library_is_asked(vit: Vit,
     command = ["convert", "there", "back", "--from", "torchvision", "--to", "native", "--verify"]
     finished = vit.run(tmp_path, command)
     assert finished.code == 1
-    assert "1 tensors would be left out:\n  extra" in finished.errors
+    assert "1 tensor would be left out:\n  extra" in finished.errors
     # The file was changed since names were written beside it.
     (tmp_path / "names.txt").write_text("\n".join(CLASSES))
     finished = vit.run(tmp_path, [*command, "--allow", "extra", "--classes", "names.txt"])

@@ -14,6 +14,7 @@ from tests.training.recipes import everything, run_of, tiny
 from tests.training.runs import IN_MEMORY, result
 from tests.training.test_exact_resume import check_kills
 from tests.training.test_processes import changed, run_together
+from tests.weights.portable import portable
 from torch import Tensor
 
 from vision_transformers.classifier import Classifier
@@ -26,8 +27,11 @@ from vision_transformers.training.objective import Distillation
 from vision_transformers.training.recipe import Probe, Recipe, Teacher
 from vision_transformers.training.run_folder import RunFolder, newest_run
 from vision_transformers.training.state import initial_state
-from vision_transformers.training.teacher import TrainedTeacher
+from vision_transformers.training.teacher import TrainedTeacher, load_teacher
 from vision_transformers.training.train import train
+from vision_transformers.weights.conversion import export_model
+from vision_transformers.weights.formats.table import FORMATS
+from vision_transformers.weights.report import Report
 
 DIGITS = tuple("0123456789")
 
@@ -149,6 +153,17 @@ def test_a_teacher_that_has_changed_is_refused(stopped: Path, capsys: pytest.Cap
     Path("teacher/config.json").write_text(json.dumps(config | {"training": {"by": "hand"}}))
     assert main(["train", "--resume", "run"]) == 0, capsys.readouterr().err
     assert result(stopped) == result(Path("whole"))
+
+
+def test_a_teacher_of_another_library_is_to_be_converted_first(tmp_path: Path) -> None:
+    """And not to be given to --init, which is another option."""
+    export_model(tmp_path / "theirs", portable(), FORMATS["huggingface"], Report())
+    (tmp_path / "w.pth").write_bytes(b"")
+    for source, format in ((tmp_path / "theirs", "huggingface"), (tmp_path / "w.pth", "FORMAT")):
+        with pytest.raises(UsageFailure, match=f"`vit convert {source} NEW --from {format} --to") as failure:
+            load_teacher(taught_by(source, tiny()), ("0", "1"))
+        assert "a teacher is a run or a model folder" in str(failure.value)
+        assert "--init" not in str(failure.value)
 
 
 def test_a_teacher_may_have_moved(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.training.recipes import tiny
 from tests.weights.damaged import damaged
 from tests.weights.portable import portable
 
 from vision_transformers.classifier import load
 from vision_transformers.errors import Failure, UsageFailure
+from vision_transformers.training.initial import settle_recipe
 from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
 from vision_transformers.weights.foreign_files import open_foreign, read_weights
 from vision_transformers.weights.format import Given
-from vision_transformers.weights.formats.table import read_any
+from vision_transformers.weights.format_names import FORMAT_NAMES, NATIVE
+from vision_transformers.weights.formats.table import FORMATS, read_any
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.formats.torchvision import TORCHVISION
 from vision_transformers.weights.model_folder import read_description
@@ -124,6 +127,23 @@ def test_a_file_of_another_format_is_refused_with_the_likely_one(tmp_path: Path)
         read_any(tmp_path / "timm", "tim", Given(), Report())
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("transformers", "huggingface"), ("open_clip", "clip"), ("vit_pytorch", "vit-pytorch")],
+)
+def test_the_name_of_a_library_is_answered_with_that_of_its_format(
+    name: str, meant: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageFailure, match=f"{name!r} is not known: did you mean {meant!r}"):
+        load(tmp_path, format=name)
+    with pytest.raises(UsageFailure, match=f"{name!r} is not known: did you mean {meant!r}"):
+        settle_recipe(tiny(init=str(tmp_path), init_format=name))
+
+
+def test_all_formats_have_names() -> None:
+    assert (NATIVE, *FORMATS) == FORMAT_NAMES
+
+
 def test_shapes_that_do_not_fit_are_named_with_both(tmp_path: Path) -> None:
     export_model(tmp_path / "timm", portable(), TIMM, Report())
     file = tmp_path / "timm" / "model.safetensors"
@@ -141,12 +161,14 @@ def test_a_missing_tensor_and_one_too_many_are_named(tmp_path: Path) -> None:
     save_file(tensors | {"extra.weight": torch.ones(2)}, file)
     report = Report()
     import_model(tmp_path / "model", TORCHVISION, Given(), report)
-    with pytest.raises(Failure, match=r"1 tensors would be left out:\n  extra\.weight\n.*--allow"):
+    with pytest.raises(Failure, match=r"1 tensor would be left out:\n  extra\.weight\n.*--allow"):
         report.check(())
     report.check(("extra",))
     del tensors["encoder.ln.bias"]
     save_file(tensors, file)
-    with pytest.raises(Failure, match=r"are missing: encoder\.ln\.bias"):
+    with pytest.raises(
+        Failure, match=r"^1 tensor that this architecture needs is missing: encoder\.ln\.bias"
+    ):
         import_model(tmp_path / "model", TORCHVISION, Given(), Report())
 
 

@@ -21,6 +21,7 @@ from vision_transformers.weights.conversion import (
     read_native,
     write_native,
 )
+from vision_transformers.weights.foreign_files import read_weights
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.timm import TIMM
 from vision_transformers.weights.formats.timm_names import heads_of
@@ -182,10 +183,21 @@ def test_a_config_without_a_name_says_more_than_shapes(tmp_path: Path) -> None:
     assert (found.max_image_shape, found.number_of_heads) == ((28, 112), 12)
 
 
-def test_what_timm_cannot_build_cannot_be_verified(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["the paper's", "DINOv3 with SwiGLU", "DeiT", "CLIP", "mean of patches, then norm", "SwiGLU", "oblong"],
+)
+def test_a_file_without_a_config_is_judged_by_the_model_that_was_read(name: str, tmp_path: Path) -> None:
+    model = portable(**OPTIONS[name])
+    export_model(tmp_path / "timm", model, TIMM, Report())
+    tensors = read_weights(tmp_path / "timm" / "model.safetensors")
+    state = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    torch.save({"state_dict": state | {"module.mask_token": torch.ones(1)}}, tmp_path / "theirs.pth")
+    images, expected = outputs(model)
     assert TIMM.reference is not None
-    with pytest.raises(UsageFailure, match=r"from a folder with config\.json, which .*theirs\.pth is not"):
-        TIMM.reference(tmp_path / "theirs.pth", portable().description)
+    with torch.no_grad():
+        theirs = TIMM.reference(tmp_path / "theirs.pth", model.description)(images)
+    assert_same_outputs(expected, theirs)
 
 
 def test_an_attention_pool_that_passes_over_tokens_is_not_read_as_one_that_does_not(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`vit convert SOURCE TARGET --from FORMAT --to FORMAT`: from anybody's files to anybody's."""
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,14 +10,13 @@ import tyro
 from vision_transformers.cli.familiar_presets import tell_familiar_preset
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import check_can_be_written, check_folder_can_be_written, read_json, write_json
+from vision_transformers.weights.format_names import FORMAT_NAMES, NATIVE, check_format
 
 if TYPE_CHECKING:
     from vision_transformers.weights.conversion import PortableModel
     from vision_transformers.weights.report import Report
 
-FormatName = Literal[
-    "native", "timm", "huggingface", "torchvision", "facebook", "google", "clip", "vit-pytorch"
-]
+_FORMAT = f"{{{','.join(FORMAT_NAMES)}}}"
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class ConvertOptions:
     """A file of weights, a folder with one, a run, or hf:OWNER/NAME@REVISION."""
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
     """The folder to make."""
-    source_format: Annotated[FormatName, tyro.conf.arg(name="from")]
+    source_format: Annotated[str, tyro.conf.arg(name="from", metavar=_FORMAT)]
     """Whose files the source is; native is this project's model folder."""
-    target_format: Annotated[FormatName, tyro.conf.arg(name="to")]
+    target_format: Annotated[str, tyro.conf.arg(name="to", metavar=_FORMAT)]
     """Whose files to write."""
     verify: bool = False
     """Let the other library compute too, and print the largest difference; more than 1e-5 is a failure."""
@@ -68,25 +68,26 @@ def main(arguments: list[str]) -> int:
     """Converts as the arguments say; returns the exit code."""
     description = "From anybody's files to anybody's, with a report of every tensor."
     options = tyro.cli(ConvertOptions, prog="vit convert", description=description, args=arguments)
+    for format in (options.source_format, options.target_format):
+        check_format(format)
     if options.target.exists() and not (options.target.is_dir() and not any(options.target.iterdir())):
         raise UsageFailure(f"{options.target} is there already: choose another target, or remove it first")
     adapts: tuple[object, ...] = (options.low_rank, options.to_image_shape, options.to_patch_shape)
     adapts += (options.to_channels, options.to_classes, options.classes)
     if options.source_format == options.target_format and not any(adapts):
         raise UsageFailure(f"source and target are both {options.source_format}: copy the files instead")
-    if options.verify and options.source_format == options.target_format == "native":
+    if options.verify and options.source_format == options.target_format == NATIVE:
         raise UsageFailure("--verify lets another library compute too, which reads neither: leave it out")
     check_folder_can_be_written(options.target)
     _check_report(options)
     _convert(options)
-    print(f"written        {options.target}")
     return 0
 
 
 def _convert(options: ConvertOptions) -> None:
     from vision_transformers.weights.adaptation import with_stored_positions
     from vision_transformers.weights.conversion import export_model, write_native
-    from vision_transformers.weights.formats.table import FORMATS, NATIVE, read_any
+    from vision_transformers.weights.formats.table import FORMATS, read_any
     from vision_transformers.weights.places import local_path
     from vision_transformers.weights.report import Report
     from vision_transformers.weights.rewrites import expressible
@@ -96,17 +97,18 @@ def _convert(options: ConvertOptions) -> None:
     model = read_any(source, options.source_format, _given(options), reading)
     reading.check(options.allow)
     if options.to_classes is None and options.low_rank is None:  # else names come later
-        _check_classes(model, options.target_format == NATIVE)
+        _check_classes(model, options)
     if options.verify and options.source_format != NATIVE:
         _verify(model, options.source_format, source)
     model = _adapted(model, options, reading)
     reading.check(options.allow)
-    _check_classes(model, options.target_format == NATIVE)
+    _check_classes(model, options)
 
     def further(written: Path) -> None:
         writing.check((*options.allow, "positions"))
         if options.verify and options.target_format != NATIVE:
             _verify(model, options.target_format, written)
+            _compare_pictures(model, options.target_format, written)
 
     if options.target_format == NATIVE:
         write_native(options.target, model, further)
@@ -123,6 +125,9 @@ def _convert(options: ConvertOptions) -> None:
         print(f"calibration    {options.target_format} computes without the temperature {temperature:.4g}")
     if options.report is not None:
         write_json(options.report, {"read": reading.to_json(), "written": writing.to_json()})
+    print(f"written        {options.target}")
+    if options.target_format != NATIVE:
+        _print_loading(options, model)
 
 
 def _check_report(options: ConvertOptions) -> None:
@@ -174,14 +179,19 @@ def _read_classes(file: Path, option: str) -> tuple[str, ...]:
         raise UsageFailure(f"{file} is no text in UTF-8: {error}") from error
 
 
-def _check_classes(model: "PortableModel", are_needed: bool) -> None:
-    """Class names are as many as logits; where they are not needed, there may be none."""
+def _check_classes(model: "PortableModel", options: ConvertOptions) -> None:
+    """Class names are as many as logits; a model folder needs them, and other targets may have none."""
     logits, names = model.description.model.number_of_classes, len(model.description.classes)
-    if logits != names and (names or are_needed):
-        raise UsageFailure(
-            f"the model has {logits} classes and {names} class names: "
-            "give them with --classes FILE, one on each line, or --classes imagenet-1k"
-        )
+    if logits == names or (not names and options.target_format != NATIVE):
+        return
+    message = (
+        f"the model has {logits} classes and {names} class names: "
+        "give them with --classes FILE, one on each line, or --classes imagenet-1k for those of ImageNet"
+    )
+    if not names:
+        begin = f"--init {shlex.quote(options.source)} --init-format {options.source_format}"
+        message += f". To train it on other classes, none are needed: `vit train finetune {begin} ...`"
+    raise UsageFailure(message)
 
 
 def _verify(model: "PortableModel", format: str, path: Path) -> None:
@@ -202,6 +212,28 @@ def _verify(model: "PortableModel", format: str, path: Path) -> None:
     )
     if not difference.is_small:
         raise Failure(f"{format} computes something else from {path}: nothing was written")
+
+
+def _compare_pictures(model: "PortableModel", format: str, written: Path) -> None:
+    """Whether the other library shows the model the same pixels; the report's notes say why not."""
+    from vision_transformers.weights.formats.table import FORMATS
+    from vision_transformers.weights.verification import LEVELS, compare_pictures
+
+    pictures = FORMATS[format].pictures
+    if pictures is None:
+        return
+    levels = compare_pictures(model.description.preprocessing, pictures(written))
+    pixels = "the same pixels" if levels <= LEVELS else "OTHER pixels, as a note says,"
+    print(f"pictures       {format} makes {pixels} of random pictures: up to {levels:.0f} of 255 levels off")
+
+
+def _print_loading(options: ConvertOptions, model: "PortableModel") -> None:
+    """Lines to paste into Python, so that nothing stands before them."""
+    from vision_transformers.weights.formats.table import FORMATS
+
+    loading = FORMATS[options.target_format].loading
+    if loading is not None:
+        print("In Python:", *loading(options.target, model.description), sep="\n")
 
 
 def _print(what: str, report: "Report") -> None:

@@ -17,7 +17,7 @@ from vision_transformers.errors import UsageFailure
 from vision_transformers.runtime.precision import ResolvedPrecision, autocast
 from vision_transformers.training.recipe import Recipe
 from vision_transformers.weights.digest import sha256_of
-from vision_transformers.weights.model_folder import description_to_json
+from vision_transformers.weights.model_folder import NotNative, description_to_json
 
 
 class TrainedTeacher(nn.Module):
@@ -73,6 +73,11 @@ def load_teacher(recipe: Recipe, classes: Sequence[str]) -> TrainedTeacher | Non
         return None
     try:
         classifier = load(source, device="cpu")
+    except NotNative as failure:
+        raise UsageFailure(
+            f"the teacher cannot be loaded: {failure.why}, and a teacher is a run or a model folder. Another "
+            f"library's files become one with {failure.conversion}: then give --teacher.source NEW"
+        ) from failure
     except UsageFailure as failure:
         raise UsageFailure(
             f"the teacher cannot be loaded: {failure}. Give another --teacher.source"

@@ -113,6 +113,7 @@ def export_model(
     )
     if model.aside is not None:
         theirs |= _written_back(model.aside, format, report)
+    report.notes += format.picture_notes(model.description.preprocessing)
 
     def fill(empty: Path) -> None:
         format.write(empty, theirs, model.description)

@@ -18,6 +18,7 @@ from numpy.lib.npyio import NpzFile
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from vision_transformers.config import first_of
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import read_json
 from vision_transformers.weights.containers import apart, unpacked
@@ -184,7 +185,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
             raise Failure(f"{shard}, which {index.name} names, is missing: copy or download it again")
         tensors |= read_weights(shard)
     if absent := sorted(set(places) - set(tensors)):
-        raise Failure(f"{index} names {len(absent)} tensors that are in no file: {', '.join(absent[:5])}")
+        raise Failure(f"{index} names what is in no file: {first_of(absent)}")
     return tensors
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
 
+from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.config import Activation, Pool, Positions, ViTConfig
 from vision_transformers.model.presets import preset
@@ -123,10 +125,19 @@ class Format:
     write: Callable[[Path, dict[str, Tensor], ModelDescription], None]
     """Writes canonical tensors and what belongs beside them into an empty folder, as the project itself
     would."""
+    picture_notes: Callable[[Preprocessing], tuple[str, ...]] = lambda _: ()
+    """What its library does to pictures, from the files that are written, that the model's own preprocessing
+    does not: for the report."""
     reference: Callable[[Path, ModelDescription], Callable[[Tensor], Tensor]] | None = None
     """The model as its own library builds it from these files: normalised images (batch, channels, height,
     width) to logits, or to the pooled vector where there is no head. Raises UsageFailure where the library is
     not installed; None where there is none to install."""
+    pictures: Callable[[Path], Callable[[Image.Image], Tensor]] | None = None
+    """Its library's own preprocessing, from the files that are written: a picture to one normalised image
+    (1, channels, height, width). None where they hold none."""
+    loading: Callable[[Path, ModelDescription], tuple[str, ...]] | None = None
+    """Lines of Python with which its library loads what was written to a folder, as `model`, in evaluation
+    mode; None where no library that can be installed does."""
     prefix: str = ""
     """How the names of its files begin, which are taken first where a folder holds others' too."""
     computes_positions: tuple[Positions, ...] = ()

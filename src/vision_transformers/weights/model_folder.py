@@ -29,6 +29,18 @@ from vision_transformers.model.vit import ViT
 FORMAT_VERSION = 1
 
 
+class NotNative(UsageFailure):
+    """What lies there is no run and no model folder, but perhaps another library's files."""
+
+    def __init__(self, path: Path, why: str, format: str) -> None:
+        self.why = why
+        self.conversion = f"`vit convert {shlex.quote(str(path))} NEW --from {format} --to native`"
+        super().__init__(
+            f"{why}. Another library's files are read with {self.conversion}, "
+            f"`vit train --init-format {format}`, or load(..., format={format!r})"
+        )
+
+
 @dataclass(frozen=True)
 class ModelDescription:
     """What `config.json` says beside the weights."""
@@ -74,10 +86,7 @@ def find_model_folder(path: Path) -> Path:
         raise UsageFailure(f"there is no model {path}: give the folder of a run or of a model")
     if path.is_file() and (path.parent / "config.json").exists():
         raise UsageFailure(f"{path} is a file of a model: give its folder, {path.parent}")
-    raise UsageFailure(
-        f"{path} is neither a run nor a model folder: it has no config.json. "
-        "Weights of other projects are read by `vit convert`, and by --init with --init-format"
-    )
+    raise NotNative(path, f"{path} is neither a run nor a model folder: it has no config.json", "FORMAT")
 
 
 def write_model(folder: Path, weights: dict[str, Tensor], description: ModelDescription) -> None:
@@ -129,16 +138,12 @@ def _refuse_other_libraries(content: Any, folder: Path) -> None:
     """Meets what others write under the same name, which a person may take for a model folder.
 
     Raises:
-        UsageFailure: says how to read it.
+        NotNative: says how to read it.
     """
     keys = {"architecture": "timm", "model_type": "huggingface"}
     found = [name for key, name in keys.items() if isinstance(content, dict) and key in content]
     if found and "format_version" not in content:
-        raise UsageFailure(
-            f"{folder} looks like {found[0]}: read it with `vit convert {shlex.quote(str(folder))} NEW "
-            f"--from {found[0]} --to native`, `vit train --init-format {found[0]}`, or "
-            f"load(..., format={found[0]!r})"
-        )
+        raise NotNative(folder, f"{folder} looks like {found[0]}", found[0])
 
 
 def description_to_json(description: ModelDescription) -> dict[str, Any]:

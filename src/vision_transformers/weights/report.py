@@ -113,7 +113,8 @@ class Report:
                 listed = "\n  ".join(wrong[:NAMED])
                 more = f"\n  and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
                 raise Failure(
-                    f"{len(wrong)} tensors would be {what}:\n  {listed}{more}\nWhere that is meant, {remedy}"
+                    f"{tensors_counted(len(wrong))} would be {what}:\n  {listed}{more}\n"
+                    f"Where that is meant, {remedy}"
                 )
 
     def log_notes(self, source: object) -> None:
@@ -128,7 +129,7 @@ class Report:
             changes = getattr(self, kind)
             if changes:
                 count = sum(len(change.before.tensors or change.after.tensors) for change in changes)
-                lines.append(f"{kind.replace('_', ' '):<13} {count:>5} tensor{'s' * (count != 1)}")
+                lines.append(f"{kind.replace('_', ' '):<13} {tensors_counted(count, width=5)}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def to_json(self) -> dict[str, Any]:
@@ -140,6 +141,11 @@ class Report:
             ]
             for kind in KINDS
         } | {"notes": self.notes}
+
+
+def tensors_counted(count: int, width: int = 0) -> str:
+    """So many tensors, in words; the number takes up at least the width."""
+    return f"{count:>{width}} tensor{'s' * (count != 1)}"
 
 
 def _is_below(name: str, place: str) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vision_transformers.config import first_of
 from vision_transformers.errors import Failure
-from vision_transformers.weights.report import NAMED, Report, Row
+from vision_transformers.weights.report import NAMED, Report, Row, tensors_counted
 from vision_transformers.weights.transformations import SAME, Transformation
 
 
@@ -86,9 +86,8 @@ def read_by(
         ours |= dict(zip(each.ours, made, strict=True))
         report.add_translated(Row.of(each.theirs, given), Row.of(each.ours, made), each.transformation)
     if missing:
-        raise Failure(
-            f"{len(missing)} tensors that this architecture needs are missing: {first_of(missing, NAMED)}"
-        )
+        needed = f"{tensors_counted(len(missing))} that this architecture needs"
+        raise Failure(f"{needed} {'is' if len(missing) == 1 else 'are'} missing: {first_of(missing, NAMED)}")
     return ours
 
 
@@ -109,7 +108,9 @@ def write_by(
         placed |= set(each.ours)
         report.add_translated(Row.of(each.ours, given), Row.of(each.theirs, made), each.transformation)
     if unplaced := [name for name in tensors if name not in placed]:
-        raise Failure(f"the format has no place for {len(unplaced)} tensors: {first_of(unplaced, NAMED)}")
+        raise Failure(
+            f"the format has no place for {tensors_counted(len(unplaced))}: {first_of(unplaced, NAMED)}"
+        )
     return theirs
 
 

@@ -240,6 +240,9 @@ HUGGINGFACE = Format(
     aside=(r"embeddings\.mask_token", r"pooler\..*", r"decoder\..*"),
     check=check,
     write=huggingface_writing.write,
+    picture_notes=huggingface_writing.picture_notes,
     reference=huggingface_writing.reference,
+    pictures=huggingface_writing.pictures,
+    loading=huggingface_writing.loading,
     silent=huggingface_reading.SILENT,
 )

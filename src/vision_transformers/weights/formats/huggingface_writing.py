@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
@@ -13,6 +14,7 @@ from vision_transformers.files import write_json
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.weights.foreign_files import require_config
 from vision_transformers.weights.formats.huggingface_reading import ACTIVATIONS, RESAMPLE, Family
+from vision_transformers.weights.formats.picture_notes import crop_shift
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 
 _HEADS = {
@@ -54,6 +56,18 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     write_json(folder / "preprocessor_config.json", _processor(description.preprocessing, kind))
 
 
+def picture_notes(preprocessing: Preprocessing) -> tuple[str, ...]:
+    """Where its image processor crops otherwise."""
+    rows, columns = preprocessing.size
+    if preprocessing.crop == "center" and rows != columns:
+        edge = _shortest_edge(preprocessing)
+        return (
+            f"transformers brings the shorter side of every picture to {edge} pixels, and fills up with "
+            f"black what {rows} x {columns} have more: prepare pictures with this library, or with timm",
+        )
+    return crop_shift("transformers", "down", preprocessing)
+
+
 def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
     """The model as transformers builds it from a folder.
 
@@ -66,16 +80,13 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     except ImportError as error:
         raise UsageFailure("--verify needs transformers: pip install transformers") from error
     transformers.utils.logging.disable_progress_bar()
-    if description.model.number_of_classes:
-        both = description.model.distillation_token
-        name = _classifier(description.model) if both else "AutoModelForImageClassification"
-        model = getattr(transformers, name).from_pretrained(path).float().eval()
-        return lambda images: torch.as_tensor(model(images).logits)
-    body = transformers.AutoModel.from_pretrained(path).float().eval()
     config = description.model
+    theirs = getattr(transformers, _loader(config)).from_pretrained(path).float().eval()
+    if config.number_of_classes:
+        return lambda images: torch.as_tensor(theirs(images).logits)
 
     def features(images: Tensor) -> Tensor:
-        tokens = torch.as_tensor(body(images).last_hidden_state)
+        tokens = torch.as_tensor(theirs(images).last_hidden_state)
         if config.distillation_token:
             return tokens[:, :2].mean(dim=1)
         patches = tokens[:, config.number_of_prefix_tokens :]
@@ -83,6 +94,24 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
         return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1) if class_mean else tokens[:, 0]
 
     return features
+
+
+def pictures(path: Path) -> Callable[[Image.Image], Tensor]:
+    """transformers' image processor, as `preprocessor_config.json` has it."""
+    from transformers import AutoImageProcessor
+
+    processor = AutoImageProcessor.from_pretrained(path)
+    return lambda picture: torch.as_tensor(processor(picture, return_tensors="pt")["pixel_values"])
+
+
+def loading(folder: Path, description: ModelDescription) -> tuple[str, ...]:
+    """Lines of Python that load what was written, and its preprocessing."""
+    name = _loader(description.model)
+    return (
+        f"from transformers import AutoImageProcessor, {name}",
+        f"model = {name}.from_pretrained({str(folder)!r})",
+        f"processor = AutoImageProcessor.from_pretrained({str(folder)!r})",
+    )
 
 
 def check_hidden_dimension(config: ViTConfig) -> None:
@@ -98,6 +127,13 @@ def check_hidden_dimension(config: ViTConfig) -> None:
         )
 
 
+def _loader(config: ViTConfig) -> str:
+    """The class that loads the model; of those with two heads, the automatic one takes one head alone."""
+    if not config.number_of_classes:
+        return "AutoModel"
+    return _classifier(config) if config.distillation_token else "AutoModelForImageClassification"
+
+
 def _classifier(config: ViTConfig) -> str:
     """The class of the model with a head."""
     return f"{_HEADS[family(config)]}{'WithTeacher' if config.distillation_token else ''}"
@@ -110,11 +146,11 @@ def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:
         for values in (preprocessing.mean, preprocessing.std)
     )
     crops = preprocessing.crop == "center"
-    edge = round(min(rows, columns) / preprocessing.crop_fraction)
+    size = {"shortest_edge": _shortest_edge(preprocessing)} if crops else {"height": rows, "width": columns}
     return {
         "image_processor_type": "BitImageProcessor" if crops else _PROCESSORS.get(kind, "ViTImageProcessor"),
         "do_resize": True,
-        "size": {"shortest_edge": edge} if crops else {"height": rows, "width": columns},
+        "size": size,
         "resample": list(RESAMPLE.values()).index(preprocessing.interpolation),
         "do_center_crop": crops,
         "crop_size": {"height": rows, "width": columns},
@@ -124,6 +160,10 @@ def _processor(preprocessing: Preprocessing, kind: Family) -> dict[str, Any]:
         "image_mean": mean,
         "image_std": std,
     }
+
+
+def _shortest_edge(preprocessing: Preprocessing) -> int:
+    return round(min(preprocessing.size) / preprocessing.crop_fraction)
 
 
 def _config(description: ModelDescription, kind: Family) -> dict[str, Any]:

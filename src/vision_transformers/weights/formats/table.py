@@ -6,6 +6,7 @@ from pathlib import Path
 from vision_transformers.errors import UsageFailure
 from vision_transformers.weights.conversion import NotThisFormat, PortableModel, import_model, read_native
 from vision_transformers.weights.format import Format, Given, NotTold
+from vision_transformers.weights.format_names import NATIVE, check_format
 from vision_transformers.weights.formats.clip import CLIP
 from vision_transformers.weights.formats.facebook import FACEBOOK
 from vision_transformers.weights.formats.google import GOOGLE
@@ -16,7 +17,6 @@ from vision_transformers.weights.formats.vit_pytorch import VIT_PYTORCH
 from vision_transformers.weights.model_folder import find_model_folder
 from vision_transformers.weights.report import Report
 
-NATIVE = "native"
 CONVERT_FIRST = "convert the model once, with `vit convert` and --allow NAME ..., and use what it makes"
 """For those who would leave tensors out where no option allows it."""
 FORMATS: dict[str, Format] = {
@@ -47,10 +47,9 @@ def read_any(path: Path, format: str, given: Given, report: Report) -> PortableM
         UsageFailure: the format is not known, or the files are of another, which is then named.
         Failure: as `import_model`.
     """
+    check_format(format)
     if format == NATIVE:
         return _read_native(path, given)
-    if format not in FORMATS:
-        raise UsageFailure(f"format {format!r} is not known: known are {', '.join((NATIVE, *FORMATS))}")
     try:
         return import_model(path, FORMATS[format], given, report)
     except NotThisFormat as failure:

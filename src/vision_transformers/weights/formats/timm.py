@@ -1,12 +1,19 @@
 """timm's `VisionTransformer`, of which DeiT's and DINOv2's names are the same; and `Eva` for DINOv3."""
 
+from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import Tensor
 
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.foreign_files import open_foreign
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.formats import timm_eva, timm_reading, timm_writing
 from vision_transformers.weights.formats.parts import patches, refuse, stripped
-from vision_transformers.weights.rules import Rule, rule, weight_and_bias
+from vision_transformers.weights.model_folder import ModelDescription
+from vision_transformers.weights.rules import Rule, names_of, rule, weight_and_bias
 
 _LAYER, _OURS = "blocks.{layer}", "transformer.layers.{layer}"
 _ATTENTION_POOL = {
@@ -118,6 +125,23 @@ def _head(config: ViTConfig) -> list[Rule]:
     return table
 
 
+def _reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
+    """The model as timm builds it from a folder; of a file without a config, from what was read of it.
+
+    Raises:
+        UsageFailure: timm is not installed, or cannot express what was read.
+    """
+    if (path / "config.json").is_file():
+        return timm_writing.reference(path)
+    config = description.model
+    check(config)
+    tensors = stripped(open_foreign(path).tensors)
+    used = {name: tensors[name] for name in names_of(rules(config), config.number_of_layers)}
+    with TemporaryDirectory() as folder:
+        timm_writing.write(Path(folder), used, description)
+        return timm_writing.reference(Path(folder))
+
+
 TIMM = Format(
     name="timm",
     given=tuple(field.name for field in fields(Given)),
@@ -128,5 +152,8 @@ TIMM = Format(
     aside=("mask_token", r"decoder.*"),
     check=check,
     write=timm_writing.write,
-    reference=timm_writing.reference,
+    picture_notes=timm_writing.picture_notes,
+    reference=_reference,
+    pictures=timm_writing.pictures,
+    loading=timm_writing.loading,
 )

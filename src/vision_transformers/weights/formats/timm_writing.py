@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import write_json
 from vision_transformers.model.config import ViTConfig
-from vision_transformers.weights.foreign_files import require_config
 from vision_transformers.weights.formats import timm_eva
+from vision_transformers.weights.formats.picture_notes import crop_shift
 from vision_transformers.weights.formats.timm_reading import ACTIVATIONS, POOLS
 from vision_transformers.weights.model_folder import ModelDescription, write_tensors
 
@@ -56,20 +57,48 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     write_json(folder / "config.json", content)
 
 
-def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], Tensor]:
-    """The model as timm builds it from a folder.
+def picture_notes(preprocessing: Preprocessing) -> tuple[str, ...]:
+    """Where its transforms resize or crop otherwise."""
+    rows, columns = preprocessing.size
+    if preprocessing.crop == "center" and rows != columns:
+        return (
+            f"timm rounds the longer side of pictures that are resized for {rows} x {columns}, which is "
+            "rounded down here: the crop of many is a pixel away, and logits differ a little",
+        )
+    return crop_shift("timm", "even", preprocessing)
+
+
+def reference(path: Path) -> Callable[[Tensor], Tensor]:
+    """The model as timm builds it from a folder with `config.json`.
 
     Raises:
-        UsageFailure: timm is not installed, or not told the architecture.
+        UsageFailure: timm is not installed.
     """
-    require_config(path)
     try:
         import timm
     except ImportError as error:
         raise UsageFailure("--verify needs timm: pip install timm") from error
     model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
-    del description
     return lambda images: torch.as_tensor(model(images))
+
+
+def pictures(path: Path) -> Callable[[Image.Image], Tensor]:
+    """timm's transforms for evaluation, as `config.json` has them."""
+    import timm
+
+    model = timm.create_model(f"local-dir:{path}", pretrained=False)
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=model))
+    return lambda picture: torch.as_tensor(transform(picture))[None]
+
+
+def loading(folder: Path, description: ModelDescription) -> tuple[str, ...]:
+    """Lines of Python that load what was written, and its preprocessing."""
+    del description
+    return (
+        "import timm",
+        f"model = timm.create_model({f'local-dir:{folder}'!r}, pretrained=True).eval()",
+        "transform = timm.data.create_transform(**timm.data.resolve_data_config(model=model))",
+    )
 
 
 def _crop_pct(preprocessing: Preprocessing) -> float:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,19 +103,30 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
     model = description.model
     if not model.number_of_classes:
         raise UsageFailure("torchvision always has a head: there is nothing to verify features against")
-    theirs = VisionTransformer(
-        model.max_image_shape[0],
-        model.patch_shape[0],
-        model.number_of_layers,
-        model.number_of_heads,
-        model.model_dimension,
-        model.hidden_dimension,
-        num_classes=model.number_of_classes,
-        representation_size=model.pre_logits_dimension,
-    )
+    theirs = VisionTransformer(**_arguments(model))
     theirs.load_state_dict(canonical(open_foreign(path).tensors))
     theirs.eval()
     return lambda images: torch.as_tensor(theirs(images))
+
+
+def loading(folder: Path, description: ModelDescription) -> tuple[str, ...]:
+    """Lines of Python that load what was written."""
+    constructor, arguments = "torchvision.models.VisionTransformer", _arguments(description.model)
+    return weights_alone.loading(constructor, arguments, "heads", folder, description)
+
+
+def _arguments(model: ViTConfig) -> dict[str, Any]:
+    """Those of torchvision's constructor."""
+    return {
+        "image_size": model.max_image_shape[0],
+        "patch_size": model.patch_shape[0],
+        "num_layers": model.number_of_layers,
+        "num_heads": model.number_of_heads,
+        "hidden_dim": model.model_dimension,
+        "mlp_dim": model.hidden_dimension,
+        "num_classes": model.number_of_classes,
+        "representation_size": model.pre_logits_dimension,
+    }
 
 
 def _with_head(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -175,4 +187,5 @@ TORCHVISION = Format(
     check=check,
     write=weights_alone.write,
     reference=reference,
+    loading=loading,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -137,7 +138,24 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
         from vit_pytorch import SimpleViT, ViT
     except ImportError as error:
         raise UsageFailure("--verify needs vit-pytorch: pip install vit-pytorch") from error
-    sizes = {
+    theirs = (SimpleViT if _is_simple(model) else ViT)(**_arguments(model))
+    theirs.load_state_dict(_of_release(open_foreign(path).tensors))
+    theirs.eval()
+    return lambda images: torch.as_tensor(theirs(images))
+
+
+def loading(folder: Path, description: ModelDescription) -> tuple[str, ...]:
+    """Lines of Python that load what was written; for release 1.16.1 and later."""
+    simple = _is_simple(description.model)
+    constructor = "vit_pytorch.SimpleViT" if simple else "vit_pytorch.ViT"
+    head = "linear_head" if simple else "mlp_head"
+    return weights_alone.loading(constructor, _arguments(description.model), head, folder, description)
+
+
+def _arguments(model: ViTConfig) -> dict[str, Any]:
+    """Those of vit-pytorch's constructor."""
+    pool = {} if _is_simple(model) else {"pool": "cls" if model.class_token else "mean"}
+    return {
         "image_size": model.max_image_shape,
         "patch_size": model.patch_shape,
         "num_classes": model.number_of_classes,
@@ -147,12 +165,8 @@ def reference(path: Path, description: ModelDescription) -> Callable[[Tensor], T
         "mlp_dim": model.hidden_dimension,
         "channels": model.number_of_channels,
         "dim_head": model.head_dimension,
+        **pool,
     }
-    pool = {"pool": "cls" if model.class_token else "mean"}
-    theirs = SimpleViT(**sizes) if _is_simple(model) else ViT(**sizes, **pool)
-    theirs.load_state_dict(_of_release(open_foreign(path).tensors))
-    theirs.eval()
-    return lambda images: torch.as_tensor(theirs(images))
 
 
 def _is_simple(config: ViTConfig) -> bool:
@@ -255,5 +269,6 @@ VIT_PYTORCH = Format(
     check=check,
     write=write,
     reference=reference,
+    loading=loading,
     computes_positions=("sine-cosine",),
 )

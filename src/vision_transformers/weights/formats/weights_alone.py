@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -83,6 +84,29 @@ def write(folder: Path, tensors: dict[str, Tensor], description: ModelDescriptio
     """Writes `model.safetensors`: `load_state_dict(safetensors.torch.load_file(...))` takes it."""
     del description
     write_tensors(folder / "model.safetensors", tensors)
+
+
+def loading(
+    constructor: str, arguments: Mapping[str, Any], head: str, folder: Path, description: ModelDescription
+) -> tuple[str, ...]:
+    """The lines of Python that build a library's model and load what `write` wrote.
+
+    Args:
+        constructor: with its module.
+        arguments: by name.
+        head: the model's attribute, which is replaced where the architecture has no head.
+        folder: what was written.
+        description: of the model.
+    """
+    named = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+    without_head = () if description.model.number_of_classes else (f"model.{head} = torch.nn.Identity()",)
+    file = str(folder / "model.safetensors")
+    return (
+        f"import safetensors.torch, torch, {constructor.partition('.')[0]}",
+        f"model = {constructor}({named}).eval()",
+        *without_head,
+        f"model.load_state_dict(safetensors.torch.load_file({file!r}))",
+    )
 
 
 def _of_channels(preprocessing: Preprocessing, model: ViTConfig) -> Preprocessing:
