@@ -83,14 +83,14 @@ def test_curves_of_patches_that_cannot_be_halved_have_their_values_where_they_ar
 
 def test_the_temperature_divides_the_logits_of_curves() -> None:
     model, maps = random_model({}), torch.rand(3, *GRID)
-    curves = faithfulness(model, IMAGES, maps, CLASSES, temperature=4.0)
+    curves = faithfulness(model, IMAGES, maps, CLASSES, orders=1, temperature=4.0)
     torch.testing.assert_close(curves.insertion[:, -1], probability(model(IMAGES) / 4).detach())
 
 
 def test_an_image_that_is_painted_over_shows_nothing() -> None:
     """Only where tokens are left out does one stay."""
     model, maps = random_model({}), torch.rand(3, *GRID)
-    curves = faithfulness(model, IMAGES, maps, CLASSES, "mean")
+    curves = faithfulness(model, IMAGES, maps, CLASSES, "mean", orders=1)
     nothing = probability(model(painted(IMAGES, (4, 4), "mean"))).detach()
     torch.testing.assert_close(curves.insertion[:, 0], nothing)
     torch.testing.assert_close(curves.deletion[:, -1], nothing)
@@ -98,8 +98,8 @@ def test_an_image_that_is_painted_over_shows_nothing() -> None:
 
 def test_dropout_does_not_reach_curves() -> None:
     model, maps = random_model({"dropout": 0.5}), torch.rand(3, *GRID)
-    expected = faithfulness(model.eval(), IMAGES, maps, CLASSES)
-    found = faithfulness(model.train(), IMAGES, maps, CLASSES)
+    expected = faithfulness(model.eval(), IMAGES, maps, CLASSES, orders=1)
+    found = faithfulness(model.train(), IMAGES, maps, CLASSES, orders=1)
     torch.testing.assert_close(found.insertion, expected.insertion)
 
 
@@ -123,7 +123,7 @@ def test_paint_covers_patches_that_are_not_square() -> None:
 
 
 def test_the_advantage_is_insertion_less_deletion() -> None:
-    curves = faithfulness(random_model({}), IMAGES, torch.rand(3, *GRID), CLASSES)
+    curves = faithfulness(random_model({}), IMAGES, torch.rand(3, *GRID), CLASSES, orders=1)
     expected = torch.trapezoid(curves.insertion - curves.deletion, curves.fractions)
     torch.testing.assert_close(curves.advantage(), expected)
 

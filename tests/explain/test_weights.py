@@ -10,7 +10,7 @@ from vision_transformers.explain.weights import attention_distance, position_sim
 @torch.no_grad()
 def test_positions_of_patches_are_compared_by_cosine_on_the_grid() -> None:
     model = random_model({"number_of_register_tokens": 2})
-    positions = model.positions.position_embeddings[0, -6:].numpy()
+    positions = model.positions.get_parameter("position_embeddings")[0, -6:].numpy()
     expected = 1 - torch.from_numpy(cdist(positions, positions, "cosine"))
     found = position_similarity(model)
     assert found.shape == (*GRID, *GRID)
