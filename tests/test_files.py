@@ -97,6 +97,48 @@ def test_a_new_folder_is_whole_or_not_there_at_every_instant(tmp_path: Path) -> 
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[int | Path]:
+    """What happens for a loss of power: the inode of what is made durable, or the new name of a file."""
+    found: list[int | Path] = []
+    fsync, replace = os.fsync, os.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        found.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def watched_replace(source: Path, target: Path) -> None:
+        found.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    return found
+
+
+def test_a_file_is_durable_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, events: list[int | Path]
+) -> None:
+    path = tmp_path / "file"
+    write_file(path, NEW)
+    assert events == [path.stat().st_ino, path, tmp_path.stat().st_ino]
+
+
+def test_a_folder_is_durable_before_it_has_its_name_and_its_name_after(
+    tmp_path: Path, events: list[int | Path]
+) -> None:
+    def fill_with_any_file(folder: Path) -> None:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "weights").write_bytes(NEW)
+
+    path = tmp_path / "folder"
+    write_folder(path, fill_with_any_file)
+    before, after = events[: events.index(path)], events[events.index(path) :]
+    for durable in (path / "inner" / "weights", path / "inner", path):
+        assert durable.stat().st_ino in before
+    assert tmp_path.stat().st_ino in after
+
+
 def test_a_folder_that_is_replaced_is_never_a_part(tmp_path: Path) -> None:
     """Between two renames its name is free; then sweeping gives it back to the old one."""
     path = tmp_path / "folder"

@@ -1,9 +1,10 @@
 """`vit check` tells what would stop or spoil a training, before it, and changes nothing."""
 
+import errno
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,15 @@ def make(folder: Path, count: int = 4) -> Path:
     return folder
 
 
+def make_noise_in_parts(folder: Path, parts: Sequence[str]) -> Path:
+    """Two classes of four pictures in each part, none of them alike."""
+    for number, part in enumerate(parts):
+        for label, name in enumerate(("cat", "dog")):
+            for index in range(4):
+                save(folder / part / name / f"{index}.png", 1000 * number + 100 * label + index)
+    return folder
+
+
 def check(folder: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """The exit code and the findings by their kind."""
     output = folder.with_name(f"{folder.name}.json")
@@ -62,6 +72,18 @@ def test_good_pictures_are_fine_and_counted(tmp_path: Path, capsys: pytest.Captu
     assert "pets: 8 pictures, 2 classes" in output
     assert "smallest 20 x 24, median 20 x 24, largest 20 x 24" in output
     assert output.endswith("problems: 0, notes: 0\n")
+
+
+def test_sizes_are_told_from_the_fewest_pixels_to_the_most(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, (width, height) in enumerate(((20, 50), (40, 20), (30, 30))):
+        for label, name in enumerate(("cat", "dog")):
+            path = tmp_path / "pets" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noise(10 * number + label, height, width)).save(path)
+    check(tmp_path / "pets")
+    assert "smallest 40 x 20, median 30 x 30, largest 20 x 50" in capsys.readouterr().out
 
 
 def an_empty_class(folder: Path) -> None:
@@ -205,16 +227,36 @@ def test_copies_in_one_class_are_worse_where_a_lot_decides_what_judges(
     tmp_path: Path, parts: tuple[str, ...], expected: int
 ) -> None:
     """The copies lie in the first part: in one that nothing is drawn from, they count twice, and no more."""
-    folder = tmp_path / "pets"
-    for number, part in enumerate(parts or ("",)):
-        for label, name in enumerate(("cat", "dog")):
-            for index in range(4):
-                save(folder / part / name / f"{index}.png", 1000 * number + 100 * label + index)
+    folder = make_noise_in_parts(tmp_path / "pets", parts or ("",))
     first = folder / (parts or ("",))[0] / "cat"
     save(first / "copy.bmp", 3)
     code, findings = check(folder)
     assert (code, list(findings)) == (expected, ["copies-within-class"])
     assert paths(findings["copies-within-class"]) == [["cat/3.png", "cat/copy.bmp"]]
+
+
+def test_copies_before_a_lot_are_a_problem_though_other_copies_are_none(tmp_path: Path) -> None:
+    """Images to validate are drawn from `train`; nothing is drawn from `test`."""
+    folder = make_noise_in_parts(tmp_path / "pets", ("train", "test"))
+    for number, part in enumerate(("train", "test")):
+        save(folder / part / "cat" / "copy.bmp", 1000 * number + 3)
+    code, findings = check(folder)
+    assert (code, list(findings)) == (3, ["copies-within-class"])
+    assert len(findings["copies-within-class"]["items"]) == 2
+
+
+def test_a_copy_in_the_same_class_of_another_part_is_not_told_twice(tmp_path: Path) -> None:
+    folder = make_noise_in_parts(tmp_path / "pets", ("train", "val", "test"))
+    save(folder / "test" / "cat" / "copy.png", 2)  # as train/cat/2.png
+    assert list(check(folder)[1]) == ["copies-between-parts"]
+
+
+def test_a_link_among_three_copies_is_said_to_be_one(tmp_path: Path) -> None:
+    folder = make(tmp_path / "pets")
+    save(folder / "cat" / "copy.png", 1000)  # as cat/0.png
+    (folder / "cat" / "link.png").symlink_to(folder / "cat" / "0.png")
+    (item,) = check(folder)[1]["copies-within-class"]["items"]
+    assert item["reason"] == "a link leads to the same file"
 
 
 def test_what_is_unusual_is_told_by_name(tmp_path: Path) -> None:
@@ -320,6 +362,24 @@ def test_what_this_user_may_not_read_is_told(tmp_path: Path) -> None:
     assert code == 3
     assert "permission" in findings["unreadable"]["items"][0]["reason"]
     assert "below cannot be listed" in findings["unlisted-folder"]["items"][0]["reason"]
+
+
+def test_a_class_that_could_not_be_listed_is_not_called_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "pets")
+    (folder / "ant").mkdir()
+    listdir = os.listdir
+
+    def fails_for_the_cats(path: Any) -> list[str]:
+        if Path(path) == folder / "cat":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", fails_for_the_cats)
+    _, findings = check(folder)
+    assert paths(findings["empty-class"]) == [["pets/ant"]]
+    assert "cat cannot be listed" in findings["unlisted-folder"]["items"][0]["reason"]
 
 
 def state(folder: Path) -> dict[str, tuple[int, int, bytes]]:

@@ -22,7 +22,7 @@ from vision_transformers.data.loading import load_data
 from vision_transformers.data.places import data_folders, first_writable
 from vision_transformers.data.preprocessing import Preprocessing
 from vision_transformers.data.source import DataName, DataSource
-from vision_transformers.data.splitting import hold_out
+from vision_transformers.data.splitting import hold_out, number_held_out
 from vision_transformers.errors import DataFailure
 from vision_transformers.files import cache_folder
 
@@ -282,6 +282,18 @@ def test_hold_out_takes_a_share_of_each_class_and_leaves_some() -> None:
     assert torch.equal(held_out, held_out.sort().values)
     assert all(map(torch.equal, (kept, held_out), hold_out(labels, ["a", "b", "c"], 0.9, seed=0)))
     assert not torch.equal(held_out, hold_out(labels, ["a", "b", "c"], 0.9, seed=1)[1])
+
+
+def test_the_number_held_out_is_the_nearest_that_leaves_one() -> None:
+    assert [number_held_out(images, 0.15) for images in (2, 3, 10, 11, 24)] == [1, 1, 2, 2, 4]
+    assert [number_held_out(images, 0.9) for images in (2, 3, 4)] == [1, 2, 3]
+
+
+def test_each_class_is_held_out_by_a_lot_of_its_own() -> None:
+    """Else, of frames of films that are as long, the same places would be held out in all classes."""
+    labels = torch.arange(2).repeat_interleave(100)
+    _, held_out = hold_out(labels, ["a", "b"], 0.5, seed=0)
+    assert held_out[held_out < 100].tolist() != (held_out[held_out >= 100] - 100).tolist()
 
 
 def test_data_is_looked_for_in_the_root_then_the_environment_then_the_cache(

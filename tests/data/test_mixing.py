@@ -51,6 +51,23 @@ def test_cutmix_pastes_one_rectangle_and_targets_give_its_exact_area():
     assert max(shares) > 0.6
 
 
+def pasted(step: int) -> torch.Tensor:
+    """Where the rectangle lies, which takes about half of the image where it is not cut off."""
+    images, targets = batch(count=2, channels=1, height=40, width=60)
+    return mix(images, targets, Augmentation(cutmix=200.0), seed=0, step=step, micro_batch=0)[0][0, 0] != 0
+
+
+def test_the_share_of_cutmix_has_the_distribution_of_its_alpha() -> None:
+    """Beta(200, 200) is near a half: no rectangle is larger, and one that lies inside is as large."""
+    assert 0.4 < max(pasted(step).double().mean().item() for step in range(200)) < 0.6
+
+
+def test_rectangles_of_cutmix_reach_opposite_sides_equally_often() -> None:
+    often = torch.stack([pasted(step) for step in range(400)]).double().mean(dim=0)
+    for side, opposite in ((often[0], often[-1]), (often[:, 0], often[:, -1])):
+        assert side.mean().item() == pytest.approx(opposite.mean().item(), abs=0.15)
+
+
 def test_the_middle_of_an_odd_batch_is_mixed_with_itself():
     images, targets = mixed(mixup=1.0, count=5)
     torch.testing.assert_close(images[2], torch.full_like(images[2], 2.0))

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.data.resizing import resize, to_pixels
+from vision_transformers.data.preprocessing import CropRounding, Preprocessing
+from vision_transformers.data.resizing import resize, resize_pixels, seen_part, to_pixels
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -37,6 +37,25 @@ def test_center_covers_a_crop_that_is_not_square(size: tuple[int, int]) -> None:
     cropped = np.asarray(resize(white, preprocessing))
     assert cropped.shape == (10, 30)
     assert cropped.min() == 255  # no black border
+
+
+def test_the_middle_is_cut_out_of_a_picture_of_the_models_size_all_the_same() -> None:
+    preprocessing = Preprocessing(size=(28, 28), crop="center", crop_fraction=0.5)
+    expected = picture(28, 28).resize((56, 56), Image.Resampling.BILINEAR).crop((14, 14, 42, 42))
+    found = resize_pixels(np.asarray(picture(28, 28)).copy(), preprocessing)
+    assert np.array_equal(found.permute(1, 2, 0).numpy(), np.asarray(expected))
+
+
+@pytest.mark.parametrize(("rounding", "margin"), [("even", 2), ("down", 1)])
+def test_an_odd_margin_is_rounded_as_the_model_was_trained(rounding: CropRounding, margin: int) -> None:
+    """Of 1.5 pixels: half of a margin that is cut off both sides."""
+    preprocessing = Preprocessing(size=(28, 28), crop="center", crop_fraction=28 / 31, crop_rounding=rounding)
+    expected = np.asarray(picture(31, 31))[margin : margin + 28, margin : margin + 28]
+    assert np.array_equal(np.asarray(resize(picture(31, 31), preprocessing)), expected)
+
+
+def test_a_picture_that_is_squashed_is_seen_whole() -> None:
+    assert seen_part(picture(50, 20), Preprocessing(size=(28, 28))) == (0.0, 0.0, 1.0, 1.0)
 
 
 def test_pixels_have_channels_first() -> None:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -128,6 +130,18 @@ def test_turning_one_variation_on_does_not_change_the_others():
     assert torch.equal(erased[erased != ERASED_GREY], flipped[erased != ERASED_GREY])
 
 
+def test_the_magnitude_of_rand_augment_and_the_area_of_erasing_are_the_recipes() -> None:
+    pixels, indices = images(8, height=24, width=24), torch.arange(8)
+    weak, strong = (
+        vary_batch(pixels, indices, Augmentation(rand_augment=2, rand_augment_magnitude=magnitude), 0, 0)
+        for magnitude in (1, 30)
+    )
+    assert not torch.equal(weak, strong)
+    black = torch.zeros_like(pixels)
+    erased = vary_batch(black, indices, Augmentation(erasing=1.0, erasing_area=(0.5, 0.6)), 0, 0)
+    assert ((erased == ERASED_GREY).float().mean(dim=(1, 2, 3)) > 0.4).all()
+
+
 @pytest.mark.parametrize("share", [(0.02, 0.33), (0.2, 0.2), (1.0, 1.0)])
 def test_the_erased_share_is_within_its_bounds(share):
     black = torch.zeros(500, 3, 40, 30, dtype=torch.uint8)
@@ -146,6 +160,35 @@ def test_an_erased_region_is_one_rectangle_that_may_lie_anywhere():
     assert erased.any(0).all()
 
 
+def rectangle(height: int, width: int, share: float, *chosen: float) -> torch.Tensor:
+    """Where one is erased, by the numbers that choose its area, aspect, row and column."""
+    black = torch.zeros(1, 1, height, width, dtype=torch.uint8)
+    return erase(black, (share, share), torch.tensor([chosen]), torch.ones(1, dtype=torch.bool))[0, 0] > 0
+
+
+def test_an_erased_rectangle_reaches_the_last_row_and_column_and_each_corner() -> None:
+    assert rectangle(9, 11, 0.2, 0.5, 0.5, 0.9999, 0.9999)[-1, -1]
+    assert rectangle(20, 20, 0.1, 0.5, 0.5, 0.0, 0.9999)[0, -1]
+    assert rectangle(20, 20, 0.1, 0.5, 0.5, 0.9999, 0.0)[-1, 0]
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 10), (10, 100)])
+def test_erased_rectangles_of_a_long_image_have_the_area_that_was_asked_for(height: int, width: int) -> None:
+    for number in (0.0, 0.3, 0.9999):
+        share = rectangle(height, width, 0.9, 0.5, number, 0.5, 0.5).float().mean().item()
+        assert share == pytest.approx(0.9, abs=0.06)
+
+
+def test_erased_rectangles_are_as_often_high_as_wide_up_to_10_to_3() -> None:
+    black = torch.zeros(2000, 1, 60, 60, dtype=torch.uint8)
+    erased = erase(black, (0.05, 0.05), numbers(2000, 4), torch.ones(2000, dtype=torch.bool))[:, 0] > 0
+    heights, widths = erased.any(2).sum(1), erased.any(1).sum(1)
+    logarithms = (widths / heights).log()
+    assert logarithms.mean().item() == pytest.approx(0, abs=0.07)
+    assert logarithms.max().item() == pytest.approx(math.log(10 / 3), abs=0.15)
+    assert logarithms.min().item() == pytest.approx(-math.log(10 / 3), abs=0.15)
+
+
 def test_only_the_chosen_share_of_images_is_erased():
     black = torch.zeros(1000, 1, 16, 16, dtype=torch.uint8)
     varied = vary_batch(black, torch.arange(1000), Augmentation(erasing=0.25), seed=0, epoch=0)
@@ -157,13 +200,17 @@ def test_a_crop_of_the_whole_area_is_no_change():
     assert torch.equal(resized_crop(pixels, (1.0, 1.0), numbers(50, 4)), pixels)
 
 
-def test_a_crop_covers_the_area_and_the_aspect_that_were_asked_for():
-    """Measured on a picture whose pixels say where they are."""
+def cropped(share: tuple[float, float], chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Areas and aspects of crops, measured on a picture whose pixels say where they are."""
     ramp = torch.arange(0, 200, 4, dtype=torch.uint8)
-    pixels = torch.stack([ramp[:, None].expand(50, 50), ramp.expand(50, 50)])[None].expand(300, -1, -1, -1)
-    cropped = resized_crop(pixels, (0.25, 0.75), numbers(300, 4)).float()
-    span = (cropped.amax((2, 3)) - cropped.amin((2, 3))) / 4 * 50 / 49
-    share, aspect = span.prod(1) / 2500, span[:, 1] / span[:, 0]
+    picture = torch.stack([ramp[:, None].expand(50, 50), ramp.expand(50, 50)])
+    pixels = resized_crop(picture.expand(len(chosen), -1, -1, -1), share, chosen).float()
+    span = (pixels.amax((2, 3)) - pixels.amin((2, 3))) / 4 * 50 / 49
+    return span.prod(1) / 2500, span[:, 1] / span[:, 0]
+
+
+def test_a_crop_covers_the_area_and_the_aspect_that_were_asked_for():
+    share, aspect = cropped((0.25, 0.75), numbers(300, 4))
     assert (share > 0.22).all()
     assert (share < 0.78).all()
     assert (aspect > CROP_ASPECT[0] * 0.95).all()
@@ -172,9 +219,30 @@ def test_a_crop_covers_the_area_and_the_aspect_that_were_asked_for():
     assert aspect.std() > 0.1
 
 
+def test_the_aspect_of_a_crop_goes_from_3_to_4_up_to_4_to_3() -> None:
+    _, aspect = cropped((0.3, 0.3), torch.tensor([[0.5, 0.0, 0.5, 0.5], [0.5, 0.9999, 0.5, 0.5]]))
+    torch.testing.assert_close(aspect, torch.tensor([3 / 4, 4 / 3]), rtol=0.05, atol=0)
+
+
+def test_a_crop_may_lie_in_each_corner() -> None:
+    """The area and the aspect that are chosen say nothing of its row and column."""
+    corner = torch.zeros(1, 1, 20, 20, dtype=torch.uint8)
+    corner[0, 0, :10, 10:] = 200
+    chosen = torch.tensor([[0.0, 0.5, 0.0, 0.9999]])
+    assert resized_crop(corner, (0.25, 0.25), chosen).float().mean() > 190
+
+
+def test_a_plain_picture_keeps_its_level_where_it_is_resampled() -> None:
+    """Cut off instead of rounded, each level would come out one lower at some pixels."""
+    plain = torch.full((64, 1, 25, 25), 101, dtype=torch.uint8)
+    assert (resized_crop(plain, (0.3, 1.0), numbers(64, 4)) == 101).all()
+    turned = distort(plain, Augmentation(rotation=20.0), numbers(64, DISTORTION_DRAWS))
+    assert (turned[:, :, 8:17, 8:17] == 101).all()
+
+
 def test_a_crop_of_a_long_image_stays_inside():
-    cropped = resized_crop(images(200, height=4, width=40).clamp(min=1), (0.9, 1.0), numbers(200, 4))
-    assert cropped.min() >= 1
+    enlarged = resized_crop(images(200, height=4, width=40).clamp(min=1), (0.9, 1.0), numbers(200, 4))
+    assert enlarged.min() >= 1
 
 
 def test_a_distortion_of_no_strength_is_no_change():

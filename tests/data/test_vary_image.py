@@ -133,3 +133,47 @@ def test_every_image_that_is_to_be_erased_is(area):
 
 def test_mixing_is_left_to_batches():
     assert torch.equal(vary(Augmentation(mixup=0.8, cutmix=1.0)), vary(Augmentation()))
+
+
+@pytest.mark.parametrize(
+    ("weaker", "stronger"),
+    [
+        (Augmentation(rand_augment=1), Augmentation(rand_augment=3)),
+        (
+            Augmentation(rand_augment=1, rand_augment_magnitude=1),
+            Augmentation(rand_augment=1, rand_augment_magnitude=30),
+        ),
+    ],
+)
+def test_rand_augment_is_as_strong_as_the_recipe_says(weaker: Augmentation, stronger: Augmentation) -> None:
+    plain = vary(Augmentation()).int()
+    changes = [
+        sum((vary(each, index=index).int() - plain).abs().float().mean() for index in range(40))
+        for each in (weaker, stronger)
+    ]
+    assert changes[1] > 1.2 * changes[0]
+
+
+def test_a_jitter_of_colours_goes_as_far_as_the_recipe_says_and_no_farther() -> None:
+    """Of a plain picture, contrast and saturation both change how far its colour is from grey."""
+    plain = Image.new("RGB", (20, 16), (150, 100, 100))
+    varied = [
+        vary(Augmentation(color_jitter=0.3), plain, index=index)[:, 0, 0].double() for index in range(60)
+    ]
+    luma = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
+    brightness = [float(colour @ luma) / 114.95 for colour in varied]
+    assert 0.66 < min(brightness) < 0.76
+    assert 1.24 < max(brightness) < 1.34
+    distances = [
+        float(colour[0] - colour[1]) / (50 * bright)
+        for colour, bright in zip(varied, brightness, strict=True)
+    ]
+    assert 0.47 < min(distances) < 0.62
+    assert 1.42 < max(distances) < 1.71
+
+
+def test_a_resized_crop_shows_the_share_of_the_recipe() -> None:
+    slope = Image.fromarray(numpy.tile(numpy.arange(100, dtype=numpy.uint8)[None, :, None], (100, 1, 3)))
+    for index in range(20):
+        seen = vary(Augmentation(resized_crop=(0.81, 1.0)), slope, index=index)
+        assert int(seen.max()) - int(seen.min()) > 70

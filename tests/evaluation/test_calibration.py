@@ -48,3 +48,24 @@ def test_logits_that_tell_nothing_end_at_the_bound() -> None:
 def test_without_images_there_is_none() -> None:
     with pytest.raises(ValueError, match="0 images"):
         fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+
+
+@pytest.mark.parametrize(("images", "classes"), [(4, 3), (10, 5)])
+def test_few_guesses_that_are_all_right_are_as_sure_as_platt_has_it(images: int, classes: int) -> None:
+    """Of N images, the least cross-entropy is at a confidence of (N + 1) / (N + 2)."""
+    labels = torch.arange(images) % classes
+    logits = 6.0 * torch.eye(classes)[labels]
+    fitted = (logits / fit_temperature(logits, labels)).softmax(dim=1)
+    confidence = fitted.gather(1, labels[:, None])
+    torch.testing.assert_close(confidence, torch.full((images, 1), (images + 1) / (images + 2)))
+
+
+def test_a_constant_on_all_logits_changes_no_temperature() -> None:
+    logits = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
+    labels = logits.argmax(dim=1)
+    assert fit_temperature(logits + 20, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-4)
+
+
+def test_one_class_has_no_temperature() -> None:
+    with pytest.raises(ValueError, match="1 classes"):
+        fit_temperature(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long))

@@ -30,3 +30,32 @@ def test_a_class_without_images_and_a_certain_model_are_no_trouble() -> None:
     probabilities = torch.tensor([[0.9, 0.1, 0.0], [0.05, 0.95, 0.0], [0.1, 0.9, 0.0]])
     assert find_label_errors(probabilities, torch.tensor([0, 1, 1])).places.tolist() == []
     assert find_label_errors(probabilities, torch.tensor([0, 0, 1])).places.tolist() == [1]
+
+
+def test_the_likeliest_error_has_the_least_normalised_margin() -> None:
+    """Neither the least probability of its own label alone, nor the largest of another class."""
+    probabilities = torch.tensor(
+        [
+            [0.05, 0.48, 0.47],
+            [0.2, 0.7, 0.1],
+            [0.29, 0.71, 0.0],
+            [0.9, 0.1, 0.0],
+            [0.2, 0.4, 0.4],
+            [0.1, 0.1, 0.8],
+        ]
+    )
+    labels = torch.tensor([0, 0, 0, 0, 1, 2])
+    assert find_label_errors(probabilities, labels).places.tolist() == [1, 0, 2]  # -0.50, -0.43, -0.42
+
+
+def test_a_model_that_is_certain_of_everything_still_shows_the_wrong_label() -> None:
+    probabilities = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    errors = find_label_errors(probabilities, torch.tensor([0, 0, 1, 1]))
+    assert errors.places.tolist() == [1]
+    assert errors.likely.tolist() == [1]
+
+
+def test_a_guess_less_sure_than_its_class_is_on_average_accuses_no_label() -> None:
+    """Class 1 is given 0.8 on average to its own images; an image of class 0 is given 0.7."""
+    probabilities = torch.tensor([[0.5, 0.5], [0.3, 0.7], [0.1, 0.9], [0.3, 0.7]])
+    assert find_label_errors(probabilities, torch.tensor([0, 0, 1, 1])).places.tolist() == []

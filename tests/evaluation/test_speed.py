@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from typing import ClassVar
 
 import pytest
 import torch
@@ -65,6 +66,44 @@ def test_a_speed_is_of_the_median_batch_and_leaves_the_model_alone(work: Work, n
 def test_a_speed_is_to_be_had_with_every_pool(pool: Pool) -> None:
     model = ViT((7, 7), 32, 2, 4, 64, 1, 10, pool=pool)
     assert measure_speed(model, SHAPE, 4, precision="float32", least_seconds=0.0).share_of_ceiling > 0
+
+
+def test_teraflops_and_the_share_of_the_ceiling_are_of_the_median_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(speed, "seconds_of", lambda _: 0.1)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 2))
+    found = measure_speed(model, (1, 2, 3), 5, least_seconds=0.0)
+    seconds = found.milliseconds["p50"] / 1000
+    assert found.teraflops == pytest.approx(2 * 5 * 6 * 2 / seconds / 1e12)
+    assert found.share_of_ceiling == pytest.approx(0.1 / seconds)
+
+
+def test_calls_that_warm_up_are_not_timed() -> None:
+    calls: list[int] = []
+    seconds = speed.timed(lambda: calls.append(0), torch.device("cpu"), 0.0)
+    assert 5 <= len(seconds) < len(calls)
+
+
+class Watched(torch.nn.Linear):
+    """Remembers in which modes it was asked."""
+
+    modes: ClassVar[list[bool]] = []
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        self.modes.append(self.training)
+        return super().forward(input.flatten(1))
+
+
+@pytest.mark.parametrize("work", ["inference", "training"])
+def test_a_model_is_timed_in_the_mode_of_its_work_whatever_its_own(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout, inference would be slower than it is."""
+    monkeypatch.setattr(Watched, "modes", [])
+    model = Watched(4, 2).train(work == "inference")
+    prepare(model, (1, 1, 4), 3, work, "float32", compile=False, device=torch.device("cpu"))()
+    assert Watched.modes == [work == "training"]
 
 
 class Compiled(torch.nn.Linear):

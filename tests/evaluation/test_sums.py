@@ -9,13 +9,13 @@ from torch import Tensor
 
 from vision_transformers.evaluation.intervals import wilson_interval
 from vision_transformers.evaluation.scores import scores
-from vision_transformers.evaluation.sums import EvaluationSums
+from vision_transformers.evaluation.sums import CalibrationSums, EvaluationSums
 
 torchmetrics = pytest.importorskip(
     "torchmetrics.functional.classification", reason="torchmetrics is not installed"
 )
 
-CASES = [(200, 10, 0), (200, 10, 1), (37, 3, 2), (1, 4, 3), (500, 100, 4), (64, 2, 5)]
+CASES = [(200, 10, 0), (200, 10, 1), (37, 3, 2), (1, 4, 3), (500, 100, 4), (64, 2, 5), (40, 5, 6)]
 
 
 def case(images: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -71,6 +71,24 @@ def test_top_5_and_calibration_are_those_of_torchmetrics(images: int, classes: i
         assert found["top_5"]["accuracy"] == pytest.approx(theirs.item(), abs=1e-6)
     else:
         assert "top_5" not in found
+
+
+def test_a_confidence_between_two_intervals_is_in_the_lower_one() -> None:
+    probabilities = torch.full((1, 5), 0.2, dtype=torch.float64)
+    assert CalibrationSums.of(probabilities, torch.tensor([0])).images.nonzero().tolist() == [[2]]
+
+
+def test_a_reliability_diagram_has_the_means_of_each_interval() -> None:
+    """Three images of one interval, of which two are right, without the temperature and with it."""
+    confidence = torch.tensor([0.90, 0.92, 0.88, 0.6])
+    probabilities = torch.stack([confidence, 1 - confidence], dim=1)
+    sums = EvaluationSums.of(probabilities.log(), torch.tensor([0, 0, 1, 1]), 0.5)
+    found = scores(sums, names(2), 0.5)["calibration"]
+    expected = {"count": 3, "confidence": pytest.approx(0.9), "accuracy": pytest.approx(2 / 3)}
+    assert found["reliability"][13] == expected
+    after = confidence**2 / (confidence**2 + (1 - confidence) ** 2)
+    (filled,) = [row for row in found["reliability_after"] if row["count"] == 3]
+    assert filled["confidence"] == pytest.approx(after[:3].mean().item())
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 200])

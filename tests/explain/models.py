@@ -30,9 +30,9 @@ IMAGES = torch.randn(3, 3, 8, 12, generator=torch.Generator().manual_seed(0))
 CLASSES = torch.tensor([1, 4, 0])
 
 
-def random_model(options: dict[str, Any]) -> ViT:
+def random_model(options: dict[str, Any], patch_shape: tuple[int, int] = (4, 4)) -> ViT:
     """Three layers, five classes, for a grid that is not square."""
     torch.manual_seed(0)
-    model = ViT((4, 4), 16, 3, 2, 24, 3, 5, (8, 12), **options)
+    model = ViT(patch_shape, 16, 3, 2, 24, 3, 5, (8, 12), **options)
     randomise(model)
     return model.eval()

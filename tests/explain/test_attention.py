@@ -122,6 +122,13 @@ def test_rollout_is_the_product_written_out(options: dict[str, Any], fusion: Any
         torch.testing.assert_close(found.flatten(), expected, rtol=0, atol=1e-6)
 
 
+def test_half_of_a_layer_passes_by_its_residual_connection_unless_told_otherwise() -> None:
+    model = random_model({})
+    torch.testing.assert_close(
+        attention_rollout(model, IMAGES), attention_rollout(model, IMAGES, "mean", residual_share=0.5)
+    )
+
+
 def test_a_share_that_cannot_be_is_told() -> None:
     with pytest.raises(ValueError, match="residual_share is 1"):
         attention_rollout(random_model({}), IMAGES, residual_share=1.0)
@@ -137,6 +144,28 @@ def test_every_method_explains_models_in_other_numbers(
     found = explain(model.to(dtype), IMAGES.to(dtype), CLASSES)
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, rtol=0, atol=tolerance * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_dropout_does_not_reach_an_explanation(name: str) -> None:
+    explain, model = METHODS[name].explain, random_model({"dropout": 0.5, "stochastic_depth": 0.5})
+    expected = explain(model.eval(), IMAGES, CLASSES)
+    torch.testing.assert_close(explain(model.train(), IMAGES, CLASSES), expected)
+
+
+def test_dropout_does_not_reach_maps_of_attention() -> None:
+    model = random_model({"dropout": 0.5, "stochastic_depth": 0.5})
+    expected = attention_maps(model.eval(), IMAGES)
+    torch.testing.assert_close(attention_maps(model.train(), IMAGES), expected)
+
+
+def test_methods_are_what_their_words_say() -> None:
+    """`occlusion-mean` paints over, and `attention` is the last layer's."""
+    model = random_model({})
+    painted_over = METHODS["occlusion-mean"].explain(model, IMAGES, CLASSES)
+    torch.testing.assert_close(painted_over, occlusion(model, IMAGES, CLASSES, "mean"))
+    last = METHODS["attention"].explain(model, IMAGES, CLASSES)
+    torch.testing.assert_close(last, attention_maps(model, IMAGES)[-1].mean(dim=1))
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))

@@ -41,6 +41,13 @@ def test_integrated_gradients_are_captums(options: dict[str, Any]) -> None:
     torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
+def test_integrated_gradients_begin_at_the_mean_colour_of_each_image_unless_told_otherwise() -> None:
+    model = random_model({})
+    baseline = IMAGES.mean(dim=(2, 3), keepdim=True).expand_as(IMAGES)
+    expected = integrated_gradients(model, IMAGES, CLASSES, baseline, steps=4)
+    torch.testing.assert_close(integrated_gradients(model, IMAGES, CLASSES, steps=4), expected)
+
+
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 def test_relevance_is_its_equations_written_out(options: dict[str, Any]) -> None:
     model = random_model(options)
@@ -104,6 +111,15 @@ def test_lrp_without_biases_or_prefix_tokens_sums_to_the_logit() -> None:
                 parameter.zero_()
     maps = attention_lrp(model, IMAGES, CLASSES)
     torch.testing.assert_close(maps.sum(dim=(1, 2)), chosen(model(IMAGES)).detach(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_unit_that_is_silent_does_not_spoil_a_map_by_lrp() -> None:
+    """Its share would be 0 / 0."""
+    model = random_model({})
+    for layer in model.transformer.layers:
+        for parameter in layer.feed_forward.parameters():
+            parameter.data[0] = 0
+    assert attention_lrp(model, IMAGES, CLASSES).isfinite().all()
 
 
 @pytest.mark.parametrize("method", [relevance, attention_lrp, integrated_gradients])

@@ -14,6 +14,7 @@ from vision_transformers.explain.occlusion import occlusion
 from vision_transformers.explain.removal import judge_of, painted
 from vision_transformers.explain.sanity import randomised_from_the_top
 from vision_transformers.explain.tokens import embed, logits_of
+from vision_transformers.model.vit import ViT
 
 
 def probability(logits: torch.Tensor) -> torch.Tensor:
@@ -80,6 +81,53 @@ def test_curves_of_patches_that_cannot_be_halved_have_their_values_where_they_ar
                 torch.testing.assert_close(curve, left, rtol=1e-4, atol=1e-6)
 
 
+def test_the_temperature_divides_the_logits_of_curves() -> None:
+    model, maps = random_model({}), torch.rand(3, *GRID)
+    curves = faithfulness(model, IMAGES, maps, CLASSES, orders=1, temperature=4.0)
+    torch.testing.assert_close(curves.insertion[:, -1], probability(model(IMAGES) / 4).detach())
+
+
+def test_an_image_that_is_painted_over_shows_nothing() -> None:
+    """Only where tokens are left out does one stay."""
+    model, maps = random_model({}), torch.rand(3, *GRID)
+    curves = faithfulness(model, IMAGES, maps, CLASSES, "mean", orders=1)
+    nothing = probability(model(painted(IMAGES, (4, 4), "mean"))).detach()
+    torch.testing.assert_close(curves.insertion[:, 0], nothing)
+    torch.testing.assert_close(curves.deletion[:, -1], nothing)
+
+
+def test_dropout_does_not_reach_curves() -> None:
+    model, maps = random_model({"dropout": 0.5}), torch.rand(3, *GRID)
+    expected = faithfulness(model.eval(), IMAGES, maps, CLASSES, orders=1)
+    found = faithfulness(model.train(), IMAGES, maps, CLASSES, orders=1)
+    torch.testing.assert_close(found.insertion, expected.insertion)
+
+
+def test_paint_is_the_mean_colour_or_a_blur_as_wide_as_a_patch() -> None:
+    images = IMAGES + torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    torch.testing.assert_close(painted(images, (4, 4), "mean")[:, :, 3, 5], images.mean(dim=(2, 3)))
+    point = torch.zeros(1, 1, 41, 41)
+    point[0, 0, 20, 20] = 1.0
+    blurred = painted(point, (4, 4), "blur")[0, 0]
+    away = (torch.arange(41) - 20.0)[:, None]
+    variance = float((blurred * away.square()).sum() / blurred.sum())
+    assert variance == pytest.approx(9.8, rel=0.1)  # 4 squared, of a bell that is cut off at 5 pixels
+
+
+def test_paint_covers_patches_that_are_not_square() -> None:
+    model = random_model({}, patch_shape=(4, 2))
+    changed = IMAGES.clone()
+    changed[:, :, 4:8, 2:4] = painted(IMAGES, (4, 2), "mean")[:, :, 4:8, 2:4]
+    kept = torch.tensor([[patch for patch in range(12) if patch != 7]]).expand(3, -1)
+    torch.testing.assert_close(judge_of(model, IMAGES, "mean")(kept), model(changed))
+
+
+def test_the_advantage_is_insertion_less_deletion() -> None:
+    curves = faithfulness(random_model({}), IMAGES, torch.rand(3, *GRID), CLASSES, orders=1)
+    expected = torch.trapezoid(curves.insertion - curves.deletion, curves.fractions)
+    torch.testing.assert_close(curves.advantage(), expected)
+
+
 def test_a_random_order_has_no_advantage_and_the_best_one_has() -> None:
     model = random_model({})
     images = torch.randn(200, 3, 8, 12, generator=torch.Generator().manual_seed(1))
@@ -112,6 +160,24 @@ def test_an_explanation_that_only_sees_the_picture_does_not_change_with_the_weig
         lambda model, images, classes: images.mean(1).unfold(1, 4, 4).unfold(2, 4, 4).mean((3, 4)),  # noqa: ARG005
     )
     torch.testing.assert_close(alike, torch.ones(4))
+
+
+def test_the_sanity_check_changes_a_copy_of_the_model_part_by_part_from_the_top() -> None:
+    model = random_model({})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    changed: list[list[str]] = []
+
+    def explain(model: ViT, *_: Any) -> torch.Tensor:
+        values = model.state_dict()
+        changed.append([name for name in before if not torch.equal(before[name], values[name])])
+        return torch.zeros(3, *GRID)
+
+    randomised_from_the_top(model, IMAGES, CLASSES, explain)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    parts = ["head.", *(f"transformer.layers.{number}." for number in (2, 1, 0))]
+    reached = [{part for part in parts if any(name.startswith(part) for name in names)} for names in changed]
+    assert reached == [set(parts[:count]) for count in range(5)]
+    assert any(name.startswith("transformer.normalization.") for name in changed[1])
 
 
 def test_patches_that_a_map_takes_for_equal_have_equal_ranks() -> None:

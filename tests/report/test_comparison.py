@@ -1,5 +1,6 @@
-"""Runs side by side are named in their drawing, whatever their folders are called."""
+"""Runs side by side are named as they are called, and judged by the same numbers."""
 
+import numpy as np
 import pytest
 
 from vision_transformers.report.comparison import ComparedRun, Comparison, Evaluation, comparison_figure
@@ -35,3 +36,52 @@ def test_any_name_of_a_run_stands_in_the_legend() -> None:
     colours = [line.get_color() for line in legend.get_lines()]
     assert colours == [line.get_color() for line in figure.axes[0].get_lines()[::2]]
     assert render_png(lambda palette: comparison_figure(runs, palette))
+
+
+def judged_run(
+    name: str, seed: int, test: float | None, state: str = "finished", epochs: int = 2
+) -> ComparedRun:
+    """A run of two epochs; `test` is the accuracy after the last."""
+    validation = [
+        {"validation_loss": 2.0, "validation_accuracy": 0.9},
+        {"validation_loss": 1.0, "validation_accuracy": 0.6},
+    ]
+    rows = [
+        {"step": place, "epoch": place, "train_loss": 9.0, "train_accuracy": 0.1, **row}
+        for place, row in enumerate(validation, start=1)
+    ]
+    if test is not None:
+        rows[0] |= {"test_loss": 7.0, "test_accuracy": 0.01}
+        rows[1] |= {"test_loss": 0.5, "test_accuracy": test}
+    return ComparedRun(name, {"seed": seed, "epochs": epochs}, "f" * 20, "digits", rows, 1.0, state)
+
+
+def test_seeds_are_averaged_over_the_last_tests_of_finished_runs() -> None:
+    runs = [
+        judged_run("a", 0, 0.5),
+        judged_run("b", 1, 0.6),
+        judged_run("c", 2, 0.95),
+        judged_run("d", 3, 0.1, "stopped"),
+    ]
+    (group,) = Comparison.of(runs).groups
+    assert (group.count, group.least, group.most, group.measured) == (3, 0.5, 0.95, "test_accuracy")
+    assert group.mean == pytest.approx((0.5 + 0.6 + 0.95) / 3)
+
+
+def test_seeds_are_averaged_over_validation_where_one_was_not_tested() -> None:
+    (group,) = Comparison.of([judged_run("a", 0, 0.5), judged_run("b", 1, None)]).groups
+    assert (group.measured, group.mean) == ("validation_accuracy", 0.6)
+
+
+def test_runs_that_differ_by_more_than_their_seed_are_not_averaged() -> None:
+    assert Comparison.of([judged_run("a", 0, 0.5), judged_run("b", 1, 0.6, epochs=3)]).groups == ()
+
+
+@pytest.mark.parametrize(("place", "validation", "test"), [(0, [2.0, 1.0], 0.5), (1, [0.9, 0.6], 0.75)])
+def test_a_curve_is_of_validation_and_its_diamond_is_the_last_test(
+    place: int, validation: list[float], test: float
+) -> None:
+    axes = comparison_figure([judged_run("a", 0, 0.75)], LIGHT).axes[place]
+    line, diamond = (np.asarray(each.get_data()).tolist() for each in axes.get_lines())
+    assert line == [[1.0, 2.0], validation]
+    assert diamond == [[2.0], [test]]

@@ -84,6 +84,33 @@ def test_a_step_has_one_row_even_after_resuming(path: Path) -> None:
         log.append(ROWS[1])
 
 
+def test_a_step_has_one_row_in_one_session_too(path: Path) -> None:
+    with MetricsLog(path, 0) as log:
+        log.append({"step": 2})
+        for step in (1, 2):
+            with pytest.raises(ValueError, match=f"step {step} comes after step 2"):
+                log.append({"step": step})
+
+
+def test_rows_and_the_name_of_their_file_outlive_a_loss_of_power(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable: list[int] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        durable.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with RowLog(path) as log:
+        assert path.parent.stat().st_ino in durable
+        durable.clear()
+        log.append({"step": 1})
+        assert log.durable_length() == path.stat().st_size > 0
+        assert path.stat().st_ino in durable
+
+
 def test_a_file_that_somebody_cut_is_refused_and_left_as_it_is(path: Path) -> None:
     with MetricsLog(path, 0) as log:
         for row in ROWS:
@@ -123,7 +150,9 @@ def test_the_beginning_of_a_last_line_does_not_spoil_the_rows_before(path: Path)
     assert read_metrics(path) == [{"step": 1}]
 
 
-@pytest.mark.parametrize("garbage", [b"{", b"", b"[1]", b'{"step": "2"}', b'{"epoch": 1.0}', b"\xff"])
+@pytest.mark.parametrize(
+    "garbage", [b"{", b"", b"[1]", b'{"step": "2"}', b'{"step": true}', b'{"epoch": 1.0}', b"\xff"]
+)
 def test_garbage_before_the_end_is_named_by_its_line(path: Path, garbage: bytes) -> None:
     path.write_bytes(b'{"step": 1}\n' + garbage + b'\n{"step": 3}\n')
     with pytest.raises(Failure, match=f"line 2 of {path}"):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vision_transformers.data.batches import evaluation_batches
 from vision_transformers.data.images import ImagesInMemory
 from vision_transformers.data.preprocessing import Preprocessing
-from vision_transformers.evaluation.metrics import ClassificationSums, evaluate
+from vision_transformers.evaluation.metrics import ClassificationSums, evaluate, outputs
 
 IMAGES = ImagesInMemory(
     torch.randint(0, 256, (10, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
@@ -57,3 +57,12 @@ def test_a_partial_last_batch_counts_its_images_and_no_more(batch_size: int) -> 
 def test_sums_of_unequal_batches_merge_to_the_mean_of_their_images() -> None:
     merged = ClassificationSums(3, 6.0, 1) + ClassificationSums(1, 0.0, 1)
     assert merged.means("train") == {"train_loss": 1.5, "train_accuracy": 0.5}
+
+
+def test_outputs_are_those_of_evaluation_and_of_each_image_once() -> None:
+    model = Classifier().train()
+    logits, labels = outputs(model, evaluation_batches(IMAGES, PREPROCESSING, 4, torch.device("cpu"), 0))
+    expected = model.layer((IMAGES.pixels.float() / 255 - 0.5).flatten(1) / 0.5)
+    torch.testing.assert_close(logits, expected.detach())
+    assert torch.equal(labels, IMAGES.labels)
+    assert model.training, "its mode is put back"

@@ -35,6 +35,15 @@ def test_it_takes_the_steps_of_pytorch_s_muon() -> None:
         assert torch.allclose(our_buffer, their_buffer)
 
 
+@pytest.mark.parametrize("rate", [0.02, 0.5])
+def test_decay_goes_with_the_rate(rate: float) -> None:
+    """Where no gradient has a direction, decay alone moves a matrix."""
+    matrix = torch.nn.Parameter(torch.ones(2, 4))
+    matrix.grad = torch.zeros(2, 4)
+    Muon([matrix], lr=rate, weight_decay=0.1).step()
+    torch.testing.assert_close(matrix.detach(), torch.full((2, 4), 1 - rate * 0.1))
+
+
 def test_steps_are_orthogonal() -> None:
     values = torch.linalg.svdvals(orthogonalised(torch.randn(3, 32, 16)).float())
     assert values.min() > 0.5

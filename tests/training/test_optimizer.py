@@ -1,5 +1,7 @@
 """Each parameter is changed by the optimizer, and decayed, as the recipe says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.training.recipes import tiny
@@ -57,6 +59,19 @@ def test_norms_biases_tokens_positions_and_scales_do_not_decay() -> None:
         assert any(word in name for word in words), name
     assert any("token" in name for name in others)
     assert any("position" in name for name in others)
+
+
+def test_the_kernel_of_a_convolution_decays() -> None:
+    model = ViT.from_config(replace(CONFIG, patch_extractor="convolutional"))
+    decayed, _ = (names for _, _, names in groups(Optimizers(model, Optimizer(weight_decay=0.3))))
+    assert "patches.projector.weight" in decayed
+
+
+def test_the_averages_of_the_optimizers_are_as_long_as_the_recipe_says() -> None:
+    config = Optimizer(name="muon", betas=(0.7, 0.8), muon_momentum=0.6)
+    adamw, muon = Optimizers(ViT.from_config(CONFIG), config).parts
+    assert {group["betas"] for group in adamw.param_groups} == {(0.7, 0.8)}
+    assert {group["momentum"] for group in muon.param_groups} == {0.6}
 
 
 def test_muon_has_exactly_the_matrices_of_the_blocks() -> None:
@@ -121,3 +136,17 @@ def test_a_state_is_taken_back_bit_for_bit(name: str) -> None:
     step(second, restored, 2)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_state_that_was_given_is_not_changed_by_later_steps() -> None:
+    """It may lie in the file that a run goes on from."""
+    model = ViT.from_config(CONFIG)
+    optimizers = Optimizers(model, Optimizer())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizers.step(1.0)
+    given = {name: value.clone() for name, value in optimizers.state().items()}
+    before = {name: value.clone() for name, value in given.items()}
+    optimizers.load_state(given)
+    optimizers.step(1.0)
+    assert all(torch.equal(before[name], value) for name, value in given.items())

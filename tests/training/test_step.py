@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tests.training.recipes import everything, run_of, tiny
-from torch import Tensor
+from torch import Tensor, nn
 
 from vision_transformers.data.augmentation import Augmentation
 from vision_transformers.data.batches import Batch, training_batches
@@ -21,7 +21,7 @@ from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.model.vit import ViT
 from vision_transformers.training.advice import batch_size_warnings, few_validation_warnings, memory_advice
 from vision_transformers.training.gradients import gradients_of
-from vision_transformers.training.objective import CrossEntropy, Objective
+from vision_transformers.training.objective import CrossEntropy, Objective, balanced_weights
 from vision_transformers.training.optimizer import Optimizers
 from vision_transformers.training.recipe import Optimizer, Probe, Recipe
 from vision_transformers.training.run import Run
@@ -93,6 +93,47 @@ def test_a_step_depends_on_its_number_and_not_on_what_ran_before(tmp_path: Path)
         losses.append([step(run, state, batch).loss for batch in batches(run)])
         torch.rand(noise)
     assert losses[0] == losses[1]
+
+
+class Random(nn.Module):
+    """Keeps the images that it was given, and a number that it drew, as dropout draws them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(10))
+        self.given: list[Tensor] = []
+        self.drawn: list[float] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.given.append(images)
+        self.drawn.append(torch.rand(1).item())
+        return self.bias.expand(len(images), -1)
+
+
+def test_each_part_of_each_step_is_mixed_and_dropped_out_anew(tmp_path: Path) -> None:
+    """Here parts and steps have the same images."""
+    run, _ = prepared(everything(steps=3), tmp_path)
+    batch = batches(run)[0]
+    part = torch.arange(len(batch.images)) % (len(batch.images) // 2)
+    batch = replace(batch, images=batch.images[part], labels=batch.labels[part])
+    model = Random()
+    gradients = gradients_of(run, model, run.objective())
+    for number in range(2):
+        gradients(batch, number)
+    assert len(set(model.drawn)) == 4
+    assert len({tuple(images.flatten().tolist()) for images in model.given}) == 4
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_what_is_minimised_is_what_the_recipe_says(tmp_path: Path, balanced: bool) -> None:
+    recipe = tiny(class_weights="balanced" if balanced else "none", label_smoothing=0.2)
+    run = run_of(recipe, tmp_path)
+    logits, labels = torch.randn(32, 10), torch.arange(32) % 10
+    weights = balanced_weights(run.data.train.labels, 10) if balanced else None
+    objective, expected = run.objective(), CrossEntropy(10, 0.2, weights)
+    images = torch.zeros(32, 1, 8, 8)
+    losses = [each(logits, each.targets(labels), images) for each in (objective, expected)]
+    torch.testing.assert_close(losses[0], losses[1])
 
 
 class BreaksInPart(CrossEntropy):

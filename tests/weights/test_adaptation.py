@@ -47,6 +47,16 @@ def test_another_image_size_is_what_the_model_does_by_itself(options: dict[str, 
     assert [change.before.tensors[0][0] for change in report.resized] == ["positions.position_embeddings"]
 
 
+@pytest.mark.parametrize("prefix_positions", ["none", "all"])
+def test_positions_of_prefix_tokens_stay_as_they_are(prefix_positions: str) -> None:
+    model = portable(number_of_register_tokens=2, prefix_positions=prefix_positions)
+    adapted = for_images(model, Report(), (48, 40))
+    before, after = (each.weights["positions.position_embeddings"] for each in (model, adapted))
+    of_prefix = before.shape[1] - 4 * 4
+    assert after.shape[1] == of_prefix + 6 * 5
+    assert torch.equal(after[:, :of_prefix], before[:, :of_prefix])
+
+
 @EXTRACTORS
 @pytest.mark.parametrize("patch_shape", [(16, 16), (4, 4)])
 def test_another_patch_size_is_timms_resize(extractor: str, patch_shape: tuple[int, int]) -> None:
@@ -92,6 +102,15 @@ def test_other_channels_are_timms(extractor: str, before: int, after: int) -> No
     assert logits(adapted, torch.randn(2, after, 32, 32)).shape == (2, 5)
 
 
+def test_a_grey_model_has_the_average_mean_and_std_of_the_colours() -> None:
+    model = portable()
+    preprocessing = replace(model.description.preprocessing, mean=(0.1, 0.2, 0.6), std=(0.3, 0.4, 0.8))
+    model = replace(model, description=replace(model.description, preprocessing=preprocessing))
+    adapted = for_channels(model, 1, Report()).description.preprocessing
+    assert adapted.mean == pytest.approx((0.3,))
+    assert adapted.std == pytest.approx((0.5,))
+
+
 def test_a_grey_picture_as_colour_gives_what_it_gave_as_grey() -> None:
     model = portable(number_of_channels=1)
     adapted = for_channels(model, 3, Report())
@@ -122,6 +141,21 @@ def test_other_classes_are_a_new_head_and_said_so(options: dict[str, Any]) -> No
     assert all(torch.equal(again.weights[name], value) for name, value in adapted.weights.items())
     kept = [name for name in model.weights if "classifier." not in name]
     assert all(adapted.weights[name] is model.weights[name] for name in kept)
+
+
+def test_a_new_head_has_no_temperature_of_the_old_one_and_a_seed_of_its_own() -> None:
+    model = portable()
+    model = replace(model, description=replace(model.description, temperature=2.5))
+    first, other = (for_classes(model, ("a", "b"), seed, Report()) for seed in (0, 1))
+    assert first.description.temperature is None
+    head = "head.classifier.weight"
+    assert not torch.equal(first.weights[head], other.weights[head])
+
+
+def test_a_head_of_two_layers_becomes_one_of_one() -> None:
+    adapted = for_classes(portable(pre_logits_dimension=12), ("a", "b", "c"), 0, Report())
+    assert adapted.description.model.pre_logits_dimension is None
+    assert logits(adapted, torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 
 def test_the_head_can_be_dropped() -> None:
