@@ -132,7 +132,7 @@ def test_the_home_of_nobody_is_a_folder_that_does_not_exist(capsys: pytest.Captu
         ("digits --model.patch-shape 3 3", "max_image_shape (8, 8) is not whole patches of (3, 3)"),
         (
             "digits --preprocessing.size 16 16",
-            "but preprocessing.size is (16, 16): give --model.max-image-shape",
+            "but preprocessing.size is (16, 16): they are the same, and --image-shape",
         ),
         ("digits --preprocessing.channels 3", "but preprocessing.channels is 3"),
         ("digits --model.number-of-classes 7", "but the data has 10 classes"),

@@ -129,7 +129,7 @@ def test_files_of_another_library_are_named_before_it_looks_as_if_training_begin
         tmp_path, ["train", "finetune", "--data.path", "images", "--init", "w_timm", "--run-folder", "run"]
     )
     assert (finished.code, finished.output) == (2, "")
-    assert "looks like timm: read it with" in finished.errors
+    assert "looks like timm. Another library's files are read with" in finished.errors
     assert "--init-format timm" in finished.errors
 
 

@@ -126,8 +126,10 @@ class ViT(nn.Module):
         """Rows and columns of patches in these images.
 
         Raises:
-            ValueError: the patch does not divide them; names the two nearest sizes that work.
+            ValueError: they are no batch of floats, or the patch does not divide them; names the two nearest
+                sizes that work.
         """
+        check_images(image)
         return grid_shape((image.shape[2], image.shape[3]), self.config.patch_shape)
 
     def added_positions(self, grid: tuple[int, int]) -> Float[Tensor, "1 tokens model_dimension"]:
@@ -214,6 +216,5 @@ class ViT(nn.Module):
         self, image: Float[Tensor, "batch channels height width"]
     ) -> tuple[Float[Tensor, "batch tokens model_dimension"], Rotation | None]:
         """What the first layer reads: the embedded tokens, and rotary positions if the model has such."""
-        check_images(image)
         rotation = self.rotary_positions(self.grid(image), image.device)
         return self.normalization(self.embed(image)), rotation
