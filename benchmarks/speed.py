@@ -50,7 +50,7 @@ SHORT = [
     Case(ARCHITECTURES["ViT-S/16"], "training", 16),
     Case(ARCHITECTURES["ViT-S/16"], "inference", 16),
 ]
-ROUNDS, SHORT_ROUNDS = 11, 7
+ROUNDS, SHORT_ROUNDS = 11, 5
 ALONE = "our matrix products alone"
 ABOUT = """Medians with quartiles, in turns; made by `python -m benchmarks.speed` and, on GPUs,
 `benchmarks.speed_gpu`.
@@ -129,7 +129,7 @@ def measure(case: Case, settings: Mapping[str, Setting], device: torch.device, r
             steps.pop(name, None)
             print(left_out(name, setting, error), flush=True)
     alone = products_alone(case, settings[OURS], device)
-    seconds = take_turns({**steps, ALONE: alone}, device, rounds)
+    seconds = take_turns({**steps, ALONE: alone}, device, rounds, warm_up=1)
     rows = rows_of(case, {name: settings[name] for name in steps}, seconds)
     return [
         replace(row, share_of_ceiling=ratio(seconds[ALONE], seconds[row.opponent]).median) for row in rows
