@@ -225,6 +225,7 @@ def test_each_machine_keeps_its_speeds_and_goals_are_for_some(monkeypatch: pytes
         assert goals.swift(MNIST, wanted).judge() == goals.Judged("3 (3 to 3)", is_met, where)
 
 
+@pytest.mark.slow
 def test_a_wave_is_measured_and_written_before_its_ceiling_is(capsys: pytest.CaptureFixture[str]) -> None:
     """On a CPU, in processes of their own, as on a GPU: minutes there are few."""
     pytest.importorskip("timm", reason="timm is not installed")

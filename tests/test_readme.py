@@ -41,12 +41,12 @@ def test_python_on_your_own_pictures_does_what_the_command_does(
 
     def train_shortly(recipe: Recipe) -> Result:
         recipes.append(recipe)
-        return train(replace(recipe, epochs=1))
+        return train(replace(recipe, steps=1))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(vision_transformers, "train", train_shortly)
     make_images(tmp_path / "photos", count=4)
-    train(tiny(), "runs/source")
+    train(replace(tiny(), steps=1), "runs/source")
     exec(compile(code, "training.md", "exec"), {})
     command = ["finetune", "--data.path", "photos/", "--init", "runs/source"]
     assert recipes == [parse(CommandLine.of(command))[0].recipe]

@@ -89,6 +89,7 @@ def test_probes_judge_the_features(vit: Vit, run: Path) -> None:
         assert min(accuracies.values()) > 0.5
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.usefixtures("one_thread")
 def test_it_agrees_with_predict_to_the_last_image_and_the_last_bit(vit: Vit, tmp_path: Path) -> None:
     classifier = random_classifier(temperature=0.8)
@@ -148,6 +149,7 @@ def test_another_model_or_data_set_of_the_same_name_leaves_the_first_evaluation_
         assert evaluate(vit, tmp_path, model, data, "--output", "named").code == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_may_be_where_one_stands(vit: Vit, tmp_path: Path) -> None:
     random_classifier().save(tmp_path / "model")
     save_photographs(tmp_path / "pets" / "cat", 2)

@@ -58,6 +58,7 @@ def test_seeds_of_one_recipe_are_averaged(vit: Vit, runs: Path) -> None:
     assert (runs / "seeds" / "curves.png").stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_results_come_before_settings_and_of_many_settings_the_first_are_named(vit: Vit, runs: Path) -> None:
     """Runs of two recipes differ in more fields than any screen is wide."""
     command = ["train", "digits", *TINY, "--epochs", "2", "--run-folder", "otherwise", "--seed", "3"]
@@ -74,6 +75,7 @@ def test_results_come_before_settings_and_of_many_settings_the_first_are_named(v
         assert re.search(r"Their recipes differ in .*data.validation_fraction, .* and 1 more", said)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_runs_were_evaluated_on_stands_beside_them(vit: Vit, runs: Path) -> None:
     """With the interval: of few images, a difference is soon by chance. What is damaged takes no run away."""
     shutil.copytree(runs / "runs" / "one", runs / "judged" / "one")
@@ -95,6 +97,7 @@ def test_what_runs_were_evaluated_on_stands_beside_them(vit: Vit, runs: Path) ->
         assert interval in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
     (runs / "taken").mkdir(exist_ok=True)
     (runs / "taken" / "letter.txt").write_text("dear")
@@ -109,6 +112,7 @@ def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
     assert [path.name for path in (runs / "taken").iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_seed_twice_and_a_run_that_was_killed_are_no_further_seeds(vit: Vit, runs: Path) -> None:
     command = ["train", "digits", *TINY, "--epochs", "1", "--seed", "1", "--run-folder", "again"]
     assert vit.run(runs, command).code == 0
@@ -127,6 +131,7 @@ def read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_seconds_of_a_resumed_run_are_those_of_all_its_processes(vit: Vit, runs: Path) -> None:
     shutil.copytree(runs / "runs" / "one", runs / "resumed")
     rows = [
@@ -139,6 +144,7 @@ def test_the_seconds_of_a_resumed_run_are_those_of_all_its_processes(vit: Vit, r
     assert float(row["seconds"]) == 65.5
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_on_other_pictures_are_no_further_seeds(vit: Vit, tmp_path: Path) -> None:
     """Pictures that have moved are the same; others are not, whatever their files are called."""
     make_images(tmp_path / "cats", classes=2, count=10)
@@ -164,6 +170,7 @@ def test_runs_on_other_pictures_are_no_further_seeds(vit: Vit, tmp_path: Path) -
     assert "images" not in (tmp_path / "report" / "table.csv").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_cannot_be_read_is_named_and_the_others_are_compared(vit: Vit, runs: Path) -> None:
     for name, file in (("of-a-later-release", "recipe.json"), ("damaged", "metrics.jsonl")):
         shutil.copytree(runs / "runs" / "one", runs / "mixed" / name)

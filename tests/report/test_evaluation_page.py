@@ -120,6 +120,7 @@ def test_its_numbers_are_those_of_metrics_json(folder: Path) -> None:
         assert {str(row["precision"]), str(row["recall"]), str(row["f1"])} <= set(rows)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("classes", [3, 30, 31])
 def test_many_classes_are_pairs_and_few_a_matrix(tmp_path: Path, classes: int) -> None:
     names = tuple(f"class {number}" for number in range(classes))
@@ -130,6 +131,7 @@ def test_many_classes_are_pairs_and_few_a_matrix(tmp_path: Path, classes: int) -
     assert ("top-5" in text) == (classes > 5)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_thousands_of_classes_are_the_pairs_that_occur(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,7 @@ def test_thousands_of_classes_are_the_pairs_that_occur(
     assert json.loads((tmp_path / "metrics.json").read_text()) == values
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_there_is_none_of_is_said(tmp_path: Path) -> None:
     text = written(tmp_path, metrics(temperature=None, without_images=1), Galleries((), (), ()), [])
     assert text.count("There are none.") == 2
@@ -151,6 +154,7 @@ def test_what_there_is_none_of_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "mistakes.png").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pictures_of_an_earlier_report_that_tell_of_others_go_and_a_persons_own_stay(tmp_path: Path) -> None:
     written(tmp_path, metrics(), galleries(), CURVES)
     (tmp_path / "mine.png").write_bytes(b"of another program")
