@@ -90,10 +90,13 @@ class ViT(nn.Module):
 
         Args:
             number_of_classes: logits; 0 for none.
+
+        Raises:
+            ValueError: such a number cannot be; nothing is changed.
         """
         self.config = replace(self.config, number_of_classes=number_of_classes)
         self.head.reset_classifier(number_of_classes)
-        self.to(next(self.parameters()).device, self.dtype)
+        self.head.to(next(self.parameters()).device, self.dtype)
 
     @property
     def number_of_prefix_tokens(self) -> int:
