@@ -75,6 +75,15 @@ def test_it_is_said_once_as_soon_as_it_can_be_told(
     assert caplog.text.count("of the time the run waited") == 1
 
 
+def test_a_run_of_a_moment_is_told_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine, a tenth of a tenth of a second is soon waited for."""
+    monkeypatch.setattr("vision_transformers.training.waiting.WAITING_WORTH_SAYING", -1.0)
+    train(replace(find_recipe("digits"), steps=3, explain_every=None), tmp_path / "run")
+    assert "of the time the run waited" not in caplog.text
+
+
 def test_a_run_that_waits_says_so_and_keeps_the_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -84,7 +93,7 @@ def test_a_run_that_waits_says_so_and_keeps_the_share(
     usual = vary_image.vary_image
 
     def slow(*arguments: object, **options: object) -> torch.Tensor:
-        time.sleep(0.005)
+        time.sleep(0.01)
         return usual(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(vary_image, "vary_image", slow)

@@ -19,7 +19,7 @@ from vision_transformers.training.journal import Journal
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 from vision_transformers.training.step import training_step
-from vision_transformers.training.waiting import Waiting, WaitingAdvice
+from vision_transformers.training.waiting import SECONDS_WORTH_SAYING, Waiting, WaitingAdvice
 
 
 def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
@@ -58,7 +58,8 @@ def train_to_the_end(run: Run, state: TrainingState, journal: Journal) -> None:
                     checkpoints.saved()
                 if received:
                     raise Interrupted(_go_on(run, f"stopped after step {state.step}"), received)
-            advice.give(waiting.share)
+            if waiting.waited >= SECONDS_WORTH_SAYING:
+                advice.give(waiting.share)
         except DataFailure as failure:
             run.processes.together(lambda: journal.save(state))
             advised = type(failure)(_after_repair(run, failure))

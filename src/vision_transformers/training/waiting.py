@@ -15,6 +15,8 @@ from vision_transformers.training.recipe import Recipe
 
 STEPS_THAT_TELL, SECONDS_THAT_TELL = 100, 60.0
 """After so many, whichever comes first, the share of waiting will hardly change."""
+SECONDS_WORTH_SAYING = 1.0
+"""A run that has waited for less has nothing to gain."""
 _STRENGTHS = ("rand_augment_magnitude", "erasing_area", "mix_probability")
 """Fields of `Augmentation` that turn nothing on."""
 
