@@ -50,11 +50,28 @@ def begun(recipe_source: Path, run: Path, **changes: object) -> dict[str, torch.
     return weights(run / "checkpoints" / "step-00000000" / "model")
 
 
-def test_it_begins_with_all_weights_but_the_head(source: Path, tmp_path: Path) -> None:
-    ours, theirs = begun(source, tmp_path / "run"), weights(source / "model")
-    assert ours.keys() == theirs.keys()
+def of_other_classes(source: Path, folder: Path, but: str | None = None) -> Path:
+    """The same weights, whose classes are called otherwise; if one is given, that one alone."""
+    model = read_native(source / "model")
+    classes = tuple(
+        name if but not in (None, name) else f"digit {name}" for name in model.description.classes
+    )
+    write_native(folder / "others", replace(model, description=replace(model.description, classes=classes)))
+    return folder / "others"
+
+
+def test_it_begins_with_all_weights_and_of_other_classes_with_a_new_head(
+    source: Path, tmp_path: Path
+) -> None:
+    """Who goes on with a classifier of the same classes begins with what it knows, not with guessing."""
+    theirs = weights(source / "model")
+    kept, new = (
+        begun(each, tmp_path / each.name / "begun") for each in (source, of_other_classes(source, tmp_path))
+    )
+    assert kept.keys() == new.keys() == theirs.keys()
     for name, value in theirs.items():
-        assert torch.equal(ours[name], value) == (not name.startswith("head.classifier")), name
+        assert torch.equal(kept[name], value), name
+        assert torch.equal(new[name], value) == (not name.startswith("head.classifier")), name
 
 
 def test_the_weights_decide_model_and_preprocessing(source: Path, tmp_path: Path) -> None:
@@ -145,12 +162,19 @@ def test_what_cannot_be_is_told_before_it_looks_as_if_training_begins(
     assert (finished.code, finished.output) == (2, ""), finished.errors
 
 
-def test_a_person_hears_that_the_head_is_new_though_the_classes_are_the_same(
+def test_a_person_hears_whether_the_head_is_new(
     source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        begun(source, tmp_path / "run")
-    assert "the head is new, for 10 classes: the source knows them by the same names" in caplog.text
+        begun(source, tmp_path / "of digits")
+        begun(of_other_classes(source, tmp_path), tmp_path / "of others")
+        begun(of_other_classes(source, tmp_path, but="7"), tmp_path / "of one other")
+    said = [record.getMessage() for record in caplog.records if "head" in record.getMessage()]
+    assert said == [
+        "the head is kept: the source knows all 10 classes by the same names",
+        "the head is new, for 10 classes",
+        "the head is new, for 10 classes: the source does not know '7'",
+    ]
 
 
 def test_pictures_of_a_folder_are_learned_from_weights_of_digits(

@@ -158,6 +158,40 @@ def test_a_head_of_two_layers_becomes_one_of_one() -> None:
     assert logits(adapted, torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 
+@pytest.mark.parametrize("options", [{}, {"distillation_token": True}, {"pool": "class-mean"}])
+def test_classes_that_the_model_knows_keep_their_logits_in_whatever_order(options: dict[str, Any]) -> None:
+    model, report = portable(**options), Report()
+    known = model.description.classes
+    adapted = for_classes(model, (known[2], known[0]), 0, report)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(logits(adapted, images), logits(model, images)[:, [2, 0]])
+    assert adapted.description.classes == (known[2], known[0])
+    assert (report.left_out, report.newly_made) == ([], [])
+    assert report.transformed[0].how == f"2 of {len(known)} classes, by their names"
+
+
+def test_a_temperature_is_that_of_all_classes_together() -> None:
+    model = portable()
+    model = replace(model, description=replace(model.description, temperature=2.5))
+    known = model.description.classes
+    assert for_classes(model, known[::-1], 0, Report()).description.temperature == 2.5
+    assert for_classes(model, known[1:], 0, Report()).description.temperature is None
+
+
+@pytest.mark.parametrize("names", ["one is unknown", "one is there twice"])
+def test_names_that_do_not_tell_which_row_is_meant_make_a_new_head(names: str) -> None:
+    """Of ImageNet's names, crane and maillot stand for two classes each."""
+    model, report = portable(), Report()
+    known = model.description.classes
+    wanted: tuple[str, ...] = (known[0], "unknown")
+    if names == "one is there twice":
+        model = replace(model, description=replace(model.description, classes=(*known[:-1], known[0])))
+        wanted = known[:2]
+    for_classes(model, wanted, 0, report)
+    assert report.left_out
+    assert report.newly_made
+
+
 def test_the_head_can_be_dropped() -> None:
     model = for_classes(replace(portable()), (), 0, Report())
     assert logits(model, torch.randn(2, 3, 32, 32)).shape == (2, 32)

@@ -61,7 +61,7 @@ class ConvertOptions:
     to_channels: Literal[1, 3] | None = None
     """Make it for grey or for colour pictures."""
     to_classes: Path | None = None
-    """Give it a new head for the class names in this file, or for imagenet-1k; needs --allow head."""
+    """Give it a head for the class names in this file, or imagenet-1k; unknown ones need --allow head."""
 
 
 def main(arguments: list[str]) -> int:

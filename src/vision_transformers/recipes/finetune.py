@@ -35,7 +35,7 @@ class Choice:
 
 
 def finetune() -> Recipe:
-    """All weights of a trained model, with a new head, on PATH/train/<class>/* or PATH/<class>/*.
+    """All weights of a trained model, with a head for its classes, on PATH/train/<class>/* or PATH/<class>/*.
 
     vit train finetune --data.path PATH --init SOURCE [--init-format timm]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 
+from vision_transformers.data.labelled import some_of
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import expanded
 from vision_transformers.model.low_rank import is_low_rank
@@ -48,15 +49,16 @@ def settle_recipe(recipe: Recipe) -> Recipe:
 
 
 def load_initial_weights(run: Run, state: TrainingState) -> None:
-    """Puts the weights that the run begins with into the model, under a new head.
+    """Puts the weights that the run begins with into the model, whose head is theirs where it fits, or new.
 
     Raises:
         UsageFailure: the weights are of another architecture than when the run was begun.
     """
     seed = derive_seed(run.recipe.seed, "head")
+    report = Report()
     read = _read(run.recipe, Report())
-    logger.info("%s", _of_the_head(read.description.classes, run.data.classes))
-    source = for_classes(read, run.data.classes, seed, Report())
+    source = for_classes(read, run.data.classes, seed, report)
+    logger.info("%s", _of_the_head(report, read.description.classes, run.data.classes))
     weights = {name: value.float() for name, value in source.weights.items()}
     state_dict = state.model.state_dict()
     weights |= {name: value for name, value in state_dict.items() if is_low_rank(name)}
@@ -69,10 +71,13 @@ def load_initial_weights(run: Run, state: TrainingState) -> None:
             state.average.module.load_state_dict(state.model.state_dict())
 
 
-def _of_the_head(theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
-    """What a person may not expect: that accuracy begins at that of guessing."""
-    known = ": the source knows them by the same names, but its head is not kept"
-    return f"the head is new, for {len(ours)} classes{known if set(ours) <= set(theirs) else ''}"
+def _of_the_head(report: Report, theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
+    """What a person may not expect: whether accuracy begins at that of guessing."""
+    if not report.newly_made:
+        return f"the head is kept: the source knows all {len(ours)} classes by the same names"
+    unknown = [name for name in ours if name not in theirs]
+    but = f": the source does not know {some_of(unknown)}" if 0 < len(unknown) < len(ours) else ""
+    return f"the head is new, for {len(ours)} classes{but}"
 
 
 def _read(recipe: Recipe, report: Report) -> PortableModel:

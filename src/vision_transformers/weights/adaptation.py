@@ -1,6 +1,7 @@
 """A model for other images or classes than it was made for: sizes, channels, patches, names."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -17,6 +18,7 @@ from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.position_resize import resize_positions
 from vision_transformers.model.positions import SineCosinePositionalEncoding
 from vision_transformers.weights.conversion import PortableModel
+from vision_transformers.weights.model_folder import ModelDescription
 from vision_transformers.weights.report import Report, Row
 
 Kernel = Float[Tensor, "model_dimension channels rows columns"]
@@ -115,7 +117,13 @@ def with_stored_positions(model: PortableModel, report: Report) -> PortableModel
 
 
 def for_classes(model: PortableModel, classes: Sequence[str], seed: int, report: Report) -> PortableModel:
-    """A head for other classes: dropped, and made new from a seed; without names, only dropped."""
+    """A head for these classes: the rows of the old one where it knows all of them by name, else a new one.
+
+    A new head is made from the seed; without names there is none. Names that the model has twice, as some
+    of ImageNet's, say nothing; a head of two layers is always made new, as one of one.
+    """
+    if classes and _knows(model.description, classes):
+        return _with_rows(model, classes, report)
     names = [name for name in model.weights if "classifier." in name or "head.pre_logits." in name]
     dropped = {name: model.weights[name] for name in names}
     if dropped:
@@ -129,6 +137,28 @@ def for_classes(model: PortableModel, classes: Sequence[str], seed: int, report:
         report.add("newly_made", Row(()), Row.of(list(made), list(made.values())), f"from seed {seed}")
     description = replace(model.description, model=config, classes=tuple(classes), temperature=None)
     return PortableModel(weights, description, model.aside)
+
+
+def _knows(description: ModelDescription, classes: Sequence[str]) -> bool:
+    counts = Counter(description.classes)
+    named = len(description.classes) == description.model.number_of_classes
+    one_layer = description.model.pre_logits_dimension is None
+    return named and one_layer and all(counts[name] == 1 for name in classes)
+
+
+def _with_rows(model: PortableModel, classes: Sequence[str], report: Report) -> PortableModel:
+    """The head with the rows of these classes; a temperature holds for all of them together."""
+    description = model.description
+    rows = [description.classes.index(name) for name in classes]
+    heads = [name for name in model.weights if "classifier." in name]
+    after = {name: model.weights[name][rows] for name in heads}
+    before = Row.of(heads, [model.weights[name] for name in heads])
+    how = f"{len(classes)} of {len(description.classes)} classes, by their names"
+    report.add("transformed", before, Row.of(heads, list(after.values())), how)
+    config = replace(description.model, number_of_classes=len(classes))
+    temperature = description.temperature if len(classes) == len(description.classes) else None
+    changed = replace(description, model=config, classes=tuple(classes), temperature=temperature)
+    return PortableModel({**model.weights, **after}, changed, model.aside)
 
 
 def _new_head(config: ViTConfig, seed: int) -> dict[str, Tensor]:
