@@ -178,7 +178,7 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, run: Path,
     (tmp_path / "broken" / "cat").mkdir(parents=True)
     (tmp_path / "broken" / "cat" / "1.jpg").write_bytes(b"no picture")
     cases = [
-        (["model", "digits"], 3, "the model does not know '0'"),
+        (["model", "digits"], 3, "model does not know '0'"),
         (["nothing", "digits"], 2, "there is no model"),
         (["model", "nowhere"], 2, "there is no folder nowhere"),
         (["model", "broken"], 3, "1.jpg"),

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,29 @@ def test_what_there_is_none_of_is_said(tmp_path: Path) -> None:
     assert "the model has no temperature" in text
     assert "How it was learned" not in text
     assert not (tmp_path / "mistakes.png").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_baseline_stands_beside_with_what_was_gained_and_lost(tmp_path: Path) -> None:
+    baseline = {
+        "model": EVIL,
+        "top_1": {"accuracy": 0.8, "lower": 0.75, "upper": 0.85},
+        "both_right": 310,
+        "gained": 40,
+        "lost": 10,
+        "neither_right": 1_040,
+        "difference": {"accuracy": 0.075, "lower": -0.01, "upper": 0.1},
+        "p_value": 0.04321,
+        "warning": "it was trained on them",
+    }
+    gained = tuple(replace(one, baseline="eight") for one in specimens(2))
+    text = written(tmp_path, metrics() | {"baseline": baseline}, replace(galleries(), gained=gained), [])
+    for expected in ("+7.50 points", "-1.00 to +10.00", "p = 0.043", "1,040", "it was trained on them"):
+        assert expected in text
+    assert text.count(">eight</b>") >= 2
+    assert EVIL not in text
+    assert (tmp_path / "gained.png").exists()
+    assert "Nothing." in text
 
 
 @pytest.mark.usefixtures("undrawn")

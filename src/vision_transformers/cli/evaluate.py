@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,9 +18,11 @@ from vision_transformers.training.record import Record
 
 if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier
+    from vision_transformers.cli.baseline import JudgedBaseline
     from vision_transformers.data.labelled import Labelled
     from vision_transformers.evaluation.judgement import Judgement
     from vision_transformers.evaluation.label_errors import LabelErrors
+    from vision_transformers.report.judged_pictures import JudgedPicture
 
 WORST_CLASSES = 3
 
@@ -40,6 +43,8 @@ class EvaluateOptions:
         tuple[Literal["knn", "linear"], ...], tyro.conf.arg(help_behavior_hint="(default: neither)")
     ] = ()
     """Also judge the frozen features: by nearest neighbours, logistic regression, or both."""
+    baseline: Path | None = None
+    """Another run or model: judge it by the same images, and say whether MODEL is better or was lucky."""
     data_root: str | None = None
     """Folder with the files of a known data set; else as in the run, else $VISION_TRANSFORMERS_DATA."""
     batch_size: int = 64
@@ -74,22 +79,28 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     from vision_transformers.evaluation.judgement import judge
     from vision_transformers.evaluation.label_errors import find_label_errors
     from vision_transformers.report.evaluation_page import write_evaluation
+    from vision_transformers.report.judged_pictures import write_judged_pictures
     from vision_transformers.report.metrics import read_metrics
 
     subject = find_subject(
         options.model, options.data, options.split, options.data_root, options.device, options.precision
     )
     _check_probes(options, subject.labelled)
+    other = _find_baseline(options, subject)
     folder = options.output or _usual_output(options, subject)
     classifier = subject.classifier
     judgement = judge(classifier, subject.images, options.batch_size, options.workers)
     label_errors = find_label_errors(judgement.probabilities, judgement.labels)
     metrics = _metrics(options, subject, judgement) | {"label_errors": _named(label_errors, subject)}
+    baseline = _judged_baseline(options, other)
+    if baseline is not None:
+        metrics["baseline"] = baseline.beside(judgement)
     preprocessing = classifier.preprocessing
-    pictures = galleries(subject.images, judgement, label_errors, classifier.classes, preprocessing)
+    pictures = galleries(subject.images, judgement, label_errors, classifier.classes, preprocessing, baseline)
     run = subject.run
     curves = read_metrics(run.metrics) if run is not None and run.metrics.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
+    write_judged_pictures(folder / "predictions.csv", _judged_pictures(subject, judgement, baseline))
     write_evaluation(folder, metrics, pictures, curves, _origin(classifier, subject.record))
     return metrics, folder
 
@@ -110,6 +121,24 @@ def _check_probes(options: EvaluateOptions, labelled: "Labelled") -> None:
             f"--probe linear tells classes apart, and the split train has images of {there.pop()!r} alone: "
             "add those of another class, or choose --probe knn"
         )
+
+
+def _find_baseline(options: EvaluateOptions, subject: Subject) -> Subject | None:
+    if options.baseline is None:
+        return None
+    from vision_transformers.cli.baseline import find_baseline
+
+    return find_baseline(subject, options.data, options.data_root, options.baseline)
+
+
+def _judged_baseline(options: EvaluateOptions, baseline: Subject | None) -> "JudgedBaseline | None":
+    if baseline is None:
+        return None
+    from vision_transformers.cli.baseline import judged
+    from vision_transformers.evaluation.judgement import judge
+
+    judgement = judge(baseline.classifier, baseline.images, options.batch_size, options.workers)
+    return judged(baseline, str(options.baseline), judgement)
 
 
 def _metrics(options: EvaluateOptions, subject: Subject, judgement: "Judgement") -> dict[str, Any]:
@@ -144,6 +173,20 @@ def _named(errors: "LabelErrors", subject: Subject) -> list[dict[str, str]]:
         {"image": images.name(place), "label": classes[int(images.labels[place])], "likely": classes[likely]}
         for place, likely in zip(errors.places.tolist(), errors.likely.tolist(), strict=True)
     ]
+
+
+def _judged_pictures(
+    subject: Subject, judgement: "Judgement", baseline: "JudgedBaseline | None"
+) -> Iterator["JudgedPicture"]:
+    """All of them, in their order."""
+    from vision_transformers.report.judged_pictures import JudgedPicture
+
+    classes, labels = subject.classifier.classes, judgement.labels.tolist()
+    for place, label in enumerate(labels):
+        theirs = None if baseline is None else baseline.guess(place)
+        yield JudgedPicture(
+            subject.images.name(place), classes[label], judgement.guess(place, classes), theirs
+        )
 
 
 def _check_output(folder: Path) -> None:
@@ -218,6 +261,8 @@ def _text(value: Any) -> str:
 
 
 def _print(metrics: dict[str, Any], folder: Path) -> None:
+    from vision_transformers.cli.baseline import in_words
+
     calibration, classes = metrics["calibration"], len(metrics["classes"])
     print(f"{metrics['data']} {metrics['split']}: {metrics['samples']:,} images, {classes} classes")
     if "warning" in metrics:
@@ -227,6 +272,8 @@ def _print(metrics: dict[str, Any], folder: Path) -> None:
             share = metrics[name]
             interval = f"95 % interval {share['lower']:.2%} to {share['upper']:.2%}"
             print(f"{name.replace('_', '-')}          {share['accuracy']:.2%} ({interval})")
+    if "baseline" in metrics:
+        print(*in_words(metrics["baseline"]), sep="\n")
     print(f"loss           {metrics['loss']:.4f}")
     print(f"macro F1       {metrics['macro']['f1']:.2%}")
     after = (
@@ -243,4 +290,4 @@ def _print(metrics: dict[str, Any], folder: Path) -> None:
         print(f"{kind:<15}{', '.join(f'{name} {value:.2%}' for name, value in accuracies.items())}")
     print(f"speed          {metrics['images_per_second']:,.0f} images/s")
     print(f"page           {folder / 'index.html'}")
-    print(f"numbers        {folder / 'metrics.json'}")
+    print(f"numbers        {folder / 'metrics.json'}, each picture's in {folder / 'predictions.csv'}")

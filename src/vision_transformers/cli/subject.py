@@ -58,7 +58,7 @@ class Subject:
     def warning(self) -> str | None:
         """Why the numbers may not be believed."""
         warnings = []
-        if self._was_learned_from:
+        if self.was_learned_from:
             warnings.append("The model was trained on some of these images: the numbers flatter it.")
         there = set(self.images.labels.tolist())
         classes = self.classifier.classes
@@ -70,7 +70,7 @@ class Subject:
         return " ".join(warnings) or None
 
     @property
-    def _was_learned_from(self) -> bool:
+    def was_learned_from(self) -> bool:
         """Whether the run learned from some of the images, as far as their names or places tell."""
         if self.labelled.is_of_run:
             return self.split in ("train", "all")
@@ -120,7 +120,7 @@ def find_subject(
         learned_from = LearnedFrom(record.recipe.data, record.images, record.environments[-1].data)
     labelled = load_labelled(data, classifier.preprocessing, data_root, learned_from)
     split = split or _held_out(labelled)
-    images = in_order_of(labelled, labelled.split(split), classifier.classes)
+    images = in_order_of(labelled, labelled.split(split), classifier.classes, str(model))
     return Subject(model, run, record, classifier, labelled, split, expanded(data), images)
 
 

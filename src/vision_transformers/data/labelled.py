@@ -107,8 +107,16 @@ def load_labelled(
     return Labelled(name, dict(parts), classes, description, False)
 
 
-def in_order_of(labelled: Labelled, images: Images, classes: Sequence[str]) -> Images:
+def in_order_of(
+    labelled: Labelled, images: Images, classes: Sequence[str], model: str = "the model"
+) -> Images:
     """The images with their labels as places among a model's classes, found by name.
+
+    Args:
+        labelled: the data set that they are a part of.
+        images: with labels as places among its classes.
+        classes: of the model.
+        model: what a message calls it.
 
     Raises:
         DataFailure: the model does not know a class; names both lists.
@@ -116,9 +124,9 @@ def in_order_of(labelled: Labelled, images: Images, classes: Sequence[str]) -> I
     unknown = [name for name in labelled.classes if name not in classes]
     if unknown:
         raise DataFailure(
-            f"the model does not know {some_of(unknown)}, so that its guesses cannot be judged.\n"
+            f"{model} does not know {some_of(unknown)}, so that its guesses cannot be judged.\n"
             f"  classes of {labelled.name}: {some_of(labelled.classes)}\n"
-            f"  classes of the model: {some_of(classes)}"
+            f"  classes of {model}: {some_of(classes)}"
         )
     places = torch.tensor([classes.index(name) for name in labelled.classes])
     return replace(images, labels=places.to(images.labels.device)[images.labels])

@@ -1,16 +1,18 @@
 """A classifier's outputs for labelled images, in their order."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vision_transformers.classifier import BATCH_SIZE, Classifier
 from vision_transformers.data.batches import evaluation_batches
 from vision_transformers.data.images import Images
 from vision_transformers.evaluation.sums import EvaluationSums
+from vision_transformers.prediction import Guess
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,21 @@ class Judgement:
     sums: EvaluationSums
     images_per_second: float
     """Without the first batch, which warms up, where there is another."""
+
+    @property
+    def is_right(self) -> Bool[Tensor, " images"]:
+        """Whether the likeliest class is the label."""
+        return self.probabilities.argmax(dim=1) == self.labels
+
+    @property
+    def probability_of_label(self) -> Float[Tensor, " images"]:
+        """What each image's label was given, 0 to 1."""
+        return self.probabilities.gather(1, self.labels[:, None]).squeeze(1)
+
+    def guess(self, place: int, classes: Sequence[str]) -> Guess:
+        """The likeliest class of one image."""
+        probability, index = self.probabilities[place].max(dim=0)
+        return Guess(classes[int(index)], int(index), float(probability))
 
 
 def judge(

@@ -31,10 +31,10 @@ def scores(sums: EvaluationSums, classes: Sequence[str], temperature: float | No
         "samples": sums.images,
         "classes": list(classes),
         "loss": sums.loss / sums.images,
-        "top_1": _share(int(counts.correct.sum()), sums.images),
+        "top_1": share(int(counts.correct.sum()), sums.images),
     }
     if len(classes) > 5:
-        result["top_5"] = _share(sums.in_top_5, sums.images)
+        result["top_5"] = share(sums.in_top_5, sums.images)
     values = (each.tolist() for each in (*per_class.values(), counts.true))
     rows = zip(classes, *values, strict=True)
     columns = ("class", *per_class, "support")
@@ -84,7 +84,8 @@ def _confusion(sums: EvaluationSums, classes: int) -> dict[str, list[list[int]]]
     return {"confusion": matrix}
 
 
-def _share(successes: int, trials: int) -> dict[str, float]:
+def share(successes: int, trials: int) -> dict[str, float]:
+    """An accuracy with the ends of its 95 % interval."""
     lower, upper = wilson_interval(successes, trials)
     return {"accuracy": successes / trials, "lower": lower, "upper": upper}
 

@@ -25,7 +25,7 @@ _SCALARS = ("accuracy", "loss", "macro_f1", "expected_calibration_error")
 _FEW_CONFUSED = 10
 _PICTURES = (
     *("reliability.png", "confusion.png", "confusion-normalised.png", "curves.png"),
-    *("mistakes.png", "uncertain.png", "label-errors.png"),
+    *("mistakes.png", "uncertain.png", "label-errors.png", "gained.png", "lost.png"),
 )
 """All that there may be."""
 
@@ -122,6 +122,8 @@ def _named(galleries: Galleries) -> dict[str, tuple[Specimen, ...]]:
         "mistakes": galleries.mistakes,
         "uncertain": galleries.uncertain,
         "label-errors": galleries.label_errors,
+        "gained": galleries.gained,
+        "lost": galleries.lost,
     }
 
 

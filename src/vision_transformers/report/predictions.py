@@ -133,7 +133,7 @@ class _Csv(_Lines):
 
     def write(self, row: PredictionRow) -> None:
         """A record; text that a spreadsheet would take for a formula gets an apostrophe in front."""
-        self._record([_harmless(value) for value in _values(row, self.top)])
+        self._record([harmless_in_spreadsheets(value) for value in _values(row, self.top)])
 
     def _record(self, values: list[Any]) -> None:
         text = io.StringIO()
@@ -208,7 +208,8 @@ def _values(row: PredictionRow, top: int) -> list[Any]:
     return [row.path, *guesses, *[None] * (3 * top - len(guesses)), row.error]
 
 
-def _harmless(value: Any) -> Any:
+def harmless_in_spreadsheets(value: Any) -> Any:
+    """A cell of a csv file; text that a spreadsheet would take for a formula gets an apostrophe in front."""
     if value is None:
         return ""
     return f"'{value}" if isinstance(value, str) and value.startswith(_DANGEROUS) else value

@@ -27,6 +27,8 @@ class Specimen:
     """Of the guess, 0 to 1."""
     likely: str | None = None
     """Of a label that is likely wrong, what it should be."""
+    baseline: str | None = None
+    """What the baseline guesses, where it is shown beside it."""
 
     @property
     def enlargement(self) -> int:
@@ -49,6 +51,10 @@ class Galleries:
     """Guesses of the least probability, the least first."""
     label_errors: tuple[Specimen, ...]
     """Labels that are likely wrong, the likeliest first."""
+    gained: tuple[Specimen, ...] = ()
+    """Guesses that are right, and a baseline's wrong."""
+    lost: tuple[Specimen, ...] = ()
+    """The reverse."""
 
 
 def specimen_sheet(specimens: Sequence[Specimen]) -> UInt8[np.ndarray, "height width 3"]:

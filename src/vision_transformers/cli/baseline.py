@@ -1,0 +1,96 @@
+"""`vit evaluate --baseline OTHER`: another model, judged by the very same images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vision_transformers.classifier import Classifier
+from vision_transformers.cli.subject import Subject, find_subject
+from vision_transformers.errors import UsageFailure
+from vision_transformers.evaluation.judgement import Judgement
+from vision_transformers.evaluation.paired import PairedAccuracy
+from vision_transformers.evaluation.scores import share
+from vision_transformers.prediction import Guess
+
+
+@dataclass(frozen=True)
+class JudgedBaseline:
+    """What another model gives for the same images, in their order."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Its own, in its own order."""
+    judgement: Judgement
+    was_learned_from: bool
+    """Whether it was trained on some of the images."""
+
+    def guess(self, place: int) -> Guess:
+        """The likeliest class of one image."""
+        return self.judgement.guess(place, self.classes)
+
+    def beside(self, judgement: Judgement) -> dict[str, Any]:
+        """Plain values for `metrics.json`: how much better the other judgement is, and how sure that is."""
+        paired = PairedAccuracy.of(judgement.is_right, self.judgement.is_right)
+        lower, upper = paired.interval
+        result = {
+            "model": self.name,
+            "top_1": share(paired.both + paired.lost, paired.images),
+            "both_right": paired.both,
+            "gained": paired.gained,
+            "lost": paired.lost,
+            "neither_right": paired.neither,
+            "difference": {"accuracy": paired.difference, "lower": lower, "upper": upper},
+            "p_value": paired.p_value,
+        }
+        if self.was_learned_from:
+            result["warning"] = "The baseline was trained on some of these images: the numbers flatter it."
+        return result
+
+
+def find_baseline(subject: Subject, data: str, data_root: str | None, model: Path) -> Subject:
+    """The other model, with the images that the subject is judged by, in their order.
+
+    Args:
+        subject: what is judged beside it.
+        data: what the subject is judged by, as the person calls it.
+        data_root: where the files of a known data set lie.
+        model: the other's run or folder.
+
+    Raises:
+        UsageFailure: there is no such model, or its run has split the images otherwise.
+        DataFailure: it does not know one of the classes.
+    """
+    classifier = subject.classifier
+    other = find_subject(model, data, subject.split, data_root, str(classifier.device), classifier.precision)
+    places = {other.images.name(place): place for place in range(len(other.images))}
+    names = [subject.images.name(place) for place in range(len(subject.images))]
+    if places.keys() != set(names):
+        raise UsageFailure(
+            f"{model} would be judged by other images of {data} than {subject.model}: their runs have parted "
+            f"them otherwise, or one of them has no run that tells. Choose images that both have alike, as "
+            "with --split test or --split all"
+        )
+    same = torch.tensor([places[name] for name in names])
+    return replace(other, images=other.images.select(same))
+
+
+def judged(baseline: Subject, name: str, judgement: Judgement) -> JudgedBaseline:
+    """What is known of it once it was asked."""
+    classifier: Classifier = baseline.classifier
+    return JudgedBaseline(name, classifier.classes, judgement, baseline.was_learned_from)
+
+
+def in_words(metrics: Mapping[str, Any]) -> list[str]:
+    """Lines for a person, of what `JudgedBaseline.beside` says."""
+    difference, top_1 = metrics["difference"], metrics["top_1"]
+    points = [f"{100 * difference[name]:+.2f}" for name in ("accuracy", "lower", "upper")]
+    lines = [
+        f"baseline       {top_1['accuracy']:.2%} by {metrics['model']}",
+        f"difference     {points[0]} points (95 % interval {points[1]} to {points[2]}): "
+        f"{metrics['gained']:,} images gained, {metrics['lost']:,} lost, McNemar's p "
+        f"{metrics['p_value']:.2g}",
+    ]
+    return [*lines, f"warning        {metrics['warning']}"] if "warning" in metrics else lines
