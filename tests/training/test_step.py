@@ -189,6 +189,29 @@ def test_a_loss_that_is_not_finite_names_the_rates_in_force(
         step(run, state, batches(run)[0], BreaksInPart(1, math.nan))
 
 
+def test_a_part_that_gives_what_is_not_finite_is_named(tmp_path: Path) -> None:
+    """Of many layers, the one to look at."""
+    run, state = prepared(tiny(accumulation=2), tmp_path)
+    layer = state.model.get_submodule("transformer.layers.1.feed_forward")
+    layer.register_forward_hook(lambda _, __, output: output * math.inf)
+    with pytest.raises(Failure, match=r"transformer\.layers\.1\.feed_forward is the first .*inputs up to \d"):
+        step(run, state, batches(run)[0])
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    run, state = prepared(tiny(), tmp_path)
+    with torch.no_grad():
+        state.model.get_parameter("head.classifier.weight")[3, 4] = math.nan
+    with pytest.raises(Failure, match=r"not finite: head\.classifier\.weight\. Start"):
+        step(run, state, batches(run)[0])
+
+
+def test_where_the_model_is_finite_the_loss_is_to_blame(tmp_path: Path) -> None:
+    run, state = prepared(tiny(), tmp_path)
+    with pytest.raises(Failure, match=r"outputs, computed once more, are finite and up to \d"):
+        step(run, state, batches(run)[0], BreaksInPart(1, math.nan))
+
+
 def test_a_run_that_diverges_stops_with_one_message(tmp_path: Path) -> None:
     recipe = tiny(steps=200, optimizer=Optimizer(learning_rate=99.0, clip=0.0), batch_size=16)
     recipe = replace(recipe, schedule=replace(recipe.schedule, shape="constant", warmup=0.0))

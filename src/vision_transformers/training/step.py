@@ -6,8 +6,10 @@ from vision_transformers.config import first_of
 from vision_transformers.data.batches import Batch
 from vision_transformers.errors import Failure
 from vision_transformers.evaluation.metrics import ClassificationSums
+from vision_transformers.runtime.precision import autocast
 from vision_transformers.training.advice import learning_rates
 from vision_transformers.training.gradients import Gradients
+from vision_transformers.training.not_finite import where_not_finite
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 
@@ -33,7 +35,9 @@ def training_step(run: Run, state: TrainingState, gradients: Gradients, batch: B
     loss, correct, gradient_norm = gradients(batch, state.step).tolist()
     rate = run.rate_at(state.step)
     if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-        failure = Failure(_not_finite(run, state.step, rate, loss, gradient_norm))
+        with autocast(run.environment.precision, run.device):
+            where = where_not_finite(state.model, batch.images.chunk(run.recipe.accumulation))
+        failure = Failure(_not_finite(run, state.step, rate, loss, gradient_norm, where))
         failure.is_told = True  # all processes have the same sums
         raise failure
     state.optimizers.step(rate, record=gradients.stay_in_memory)
@@ -44,7 +48,7 @@ def training_step(run: Run, state: TrainingState, gradients: Gradients, batch: B
     return ClassificationSums(run.order.batch_size, loss, int(correct))
 
 
-def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: float) -> str:
+def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: float, where: str) -> str:
     named = learning_rates(run.recipe, step < run.probe_steps)
     options = " or ".join(f"--{each.option}" for each in named)
     images = run.order.indices(step).tolist()
@@ -52,7 +56,7 @@ def _not_finite(run: Run, step: int, rate: float, loss: float, gradient_norm: fl
     return (
         f"step {step}: the loss is {loss / len(images):g} and the norm of the gradient "
         f"{gradient_norm:g}, at a learning rate of {run.recipe.optimizer.learning_rate * rate:g}. "
-        "The optimizer's step was not taken. "
+        f"The optimizer's step was not taken. {where} "
         f"Start a new run with a lower {options}, or a longer --schedule.warmup. "
         f"The batch has {len(images)} images: {names}"
     )
