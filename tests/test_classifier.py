@@ -19,6 +19,7 @@ from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.model.config import LowRankConfig
 from vision_transformers.model.low_rank import add_low_rank, is_low_rank
 from vision_transformers.prediction import Prediction
+from vision_transformers.weights.conversion import read_native
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,34 @@ def test_other_classes_are_learned_in_a_loop_of_ones_own_and_saved(
     (found,) = vision_transformers.load(tmp_path / "saved").predict(noise(1))
     assert {guess.label for guess in found.top} == {"cat", "dog"}
     assert found.probability == pytest.approx(guesses[0][0][0][1])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("even", "class names are 'even': expected a list"),
+        (["even", "even"], "two classes cannot have one name: 'even'"),
+        (["even", " "], "a class name is ' '"),
+    ],
+)
+def test_names_that_no_saved_model_could_have_are_refused_before_the_head_is_gone(
+    names: list[str] | str, message: str
+) -> None:
+    classifier = random_classifier()
+    before = classifier.model.head.classifier.weight
+    with pytest.raises(UsageFailure, match=message):
+        classifier.reset_classes(names)
+    assert classifier.model.head.classifier.weight is before
+    assert len(classifier.classes) == classifier.model.config.number_of_classes == 7
+
+
+def test_what_was_measured_of_the_old_head_is_not_said_of_a_new_one(tmp_path: Path) -> None:
+    classifier = random_classifier()
+    measured = {"recipe": "digits", "metrics": {"test_accuracy": 1.0}}
+    classifier.description = replace(classifier.description, training=measured)
+    classifier.reset_classes(["even", "odd"])
+    classifier.save(tmp_path / "saved")
+    assert read_native(tmp_path / "saved").description.training == {"recipe": "digits"}
 
 
 def test_inputs_are_what_the_model_reads(classifier: Classifier, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from vision_transformers.model.vit import ViT
 from vision_transformers.prediction import Guess, Prediction
 from vision_transformers.runtime.device import resolve_device
 from vision_transformers.runtime.precision import Precision, ResolvedPrecision, autocast, resolve_precision
-from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
+from vision_transformers.weights.class_names import IMAGENET_1K, check_distinct, checked_names, named_classes
 from vision_transformers.weights.conversion import (
     Aside,
     PortableModel,
@@ -240,12 +240,16 @@ class Classifier:
     def reset_classes(self, names: Sequence[str]) -> None:
         """Puts a freshly initialised last layer in place, for other classes, of which it knows nothing yet.
 
-        The rest of the model stays, to be trained as any `nn.Module`; the temperature goes.
+        The rest of the model stays, to be trained as any `nn.Module`; the temperature goes, and what was
+        measured of the old layer.
+
+        Raises:
+            UsageFailure: the names are no list of different strings; nothing is changed.
         """
-        self.model.reset_classifier(len(names))
-        self.description = replace(
-            self.description, model=self.model.config, classes=tuple(names), temperature=None
-        )
+        classes = checked_names(names)
+        check_distinct(classes)
+        self.model.reset_classifier(len(classes))
+        self.description = self.description.under_another_head(self.model.config, classes)
 
     def save(self, path: Path | str) -> None:
         """Writes a model folder, from which `load` gives this classifier again, with what was kept aside.
@@ -341,7 +345,7 @@ def load(
 
     Raises:
         UsageFailure: there is no model at that path, its format is not known, or it is of another; the
-            device or the precision is not known, or not there.
+            device or the precision is not known, or not there; class names are no strings.
         Failure: its files are damaged, or hold tensors that nobody knows.
     """
     if format == NATIVE:
@@ -351,7 +355,7 @@ def load(
         read = _read_foreign(path, format)
         model, description, aside = build(read.description.model, read.weights), read.description, read.aside
     if classes is not None:
-        names = named_classes(classes) if isinstance(classes, str) else tuple(classes)
+        names = named_classes(classes) if isinstance(classes, str) else checked_names(classes)
         description = replace(description, classes=names)
     return Classifier(model, description, device, precision, aside)
 

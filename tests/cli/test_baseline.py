@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.classifiers import CLASSES, random_classifier
 from tests.commands import Finished, Vit
-from tests.photographs import noise
+from tests.photographs import noise, save_photographs
 
 from vision_transformers.weights.adaptation import for_classes
 from vision_transformers.weights.conversion import read_native, write_native
@@ -108,6 +109,23 @@ def test_runs_that_parted_their_images_otherwise_are_not_compared_by_them(vit: V
     both = evaluate(vit, tmp_path, "one", "digits", "--split", "all", "--baseline", "two")
     assert both.code == 0, both.errors
     assert both.output.count("was trained on some of these images: the numbers flatter it") == 2
+
+
+def test_a_model_of_no_run_is_judged_by_what_the_other_ones_run_held_out(vit: Vit, tmp_path: Path) -> None:
+    """As the model that a run has begun with; another run, which held out others, has learned from them."""
+    for name in ("cat", "dog", "owl"):
+        save_photographs(tmp_path / "pets" / name, 10)
+    folder = ["--model.number-of-classes", "0", "--steps", "1", "--batch-size", "4"]
+    folder += ["--data.name", "folder", "--data.path", "pets", "--preprocessing.crop", "squash"]
+    for run, seed in (("one", "0"), ("two", "1")):
+        trained = vit.run(tmp_path, [*TINY, *folder, "--data.split-seed", seed, "--run-folder", run])
+        assert trained.code == 0, trained.errors
+    shutil.copytree(tmp_path / "two" / "model", tmp_path / "alone")
+    for other, is_warned in (("alone", False), ("two", True)):
+        finished = evaluate(vit, tmp_path, "one", "pets", "--baseline", other, "--output", f"beside {other}")
+        assert finished.code == 0, finished.errors
+        assert "pets test: 6 images" in finished.output
+        assert ("The baseline was trained on some of these" in finished.output) == is_warned
 
 
 def test_a_baseline_that_does_not_know_a_class_is_told_of(vit: Vit, pictures: Path) -> None:

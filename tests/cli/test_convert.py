@@ -107,6 +107,35 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, tmp_path: 
 
 
 @pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"cat\nzzz\n", "the model does not know 'zzz'. Where that is meant"),
+        (b"cat\ncat\n", "two classes cannot have one name: 'cat'"),
+        (b"cat\n\ndog\n", "a class name is ''"),
+    ],
+)
+def test_a_name_that_makes_the_head_another_is_told(
+    vit: Vit, tmp_path: Path, content: bytes, message: str
+) -> None:
+    save_random_model(tmp_path / "animals")
+    (tmp_path / "names.txt").write_bytes(content)
+    command = ["convert", "animals", "new", "--from", "native", "--to", "native", "--to-classes", "names.txt"]
+    finished = vit.run(tmp_path, command)
+    assert (finished.code != 0, message in finished.errors) == (True, True), finished.errors
+    assert not (tmp_path / "new").exists()
+
+
+def test_names_in_a_file_of_windows_are_known(vit: Vit, tmp_path: Path) -> None:
+    """It begins with a mark that nobody sees, ends its lines otherwise, and may have a line too many."""
+    save_random_model(tmp_path / "animals")
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbfowl\r\ncat\r\n\r\n")
+    command = ["convert", "animals", "new", "--from", "native", "--to", "native", "--to-classes", "names.txt"]
+    finished = vit.run(tmp_path, command)
+    assert finished.code == 0, finished.errors
+    assert load(tmp_path / "new", device="cpu").classes == ("owl", "cat")
+
+
 def test_a_model_is_made_for_other_images_and_classes(vit: Vit, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("hen\ncock")
     command = [

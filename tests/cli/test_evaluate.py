@@ -241,6 +241,34 @@ def test_a_picture_more_makes_no_held_out_ones_of_those_that_were_learned_from(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_what_a_run_began_with_has_learned_from_is_warned_of(vit: Vit, tmp_path: Path) -> None:
+    """Pictures that were added make others the test; the model knows those by heart."""
+    for name in ("cat", "dog", "frog"):
+        save_photographs(tmp_path / "pets" / name, 8)
+    assert vit.run(tmp_path, ON_PETS).code == 0
+    assert "warning" not in evaluate(vit, tmp_path, "run", "pets").output
+    save_photographs(tmp_path / "pets" / "cat", 10)
+    further = ["train", "finetune", "--data.path", "pets", "--init", "run", "--steps", "1", "--threads", "1"]
+    further += ["--batch-size", "4", "--run-folder", "further"]
+    finished = vit.run(tmp_path, further)
+    assert finished.code == 0, finished.errors
+    assert "may have learned from some by which this run's test accuracy" in finished.errors
+    found = evaluate(vit, tmp_path, "further", "pets")
+    assert "the numbers flatter it" in found.output, found.errors
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_two_classes_of_one_name_are_not_judged(vit: Vit, tmp_path: Path) -> None:
+    """Whichever is meant, the other would count as wrong."""
+    random_classifier(classes=("cat", "dog", "dog")).save(tmp_path / "model")
+    for name in ("cat", "dog"):
+        save_photographs(tmp_path / "pets" / name, 2)
+    finished = evaluate(vit, tmp_path, "model", "pets")
+    assert (finished.code, finished.output) == (3, "")
+    assert "model has two classes of one name, 'dog'" in finished.errors
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_checkpoint_and_a_model_where_one_stands_are_of_their_run(vit: Vit, run: Path) -> None:
     """So what the run held out is known, and what it learned from; a checkpoint is not what it came to."""
     step = (run / "checkpoints" / "LAST").read_text().strip()

@@ -170,12 +170,15 @@ def test_classes_that_the_model_knows_keep_their_logits_in_whatever_order(option
     assert report.transformed[0].how == f"2 of {len(known)} classes, by their names"
 
 
-def test_a_temperature_is_that_of_all_classes_together() -> None:
+def test_temperature_and_accuracy_are_those_of_all_classes_together() -> None:
     model = portable()
     model = replace(model, description=replace(model.description, temperature=2.5))
     known = model.description.classes
-    assert for_classes(model, known[::-1], 0, Report()).description.temperature == 2.5
-    assert for_classes(model, known[1:], 0, Report()).description.temperature is None
+    measured = {"metrics": {"test_accuracy": 1.0}}
+    model = replace(model, description=replace(model.description, training=measured))
+    turned, part = (for_classes(model, names, 0, Report()).description for names in (known[::-1], known[1:]))
+    assert (turned.temperature, turned.training) == (2.5, measured)
+    assert (part.temperature, part.training) == (None, {})
 
 
 @pytest.mark.parametrize("names", ["one is unknown", "one is there twice"])

@@ -191,8 +191,9 @@ def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -
     with pytest.raises(Failure, match="infinite or none"):
         import_model(tmp_path / "theirs", TIMM, Given(), Report())
     write_native(tmp_path / "ours", model)
-    with pytest.raises(Failure, match="infinite or none"):
-        read_native(tmp_path / "ours")
+    for read in (read_native, load):  # else it would be judged, and some guesses right
+        with pytest.raises(Failure, match="infinite or none"):
+            read(tmp_path / "ours")
 
 
 def test_no_value_of_our_own_config_ends_in_a_traceback(tmp_path: Path) -> None:

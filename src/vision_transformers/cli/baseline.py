@@ -8,12 +8,16 @@ from typing import Any
 import torch
 
 from vision_transformers.classifier import Classifier
-from vision_transformers.cli.subject import Subject, find_subject
+from vision_transformers.cli.subject import Subject, find_model, find_subject
+from vision_transformers.data.images import ImageFiles
+from vision_transformers.data.labelled import in_order_of
 from vision_transformers.errors import UsageFailure
 from vision_transformers.evaluation.judgement import Judgement
 from vision_transformers.evaluation.paired import PairedAccuracy
 from vision_transformers.evaluation.scores import share
 from vision_transformers.prediction import Guess
+from vision_transformers.runtime.precision import ResolvedPrecision
+from vision_transformers.training.lineage import are_held_out_alike
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,28 @@ def find_baseline(subject: Subject, data: str, data_root: str | None, model: Pat
         UsageFailure: there is no such model, or its run has split the images otherwise.
         DataFailure: it does not know one of the classes.
     """
-    classifier = subject.classifier
-    other = find_subject(model, data, subject.split, data_root, str(classifier.device), classifier.precision)
+    device, precision = str(subject.classifier.device), subject.classifier.precision
+    if isinstance(subject.images, ImageFiles):
+        return _of_the_same_files(subject, model, device, precision)
+    other = find_subject(model, data, subject.split, data_root, device, precision)
     places = {other.images.name(place): place for place in range(len(other.images))}
     names = [subject.images.name(place) for place in range(len(subject.images))]
     if places.keys() != set(names):
         raise UsageFailure(
             f"{model} would be judged by other images of {data} than {subject.model}: their runs have parted "
-            f"them otherwise, or one of them has no run that tells. Choose images that both have alike, as "
-            "with --split test or --split all"
+            "them otherwise. Choose another --split"
         )
     same = torch.tensor([places[name] for name in names])
     return replace(other, images=other.images.select(same))
+
+
+def _of_the_same_files(subject: Subject, path: Path, device: str, precision: ResolvedPrecision) -> Subject:
+    """Files are decoded for each model as it wants them, so that any model can be asked about them."""
+    path, run, record, classifier = find_model(path, device, precision)
+    alike = record is not None and subject.record is not None and are_held_out_alike(record, subject.record)
+    labelled = replace(subject.labelled, is_of_run=subject.labelled.is_of_run and alike)
+    images = in_order_of(labelled, labelled.split(subject.split), classifier.classes, str(path))
+    return Subject(path, run, record, classifier, labelled, subject.split, subject.folder, images)
 
 
 def judged(baseline: Subject, name: str, judgement: Judgement) -> JudgedBaseline:

@@ -146,7 +146,8 @@ def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") 
     shapes = (options.to_image_shape, options.to_patch_shape)
     model = adaptation.for_images(model, report, *shapes, options.to_channels)
     if options.to_classes is not None:
-        model = adaptation.for_classes(model, _read_classes(options.to_classes, "--to-classes"), 0, report)
+        classes = _read_classes(options.to_classes, "--to-classes")
+        model = adaptation.for_classes(model, classes, 0, report)
     return model
 
 
@@ -163,7 +164,7 @@ def _given(options: ConvertOptions) -> Any:
 
 
 def _read_classes(file: Path, option: str) -> tuple[str, ...]:
-    from vision_transformers.weights.class_names import IMAGENET_1K, named_classes
+    from vision_transformers.weights.class_names import IMAGENET_1K, checked_names, named_classes
 
     if str(file) == IMAGENET_1K:
         return named_classes(IMAGENET_1K)
@@ -174,9 +175,14 @@ def _read_classes(file: Path, option: str) -> tuple[str, ...]:
 
         return ForeignConfig({"classes": read_json(file)}, str(file)).names("classes")
     try:
-        return tuple(file.read_text(encoding="utf-8").splitlines())
+        # Text of Windows may begin with a mark that nobody sees.
+        names = file.read_text(encoding="utf-8-sig").rstrip("\r\n").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageFailure(f"{file} is no text in UTF-8: {error}") from error
+    try:
+        return checked_names(names)
+    except UsageFailure as failure:
+        raise UsageFailure(f"{file}: {failure}") from failure
 
 
 def _check_classes(model: "PortableModel", options: ConvertOptions) -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -167,6 +168,10 @@ def _pictures(options: ExplainOptions) -> Iterator[Path]:
 
 def _chosen(options: ExplainOptions) -> Sequence[Path]:
     """The pictures to explain; says how many there are, where that is not seen at once."""
+    from vision_transformers.data.listing import STANDARD_INPUT
+
+    if STANDARD_INPUT in options.images and options.limit is not None:
+        return list(islice(_pictures(options), options.limit))  # a list need not end for its first to be seen
     named = list(_pictures(options))
     chosen = named[: options.limit]
     if len(chosen) < len(named):

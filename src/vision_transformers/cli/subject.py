@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Literal
 from vision_transformers.config import first_of
 from vision_transformers.errors import UsageFailure
 from vision_transformers.files import expanded
+from vision_transformers.training.lineage import (
+    are_held_out_alike,
+    may_have_learned_from,
+    records_before,
+    run_of,
+)
 from vision_transformers.training.record import Record
 from vision_transformers.training.run_folder import RunFolder
 from vision_transformers.weights.places import local_path
@@ -71,17 +77,18 @@ class Subject:
 
     @property
     def was_learned_from(self) -> bool:
-        """Whether the run learned from some of the images, as far as their names or places tell."""
-        if self.labelled.is_of_run:
+        """Whether the run, or one before it, learned from some of the images, as far as anything tells."""
+        return self.record is not None and any(
+            self._has_learned(record)
+            for record in (self.record, *(before for _, before in records_before(self.record.recipe)))
+        )
+
+    def _has_learned(self, record: Record) -> bool:
+        """Whether a run did: this one, or one that it began with."""
+        assert self.record is not None
+        if self.labelled.is_of_run and are_held_out_alike(record, self.record):
             return self.split in ("train", "all")
-        if self.record is None:
-            return False
-        source = self.record.recipe.data
-        if source.path is None:  # in another form, only the test images are held out for sure
-            return source.name == self.labelled.name and self.split != "test"
-        learned = expanded(source.path).resolve()
-        learned = learned / "train" if (learned / "train").is_dir() else learned
-        return any(folder.is_relative_to(learned) for folder in _folders_of(self.images))
+        return may_have_learned_from(record, self.images, self.labelled.name, self.split)
 
 
 def find_subject(
@@ -106,15 +113,9 @@ def find_subject(
         UsageFailure: there is no such model or part, or the model guesses nothing.
         DataFailure: the images cannot be used as they are.
     """
-    from vision_transformers.classifier import load
     from vision_transformers.data.labelled import LearnedFrom, in_order_of, load_labelled
 
-    model = local_path(str(model))
-    run = _run_of(model)
-    record = run.record() if run is not None else None
-    classifier = load(model, device=device, precision=precision)
-    if not classifier.classes:
-        raise UsageFailure(f"{model} has no classification head, so that it guesses nothing to judge")
+    model, run, record, classifier = find_model(model, device, precision)
     learned_from = None
     if record is not None:
         learned_from = LearnedFrom(record.recipe.data, record.images, record.environments[-1].data)
@@ -124,26 +125,26 @@ def find_subject(
     return Subject(model, run, record, classifier, labelled, split, expanded(data), images)
 
 
+def find_model(
+    model: Path, device: str, precision: "ResolvedPrecision"
+) -> tuple[Path, RunFolder | None, Record | None, "Classifier"]:
+    """Where a model lies, the run that it is of, what that was asked for, and the model itself.
+
+    Raises:
+        UsageFailure: there is no such model, or it guesses nothing.
+    """
+    from vision_transformers.classifier import load
+
+    path = local_path(str(model))
+    run = run_of(path)
+    record = run.record() if run is not None else None
+    classifier = load(path, device=device, precision=precision)
+    if not classifier.classes:
+        raise UsageFailure(f"{path} has no classification head, so that it guesses nothing to judge")
+    return path, run, record, classifier
+
+
 def _held_out(labelled: "Labelled") -> Split:
     """The part that says most about a model; all of a folder where none is held out."""
     held_out: tuple[Split, ...] = ("test", "validation")
     return next((part for part in held_out if part in labelled.parts), "all")
-
-
-def _run_of(model: Path) -> RunFolder | None:
-    """The run that a path names, itself or by one of its models: RUN/checkpoints/step-N/model is deepest."""
-    found = model.resolve()
-    for path in (model, *found.parents[:3]):
-        run = RunFolder(path)
-        of_run = (path.resolve(), run.model.resolve())
-        if run.is_begun and (found in of_run or found.is_relative_to(run.checkpoints.resolve())):
-            return run
-    return None
-
-
-def _folders_of(images: "Images") -> set[Path]:
-    """Where image files lie; nowhere, if they are held in memory."""
-    from vision_transformers.data.images import ImageFiles
-
-    paths = images.paths if isinstance(images, ImageFiles) else ()
-    return {folder.resolve() for folder in {path.parent for path in paths}}

@@ -119,7 +119,7 @@ def in_order_of(
         model: what a message calls it.
 
     Raises:
-        DataFailure: the model does not know a class; names both lists.
+        DataFailure: the model does not know a class, and both lists are named; or knows it twice.
     """
     unknown = [name for name in labelled.classes if name not in classes]
     if unknown:
@@ -127,6 +127,12 @@ def in_order_of(
             f"{model} does not know {some_of(unknown)}, so that its guesses cannot be judged.\n"
             f"  classes of {labelled.name}: {some_of(labelled.classes)}\n"
             f"  classes of {model}: {some_of(classes)}"
+        )
+    twice = [name for name in labelled.classes if classes.count(name) > 1]
+    if twice:
+        raise DataFailure(
+            f"{model} has two classes of one name, {some_of(twice)}, so that nobody knows which is meant: "
+            "give it others with `vit convert --classes FILE`"
         )
     places = torch.tensor([classes.index(name) for name in labelled.classes])
     return replace(images, labels=places.to(images.labels.device)[images.labels])

@@ -25,6 +25,11 @@ class DataSource:
     workers: int = 2
     """Processes that decode images; 0 decodes between the steps. Changes no result."""
 
+    @property
+    def has_test_of_its_own(self) -> bool:
+        """Whether it comes with test images, so that neither fractions nor seed decide which they are."""
+        return self.name not in ("digits", "folder")
+
     def __post_init__(self) -> None:
         for name in ("validation_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:

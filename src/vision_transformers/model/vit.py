@@ -94,8 +94,9 @@ class ViT(nn.Module):
         Raises:
             ValueError: such a number cannot be; nothing is changed.
         """
-        self.config = replace(self.config, number_of_classes=number_of_classes)
+        config = replace(self.config, number_of_classes=number_of_classes)
         self.head.reset_classifier(number_of_classes)
+        self.config = config
         self.head.to(next(self.parameters()).device, self.dtype)
 
     @property

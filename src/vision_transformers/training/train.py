@@ -37,6 +37,7 @@ from vision_transformers.training.environment import (
 from vision_transformers.training.finishing import finish
 from vision_transformers.training.initial import load_initial_weights, settle_recipe
 from vision_transformers.training.journal import Journal, KeptJournal, NoJournal
+from vision_transformers.training.lineage import warn_of_tests_that_were_learned_from
 from vision_transformers.training.loop import train_to_the_end
 from vision_transformers.training.observer import Observer, Silent
 from vision_transformers.training.recipe import Recipe
@@ -86,6 +87,7 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
         versions, found = record_versions(), run.data.description
         record = Record(FORMAT_VERSION, run.recipe, images, (run.environment,), versions, command, found)
         run.folder.begin(record)
+        warn_of_tests_that_were_learned_from(record, run.data)
 
     with processes.by_the_first(run.folder.lock) or nullcontext():
         processes.by_the_first(begin)

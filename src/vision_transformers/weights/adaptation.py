@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vision_transformers.data.labelled import some_of
 from vision_transformers.data.preprocessing import averaged_if_grey
 from vision_transformers.errors import UsageFailure
 from vision_transformers.model.building import classification_head
@@ -128,14 +129,16 @@ def for_classes(model: PortableModel, classes: Sequence[str], seed: int, report:
     dropped = {name: model.weights[name] for name in names}
     if dropped:
         row = Row.of(list(dropped), list(dropped.values()))
-        report.add("left_out", row, Row(()), "the head is for other classes")
+        unknown = [name for name in classes if name not in model.description.classes]
+        which = f": the model does not know {some_of(unknown)}" if unknown else ""
+        report.add("left_out", row, Row(()), f"the head is for other classes{which}")
     config = replace(model.description.model, number_of_classes=len(classes), pre_logits_dimension=None)
     weights = {name: tensor for name, tensor in model.weights.items() if name not in dropped}
     weights |= _new_head(config, seed)
     made = {name: tensor for name, tensor in weights.items() if "classifier." in name}
     if made:
         report.add("newly_made", Row(()), Row.of(list(made), list(made.values())), f"from seed {seed}")
-    description = replace(model.description, model=config, classes=tuple(classes), temperature=None)
+    description = model.description.under_another_head(config, tuple(classes))
     return PortableModel(weights, description, model.aside)
 
 
@@ -147,7 +150,7 @@ def _knows(description: ModelDescription, classes: Sequence[str]) -> bool:
 
 
 def _with_rows(model: PortableModel, classes: Sequence[str], report: Report) -> PortableModel:
-    """The head with the rows of these classes; a temperature holds for all of them together."""
+    """The head with the rows of these classes; temperature and accuracy are those of all of them together."""
     description = model.description
     rows = [description.classes.index(name) for name in classes]
     heads = [name for name in model.weights if "classifier." in name]
@@ -156,8 +159,10 @@ def _with_rows(model: PortableModel, classes: Sequence[str], report: Report) -> 
     how = f"{len(classes)} of {len(description.classes)} classes, by their names"
     report.add("transformed", before, Row.of(heads, list(after.values())), how)
     config = replace(description.model, number_of_classes=len(classes))
-    temperature = description.temperature if len(classes) == len(description.classes) else None
-    changed = replace(description, model=config, classes=tuple(classes), temperature=temperature)
+    if len(classes) == len(description.classes):
+        changed = replace(description, classes=tuple(classes))
+    else:
+        changed = description.under_another_head(config, tuple(classes))
     return PortableModel({**model.weights, **after}, changed, model.aside)
 
 

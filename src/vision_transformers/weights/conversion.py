@@ -16,6 +16,7 @@ from vision_transformers.weights.foreign_files import SIDECAR, ForeignModel, ope
 from vision_transformers.weights.format import Format, Given
 from vision_transformers.weights.model_folder import (
     ModelDescription,
+    check_numbers,
     map_tensors,
     read_description,
     write_model,
@@ -75,7 +76,7 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     rules, layers = format.rules(description.model), description.model.number_of_layers
     weights = read_by(rules, layers, foreign.tensors, report)
     check_shapes(weights, description.model, str(path))
-    _check_numbers(weights, path)
+    check_numbers(weights, path)
     used = names_of(rules, layers)
     # Empty ones, of which transformers' DINOv3 has one where it has no registers, hold nothing to lose.
     unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used and tensor.numel()}
@@ -133,7 +134,7 @@ def read_native(folder: Path) -> PortableModel:
     """
     description = read_description(folder)
     weights = map_tensors(folder / "model.safetensors")
-    _check_numbers(weights, folder)
+    check_numbers(weights, folder)
     return PortableModel(weights, description, read_aside(folder))
 
 
@@ -160,12 +161,6 @@ def write_native(folder: Path, model: PortableModel, further: Callable[[Path], N
             further(empty)
 
     write_folder(folder, fill)
-
-
-def _check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise Failure(f"{path} holds numbers that are infinite or none (NaN), in what is {name} here")
 
 
 def _described(foreign: ForeignModel, format: Format, given: Given, report: Report) -> ModelDescription:

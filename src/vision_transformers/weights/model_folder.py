@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,11 @@ class ModelDescription:
         except ValueError as error:
             raise ValueError(f"preprocessing.size is {self.preprocessing.size}: {error}") from error
 
+    def under_another_head(self, model: ViTConfig, classes: tuple[str, ...]) -> "ModelDescription":
+        """Of the same weights but the head's: what was measured with the old one is no longer true."""
+        training = {name: value for name, value in self.training.items() if name != "metrics"}
+        return replace(self, model=model, classes=classes, training=training, temperature=None)
+
 
 def find_model_folder(path: Path) -> Path:
     """The model folder that a person means: the path itself, or the finished model of a run folder.
@@ -99,14 +104,27 @@ def read_model(folder: Path) -> tuple[ViT, ModelDescription]:
     """Reads a model folder: the model in evaluation mode, in float32, on the CPU, and its description.
 
     Raises:
-        Failure: a file is missing, broken, of a later format, or does not fit the architecture.
+        Failure: a file is missing, broken, of a later format, or does not fit the architecture, or a weight
+            is no number.
     """
     description = read_description(folder)
     weights = read_tensors(folder / "model.safetensors")
+    check_numbers(weights, folder)
     try:
         return build(description.model, weights), description
     except RuntimeError as error:
         raise Failure(f"{folder / 'model.safetensors'} does not fit its config.json: {error}") from error
+
+
+def check_numbers(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Meets weights with which every answer would be wrong, and some look right.
+
+    Raises:
+        Failure: names the first that holds what is infinite or no number.
+    """
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise Failure(f"{path} holds numbers that are infinite or none (NaN), in what is {name} here")
 
 
 def build(config: ViTConfig, weights: Mapping[str, Tensor]) -> ViT:

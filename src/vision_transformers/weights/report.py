@@ -106,15 +106,17 @@ class Report:
         """
         for kind, row_of in (("left_out", "before"), ("newly_made", "after")):
             changes: list[Change] = getattr(self, kind)
-            names = [name for change in changes for name, _ in getattr(change, row_of).tensors]
-            wrong = [name for name in names if not any(_is_below(name, place) for place in allowed)]
+            named = [(name, change.how) for change in changes for name, _ in getattr(change, row_of).tensors]
+            wrong = {name: how for name, how in named if not any(_is_below(name, place) for place in allowed)}
             if wrong:
+                reasons = "; ".join(dict.fromkeys(filter(None, wrong.values())))
+                because = f"{reasons[0].upper()}{reasons[1:]}. " if reasons else ""
                 what = "left out" if kind == "left_out" else "newly made"
-                listed = "\n  ".join(wrong[:NAMED])
+                listed = "\n  ".join(list(wrong)[:NAMED])
                 more = f"\n  and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
                 raise Failure(
                     f"{tensors_counted(len(wrong))} would be {what}:\n  {listed}{more}\n"
-                    f"Where that is meant, {remedy}"
+                    f"{because}Where that is meant, {remedy}"
                 )
 
     def log_notes(self, source: object) -> None:
