@@ -188,6 +188,21 @@ def test_what_fails_while_a_folder_is_filled_leaves_the_old_one(tmp_path: Path) 
     verify_folder(path)
 
 
+def test_what_is_interrupted_while_it_fills_a_file_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    """As with Ctrl-C in the midst of `vit predict --output`: no part of it stays beside what people keep."""
+    path = tmp_path / "rows.csv"
+    write_file(path, OLD)
+
+    def is_interrupted(temporary: Path) -> None:
+        temporary.write_bytes(NEW)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill_file(path, is_interrupted)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == OLD
+
+
 def test_a_pipe_or_a_device_is_refused_and_stays_what_it_is(tmp_path: Path) -> None:
     """A file in the place of /dev/null would break every program of the machine."""
     pipe, link = tmp_path / "pipe", tmp_path / "link"
@@ -287,6 +302,13 @@ def test_the_home_folder_is_found_or_missed_in_words(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOME", "~")  # as Python has it of a user that the system does not know
     with pytest.raises(UsageFailure, match="set HOME or XDG_CACHE_HOME"):
         cache_folder()
+
+
+def test_an_empty_place_for_caches_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else downloads would lie in whatever folder somebody works in, and again in the next one."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cache_folder() == Path("/home/me/.cache/vision_transformers")
 
 
 def test_names_of_files_that_are_not_unicode_survive_json(tmp_path: Path) -> None:
