@@ -1,6 +1,7 @@
 """Whatever happens to a process while it writes, there is the old file or the new one."""
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -188,17 +189,20 @@ def test_what_fails_while_a_folder_is_filled_leaves_the_old_one(tmp_path: Path) 
     verify_folder(path)
 
 
-def test_what_is_interrupted_while_it_fills_a_file_leaves_the_old_one_alone(tmp_path: Path) -> None:
-    """As with Ctrl-C in the midst of `vit predict --output`: no part of it stays beside what people keep."""
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+def test_what_fails_while_it_fills_a_file_leaves_the_old_one_alone(
+    tmp_path: Path, error: BaseException
+) -> None:
+    """As Ctrl-C in the midst of `vit predict --output`, or a full disk, which what stays keeps full."""
     path = tmp_path / "rows.csv"
     write_file(path, OLD)
 
-    def is_interrupted(temporary: Path) -> None:
+    def fails(temporary: Path) -> None:
         temporary.write_bytes(NEW)
-        raise KeyboardInterrupt
+        raise error
 
-    with pytest.raises(KeyboardInterrupt):
-        fill_file(path, is_interrupted)
+    with pytest.raises((KeyboardInterrupt, Failure)):
+        fill_file(path, fails)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == OLD
 
@@ -366,6 +370,19 @@ def test_a_lock_is_for_one_process_and_dies_with_it_though_its_children_live(tmp
         lock(path).close()
     finally:
         os.kill(child, 9)
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else somebody waits for the end of a process that is not there."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with pytest.raises(Failure, match=f"cannot write {tmp_path}/lock: No locks available"):
+        lock(tmp_path / "lock")
 
 
 @pytest.mark.parametrize(
