@@ -68,6 +68,19 @@ def test_nothing_is_computed_for_those_who_have_gone() -> None:
     assert work.batches == [[0], [2, 4]]
 
 
+def test_the_thread_outlives_a_batch_that_nobody_waits_for() -> None:
+    """Else one client that leaves a quiet server ends it for all who come."""
+    work, other = Recorded(), Recorded()
+    other.may_go_on.set()
+    thread = BatchingThread(4, 0.0, lambda *_: None)
+    results = asked_while_busy(thread, work, range(2))
+    assert results[1].cancel()
+    later = thread.submit(other.double, 5)
+    work.may_go_on.set()
+    assert later.result(10) == 10
+    thread.close()
+
+
 def test_another_work_waits_for_its_turn_and_is_not_mixed_in() -> None:
     work, other = Recorded(), Recorded()
     other.may_go_on.set()
