@@ -16,7 +16,7 @@ from tests.training.recipes import everything
 from tests.training.runs import IN_MEMORY, last_step, result
 
 from vision_transformers.errors import Failure
-from vision_transformers.files import sweep_temporary
+from vision_transformers.files import read_json, sweep_temporary, write_json, write_manifest
 from vision_transformers.training.observer import Silent, StepReport
 from vision_transformers.training.train import resume, train
 
@@ -155,6 +155,16 @@ def test_without_a_whole_checkpoint_the_run_is_refused(run: Path) -> None:
     with pytest.raises(Failure, match=r"no checkpoint in .*checkpoints is whole: start a new run"):
         resume(run)
     assert len(checkpoints(run)) == 3
+
+
+def test_a_checkpoint_of_another_release_is_refused_by_its_version(run: Path) -> None:
+    """Its words may mean something else here, and the run would go on from what it never was."""
+    newest = run / "checkpoints" / "step-00000012"
+    write_json(newest / "state.json", {**read_json(newest / "state.json"), "format_version": 9})
+    (newest / "manifest.json").unlink()
+    write_manifest(newest)
+    with pytest.raises(Failure, match=r"state\.json has format version 9; this release reads 1"):
+        resume(run)
 
 
 def test_what_a_kill_left_half_written_is_swept(run: Path, finished: Path) -> None:
