@@ -425,3 +425,16 @@ def test_a_folder_that_could_not_be_made_is_told_before(tmp_path: Path) -> None:
         with pytest.raises(UsageFailure, match=message):
             check_folder_can_be_written(tmp_path / folder)
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_a_file_that_could_not_be_made_is_told_before(tmp_path: Path) -> None:
+    """Else hours of predictions are lost at their end."""
+    for path, message in (
+        (tmp_path, "is a folder: name a file to write"),
+        (tmp_path / "nowhere" / "rows.csv", "there is no folder .*nowhere to write rows.csv into"),
+        (tmp_path / ("x" * 300), r"cannot be written \(File name too long\): choose another file"),
+        (Path("/proc/rows.csv"), "/proc/rows.csv cannot be written"),
+    ):
+        with pytest.raises(UsageFailure, match=message):
+            check_can_be_written(path)
+    assert list(tmp_path.iterdir()) == []
