@@ -74,6 +74,22 @@ def test_a_batch_in_four_parts_has_the_gradient_of_the_whole(tmp_path: Path, opt
         torch.testing.assert_close(whole, in_parts, rtol=0, atol=1e-6)
 
 
+def test_the_gradient_is_that_of_the_mean_loss_of_images_and_their_labels(tmp_path: Path) -> None:
+    """By autograd alone, without anything of ours around the model."""
+    run, state = prepared(tiny(accumulation=2, optimizer=Optimizer(clip=0.0)), tmp_path)
+    state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
+    batch = batches(run)[0]
+    parameters = list(state.model.parameters())
+    logits = state.model(batch.images)
+    loss = nn.functional.cross_entropy(logits, batch.labels)
+    expected = torch.autograd.grad(loss, parameters)
+    sums = step(run, state, batch)
+    assert sums.loss == pytest.approx(64 * loss.item(), rel=1e-5)
+    assert sums.correct == int((logits.argmax(dim=1) == batch.labels).sum())
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-6)
+
+
 def clipped_norm(run: Run, state: TrainingState) -> float:
     """Of the gradients with which a step would be taken."""
     state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
