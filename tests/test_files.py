@@ -1,6 +1,7 @@
 """Whatever happens to a process while it writes, there is the old file or the new one."""
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -188,6 +189,24 @@ def test_what_fails_while_a_folder_is_filled_leaves_the_old_one(tmp_path: Path) 
     verify_folder(path)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+def test_what_fails_while_it_fills_a_file_leaves_the_old_one_alone(
+    tmp_path: Path, error: BaseException
+) -> None:
+    """As Ctrl-C in the midst of `vit predict --output`, or a full disk, which what stays keeps full."""
+    path = tmp_path / "rows.csv"
+    write_file(path, OLD)
+
+    def fails(temporary: Path) -> None:
+        temporary.write_bytes(NEW)
+        raise error
+
+    with pytest.raises((KeyboardInterrupt, Failure)):
+        fill_file(path, fails)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == OLD
+
+
 def test_a_pipe_or_a_device_is_refused_and_stays_what_it_is(tmp_path: Path) -> None:
     """A file in the place of /dev/null would break every program of the machine."""
     pipe, link = tmp_path / "pipe", tmp_path / "link"
@@ -289,6 +308,13 @@ def test_the_home_folder_is_found_or_missed_in_words(monkeypatch: pytest.MonkeyP
         cache_folder()
 
 
+def test_an_empty_place_for_caches_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else downloads would lie in whatever folder somebody works in, and again in the next one."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cache_folder() == Path("/home/me/.cache/vision_transformers")
+
+
 def test_names_of_files_that_are_not_unicode_survive_json(tmp_path: Path) -> None:
     """A class folder may have any bytes for a name: the model folder is written all the same."""
     name = os.fsdecode(b"caf\xe9")
@@ -346,6 +372,19 @@ def test_a_lock_is_for_one_process_and_dies_with_it_though_its_children_live(tmp
         os.kill(child, 9)
 
 
+def test_a_file_system_without_locks_is_not_taken_for_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else somebody waits for the end of a process that is not there."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with pytest.raises(Failure, match=f"cannot write {tmp_path}/lock: No locks available"):
+        lock(tmp_path / "lock")
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -386,3 +425,16 @@ def test_a_folder_that_could_not_be_made_is_told_before(tmp_path: Path) -> None:
         with pytest.raises(UsageFailure, match=message):
             check_folder_can_be_written(tmp_path / folder)
     assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_a_file_that_could_not_be_made_is_told_before(tmp_path: Path) -> None:
+    """Else hours of predictions are lost at their end."""
+    for path, message in (
+        (tmp_path, "is a folder: name a file to write"),
+        (tmp_path / "nowhere" / "rows.csv", "there is no folder .*nowhere to write rows.csv into"),
+        (tmp_path / ("x" * 300), r"cannot be written \(File name too long\): choose another file"),
+        (Path("/proc/rows.csv"), "/proc/rows.csv cannot be written"),
+    ):
+        with pytest.raises(UsageFailure, match=message):
+            check_can_be_written(path)
+    assert list(tmp_path.iterdir()) == []

@@ -58,10 +58,13 @@ def test_to_a_format_and_back_is_the_same_model(
     assert report["written"]["left_out"] == []
     before = {tensor["name"] for change in report["written"]["renamed"] for tensor in change["before"]}
     assert "transformer.layers.1.attention_normalization.weight" in before
-    back = ["convert", "there", "back", "--from", format, "--to", "native", "--verify"]
+    back = ["convert", "there", "back", "--from", format, "--to", "native", "--verify", "--report", "b.json"]
     finished = vit.run(tmp_path, back)
     assert finished.code == 0, finished.errors
     ours, again = read_native(tmp_path / "model"), read_native(tmp_path / "back")
+    read = json.loads((tmp_path / "b.json").read_text())["read"]
+    changes = [*read["matched"], *read["renamed"], *read["transformed"]]
+    assert sorted(tensor["name"] for each in changes for tensor in each["after"]) == sorted(ours.weights)
     assert again.description == ours.description
     assert all(torch.equal(again.weights[name], value) for name, value in ours.weights.items())
 

@@ -31,7 +31,8 @@ def test_images_left_over_are_others_in_each_epoch():
 def test_epochs_and_seeds_are_shuffled_differently():
     order = Order(seed=0, number_of_images=50, batch_size=10)
     assert epoch_of(order, 0) != epoch_of(order, 1)
-    assert epoch_of(order, 1) != epoch_of(Order(seed=1, number_of_images=50, batch_size=10), 0)
+    for epoch in (0, 1):
+        assert epoch_of(order, epoch) != epoch_of(Order(seed=1, number_of_images=50, batch_size=10), 0)
 
 
 def test_a_batch_depends_on_its_number_alone():
@@ -58,3 +59,12 @@ def test_numbers_count_over_the_whole_run():
 def test_a_batch_size_without_full_batches_is_refused(batch_size):
     with pytest.raises(ValueError, match=rf"{batch_size} and there are 10"):
         Order(seed=0, number_of_images=10, batch_size=batch_size)
+
+
+def test_processes_share_a_batch_out_whole_and_in_equal_parts():
+    """Else some images would count more than others in the gradient of all."""
+    parts = [Order(3, 23, 6, share, 3).own_indices(2) for share in range(3)]
+    assert torch.equal(torch.cat(parts), Order(3, 23, 6).indices(2))
+    assert {len(part) for part in parts} == {2}
+    with pytest.raises(ValueError, match="a batch of 6 images has no 4 equal parts"):
+        Order(3, 23, 6, 0, 4)

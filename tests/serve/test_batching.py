@@ -1,6 +1,7 @@
 """The thread that runs the model gives everybody their own result, whoever else asks."""
 
 import threading
+import time
 from concurrent.futures import Future
 
 import pytest
@@ -67,6 +68,19 @@ def test_nothing_is_computed_for_those_who_have_gone() -> None:
     assert work.batches == [[0], [2, 4]]
 
 
+def test_the_thread_outlives_a_batch_that_nobody_waits_for() -> None:
+    """Else one client that leaves a quiet server ends it for all who come."""
+    work, other = Recorded(), Recorded()
+    other.may_go_on.set()
+    thread = BatchingThread(4, 0.0, lambda *_: None)
+    results = asked_while_busy(thread, work, range(2))
+    assert results[1].cancel()
+    later = thread.submit(other.double, 5)
+    work.may_go_on.set()
+    assert later.result(10) == 10
+    thread.close()
+
+
 def test_another_work_waits_for_its_turn_and_is_not_mixed_in() -> None:
     work, other = Recorded(), Recorded()
     other.may_go_on.set()
@@ -87,3 +101,28 @@ def test_an_item_alone_does_not_wait_longer_than_it_may() -> None:
     assert [result.result(10) for result in results] == [2, 4]
     thread.close()
     assert work.batches == [[1, 2]]
+
+
+def test_a_full_batch_does_not_wait_for_more() -> None:
+    """Else everybody waits the whole time for company that nobody could join."""
+    work = Recorded()
+    work.may_go_on.set()
+    thread = BatchingThread(2, 60.0, lambda *_: None)
+    results = [thread.submit(work.double, item) for item in (1, 2)]
+    assert [result.result(10) for result in results] == [2, 4]
+    thread.close()
+
+
+def test_what_waited_while_the_thread_was_busy_does_not_wait_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else each picture of a busy server is late by as much as one of an idle server."""
+    work, now = Recorded(), time.monotonic
+    thread = BatchingThread(2, 60.0, lambda *_: None)
+    results = [thread.submit(work.double, item) for item in range(2)]
+    work.has_begun.wait(10)
+    results.append(thread.submit(work.double, 2))
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 60)
+    work.may_go_on.set()
+    assert [result.result(10) for result in results] == [0, 2, 4]
+    thread.close()

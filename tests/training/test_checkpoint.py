@@ -16,7 +16,14 @@ from tests.training.recipes import everything
 from tests.training.runs import IN_MEMORY, last_step, result
 
 from vision_transformers.errors import Failure
-from vision_transformers.files import sweep_temporary
+from vision_transformers.files import (
+    REPLACED,
+    read_json,
+    sweep_temporary,
+    verify_folder,
+    write_json,
+    write_manifest,
+)
 from vision_transformers.training.observer import Silent, StepReport
 from vision_transformers.training.train import resume, train
 
@@ -157,6 +164,16 @@ def test_without_a_whole_checkpoint_the_run_is_refused(run: Path) -> None:
     assert len(checkpoints(run)) == 3
 
 
+def test_a_checkpoint_of_another_release_is_refused_by_its_version(run: Path) -> None:
+    """Its words may mean something else here, and the run would go on from what it never was."""
+    newest = run / "checkpoints" / "step-00000012"
+    write_json(newest / "state.json", {**read_json(newest / "state.json"), "format_version": 9})
+    (newest / "manifest.json").unlink()
+    write_manifest(newest)
+    with pytest.raises(Failure, match=r"state\.json has format version 9; this release reads 1"):
+        resume(run)
+
+
 def test_what_a_kill_left_half_written_is_swept(run: Path, finished: Path) -> None:
     for folder in (run, run / "checkpoints", run / "plots"):
         (folder / ".temporary-1-half").mkdir()
@@ -165,6 +182,27 @@ def test_what_a_kill_left_half_written_is_swept(run: Path, finished: Path) -> No
     resume(run)
     assert not [path for path in run.rglob("*") if ".temporary" in path.name]
     assert result(run) == result(finished)
+
+
+def test_a_checkpoint_that_a_kill_left_without_its_name_is_gone_on_from(
+    run: Path, finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it was replaced: nobody is told that the run begins anew, which it does not."""
+    for checkpoint in (run / "checkpoints").glob("step-*"):
+        checkpoint.rename(checkpoint.with_name(f"{REPLACED}0123456789abcdef-{checkpoint.name}"))
+    resume(run)
+    assert "begins anew" not in caplog.text
+    assert checkpoints(run) == checkpoints(finished)
+    assert result(run) == result(finished)
+
+
+def test_a_copy_of_a_checkpoint_under_another_name_is_left_alone(run: Path, finished: Path) -> None:
+    """Whoever keeps one wants to find it again, and to go on all the same."""
+    newest = run / "checkpoints" / "step-00000012"
+    kept = newest.rename(newest.with_name("step-00000012 good"))
+    resume(run)
+    assert result(run) == result(finished)
+    verify_folder(kept)
 
 
 def begun(vit: Vit, run: Path) -> tuple[bytes, bytes]:

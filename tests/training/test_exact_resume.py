@@ -74,6 +74,12 @@ def test_kills_do_not_change_a_run_whose_attention_is_computed_in_c(
         assert environment.feed_forward == ("native" if feed_forward else "pytorch")
 
 
+def newest_is_there(run: Path) -> bool:
+    """Whether the checkpoint that LAST names, if there is one already, is there."""
+    last = run / "checkpoints" / "LAST"
+    return not last.exists() or (last.parent / last.read_text().strip() / "manifest.json").exists()
+
+
 def check_deaths_between_file_operations(vit: Vit, folder: Path, seed: int) -> None:
     """Dies inside the writing of checkpoints, of the model folder and of pictures, until it ends."""
     begin = [*IN_MEMORY, "--steps", "6"]
@@ -84,6 +90,7 @@ def check_deaths_between_file_operations(vit: Vit, folder: Path, seed: int) -> N
         if finished.code == 0:
             break
         assert finished.code == -9, finished.errors
+        assert newest_is_there(run), "LAST is for scripts, too"
         deaths += 1
     assert deaths > 0
     assert result(run) == expected

@@ -1,5 +1,6 @@
 """Several processes train one model: the one that a single process would have trained, and as safely."""
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from tests.commands import Finished, Process, Vit
 from tests.training.recipes import everything, run_of, tiny
@@ -49,6 +51,10 @@ def changed(begin: list[str], **options: str) -> list[str]:
     return [*begin, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
+def rows_of(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
 def test_two_processes_train_the_model_of_one_that_accumulates(vit: Vit, tmp_path: Path) -> None:
     """To the bit, with dropout, mixup, erasing, Muon, moving average and the best weights kept."""
     begin = changed(IN_MEMORY, accumulation="1")
@@ -57,6 +63,8 @@ def test_two_processes_train_the_model_of_one_that_accumulates(vit: Vit, tmp_pat
     alone = vit.run(tmp_path, [*changed(IN_MEMORY, accumulation="2"), *SHORT, "--run-folder", "one"])
     assert alone.code == 0, alone.errors
     assert result(tmp_path / "two")[0] == result(tmp_path / "one")[0]
+    for of_two, of_one in zip(*(rows_of(tmp_path / name) for name in ("two", "one")), strict=True):
+        assert of_two == pytest.approx(of_one, rel=1e-5), "and metrics are of all images"
     assert (tmp_path / "two" / "plots" / "explanations.png").exists()
     assert RunFolder(tmp_path / "two").record().environments[-1].processes == 2
 

@@ -56,7 +56,8 @@ def steps(folder: Path, recorded: bool) -> tuple[TrainingState, list[float]]:
     """With everything that a step may have, a teacher among it, and evaluations between."""
     teacher = Teacher(str(folder / "teacher"), temperature=2.0)
     recipe = everything(accumulation=1, steps=STEPS, device=DEVICE, teacher=teacher)
-    run = run_of(replace(recipe, optimizer=replace(recipe.optimizer, layer_decay=0.7)), folder)
+    optimizer = replace(recipe.optimizer, layer_decay=0.7, clip=0.5)
+    run = run_of(replace(recipe, optimizer=optimizer), folder)
     state = initial_state(run.recipe, run.model_config, run.device)
     state.model.train()
     kind = RecordedGradients if recorded else module.Gradients
@@ -77,6 +78,8 @@ def test_recorded_steps_are_those_that_are_not_recorded(tmp_path: Path) -> None:
     (plain, expected), (replayed, found) = steps(tmp_path, False), steps(tmp_path, True)
     assert found == pytest.approx(expected, rel=1e-3 if HAS_GPU else 1e-6)
     assert len(set(found)) == STEPS
+    assert replayed.gradient_norm == pytest.approx(plain.gradient_norm, rel=5e-2 if HAS_GPU else 1e-6)
+    assert plain.gradient_norm > 0.5, "else nothing was clipped"
     for (name, before), after in zip(
         plain.model.state_dict().items(), replayed.model.state_dict().values(), strict=True
     ):

@@ -74,13 +74,40 @@ def test_a_batch_in_four_parts_has_the_gradient_of_the_whole(tmp_path: Path, opt
         torch.testing.assert_close(whole, in_parts, rtol=0, atol=1e-6)
 
 
-def test_gradients_are_clipped_to_the_norm_and_reported_as_they_were(tmp_path: Path) -> None:
-    run, state = prepared(tiny(optimizer=Optimizer(clip=0.01)), tmp_path)
+def test_the_gradient_is_that_of_the_mean_loss_of_images_and_their_labels(tmp_path: Path) -> None:
+    """By autograd alone, without anything of ours around the model."""
+    run, state = prepared(tiny(accumulation=2, optimizer=Optimizer(clip=0.0)), tmp_path)
+    state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
+    batch = batches(run)[0]
+    parameters = list(state.model.parameters())
+    logits = state.model(batch.images)
+    loss = nn.functional.cross_entropy(logits, batch.labels)
+    expected = torch.autograd.grad(loss, parameters)
+    sums = step(run, state, batch)
+    assert sums.loss == pytest.approx(64 * loss.item(), rel=1e-5)
+    assert sums.correct == int((logits.argmax(dim=1) == batch.labels).sum())
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-6)
+
+
+def clipped_norm(run: Run, state: TrainingState) -> float:
+    """Of the gradients with which a step would be taken."""
     state.optimizers = KeepsGradients(state.model, run.recipe.optimizer)
     step(run, state, batches(run)[0])
     gradients = [parameter.grad for parameter in state.model.parameters() if parameter.grad is not None]
-    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-    assert norm.item() == pytest.approx(0.01, rel=1e-3)
+    return torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
+
+
+def test_gradients_are_clipped_to_the_norm_and_reported_as_they_were(tmp_path: Path) -> None:
+    run, state = prepared(tiny(optimizer=Optimizer(clip=0.01)), tmp_path)
+    assert clipped_norm(run, state) == pytest.approx(0.01, rel=1e-3)
+    assert state.gradient_norm > 0.01
+
+
+def test_a_norm_of_0_clips_nothing(tmp_path: Path) -> None:
+    """Else nothing would be learned, for hours."""
+    run, state = prepared(tiny(optimizer=Optimizer(clip=0.0)), tmp_path)
+    assert clipped_norm(run, state) == pytest.approx(state.gradient_norm, rel=1e-3)
     assert state.gradient_norm > 0.01
 
 
@@ -122,6 +149,29 @@ def test_each_part_of_each_step_is_mixed_and_dropped_out_anew(tmp_path: Path) ->
         gradients(batch, number)
     assert len(set(model.drawn)) == 4
     assert len({tuple(images.flatten().tolist()) for images in model.given}) == 4
+
+
+class Multiplies(nn.Module):
+    """Keeps the type of its products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.types: set[torch.dtype] = set()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.layer(images.flatten(1))
+        self.types.add(logits.dtype)
+        return logits
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_learns_in_the_precision_that_its_record_names(tmp_path: Path, precision: str) -> None:
+    """Else it takes the time and the memory of the other, and nobody knows why."""
+    run, model = run_of(tiny(precision=precision), tmp_path), Multiplies()
+    gradients_of(run, model, run.objective())(batches(run)[0], 0)
+    assert run.environment.precision == precision
+    assert model.types == {getattr(torch, precision)}
 
 
 @pytest.mark.parametrize("balanced", [True, False])

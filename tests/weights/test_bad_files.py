@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,15 @@ def test_a_field_that_config_json_does_not_have_is_refused(tmp_path: Path) -> No
     file.write_text(json.dumps(json.loads(file.read_text()) | {"temprature": 2.0}))
     with pytest.raises(Failure, match="unknown field 'temprature': did you mean 'temperature'"):
         read_description(tmp_path / "model")
+
+
+def test_a_tensor_for_which_a_format_has_no_place_is_not_lost(tmp_path: Path) -> None:
+    """As of a layer that somebody added: without it, the file would compute something else."""
+    model = portable()
+    more = replace(model, weights={**model.weights, "adapter.weight": torch.ones(2)})
+    with pytest.raises(Failure, match=r"the format has no place for 1 tensor: adapter\.weight"):
+        export_model(tmp_path / "timm", more, TIMM, Report())
+    assert not (tmp_path / "timm").exists()
 
 
 def test_what_a_format_has_no_use_for_is_not_passed_over(tmp_path: Path) -> None:

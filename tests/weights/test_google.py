@@ -27,6 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "attention pool": TANH | {"class_token": False, "pool": "attention"},
     "sines and a pre-logits layer": MEAN | {"positions": "sine-cosine", "pre_logits_dimension": 12},
     "convolutional": TANH | {"patch_extractor": "convolutional"},
+    "oblong": TANH | {"max_image_shape": (32, 48), "patch_shape": (8, 16)},
     "without a head": TANH | {"number_of_classes": 0},
 }
 SIZES: dict[str, Any] = {
@@ -51,12 +52,14 @@ READ_BY_TIMM: dict[str, dict[str, Any]] = {
     "class token without a position": {"no_embed_class": True},
     "mean": {"class_token": False, "global_pool": "avg", "fc_norm": False},
     "attention pool": {"class_token": False, "global_pool": "map"},
+    "convolutional": {},
+    "oblong": {"img_size": (32, 48), "patch_size": (8, 16)},
 }
 
 
 def read_by_timm(folder: Path, arguments: dict[str, Any]) -> torch.nn.Module:
     """timm's model of these arguments, with the weights of a folder."""
-    model: torch.nn.Module = timm.create_model("vit_base_patch16_224", **SIZES, **arguments)
+    model: torch.nn.Module = timm.create_model("vit_base_patch16_224", **(SIZES | arguments))
     model.load_pretrained(str(folder / "model.npz"))
     return model.eval()
 
@@ -74,6 +77,20 @@ def written(folder: Path, options: dict[str, Any]) -> dict[str, np.ndarray]:
     export_model(folder, portable(**options), GOOGLE, Report())
     with np.load(folder / "model.npz") as arrays:
         return dict(arrays)
+
+
+def test_arrays_have_the_shapes_that_flax_asks_for(tmp_path: Path) -> None:
+    """timm takes them in any shape of as many numbers, and Flax in this one alone."""
+    arrays = written(tmp_path / "model", OPTIONS["oblong"])
+    attention = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1"
+    expected = {
+        "embedding/kernel": (8, 16, 3, 32),
+        f"{attention}/query/kernel": (32, 4, 8),
+        f"{attention}/query/bias": (4, 8),
+        f"{attention}/out/kernel": (4, 8, 32),
+        "head/kernel": (32, 5),
+    }
+    assert {name: arrays[name].shape for name in expected} == expected
 
 
 @pytest.mark.parametrize("prefix", ["opt/target/", "params/", "params/img/"])

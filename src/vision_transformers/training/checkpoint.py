@@ -28,7 +28,6 @@ from vision_transformers.evaluation.metrics import ClassificationSums
 from vision_transformers.files import (
     Broken,
     read_json,
-    sweep_temporary,
     verify_folder,
     write_file,
     write_folder,
@@ -123,7 +122,6 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
     Raises:
         Failure: there are checkpoints, but none is whole.
     """
-    sweep_temporary(folder)
     found = _newest_first(folder)
     for path in found:
         try:

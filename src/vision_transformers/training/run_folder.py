@@ -108,7 +108,7 @@ class RunFolder:
             held = lock(self.path / _LOCK)
         except OSError as error:
             raise explained(error, self.path) from error
-        for folder in (self.path, self.plots):
+        for folder in (self.path, self.plots, self.checkpoints):
             sweep_temporary(folder)
         return held
 
