@@ -76,6 +76,14 @@ def test_what_is_said_is_what_each_picture_says(vit: Vit, pictures: Path) -> Non
         assert (pictures / "beside" / f"{gallery}.png").exists() == (found[gallery] > 0)
 
 
+def test_whatever_a_picture_is_called_its_row_is_one_row(vit: Vit, pictures: Path) -> None:
+    (pictures / "pets" / "cat" / "0.png").rename(pictures / "pets" / "cat" / 'one\rtwo, "three".png')
+    assert evaluate(vit, pictures, "new", "pets", "--output", "alone").code == 0
+    table = rows(pictures / "alone")
+    assert len(table) == 6 * len(CLASSES)
+    assert [row["picture"] for row in table if "two" in row["picture"]] == ['pets/cat/one\rtwo, "three".png']
+
+
 def test_the_baseline_judged_alone_says_the_same(vit: Vit, pictures: Path) -> None:
     """Its pictures are prepared as it wants them, not as the other model does."""
     evaluate(vit, pictures, "new", "pets", "--baseline", "old", "--output", "beside")

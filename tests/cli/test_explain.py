@@ -1,6 +1,7 @@
 """`vit explain` writes what it says it writes, of any picture, and tells what makes no sense."""
 
 import gc
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -80,6 +81,34 @@ def test_of_many_pictures_it_is_told_how_many_and_how_far(vit: Vit, model: Path,
     assert "explaining the first 10 of 12 pictures" in output
     assert "looked at 10 of 10 pictures" in output
     assert len(list((tmp_path / "explanations").iterdir())) == 10
+
+
+class EndlessList(io.RawIOBase):
+    """Names the same picture again and again, as `yes` does."""
+
+    given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.given += 1
+        assert self.given < 100_000, "nobody needs so many to explain two"
+        line = b"photo.png\n"
+        buffer[: len(line)] = line
+        return len(line)
+
+
+def test_the_first_of_a_list_are_explained_before_it_ends(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(noise(1)).save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "vision_transformers.cli.explain.standard_input", lambda: io.BufferedReader(EndlessList())
+    )
+    assert main(["explain", str(model), "-", "--limit", "2", "--device", "cpu"]) == 0
+    assert len(list((tmp_path / "explanations").iterdir())) == 2
 
 
 def test_arrays_are_those_of_the_library(vit: Vit, model: Path, tmp_path: Path) -> None:

@@ -1,14 +1,14 @@
 """What an evaluation judged, a row for each picture: for spreadsheets and programs."""
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vision_transformers.files import write_file
 from vision_transformers.prediction import Guess
-from vision_transformers.report.predictions import harmless_in_spreadsheets
+from vision_transformers.report.csv_records import csv_record
+
+_COLUMNS = ("picture", "label", "guess", "probability", "baseline_guess", "baseline_probability")
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,11 @@ def write_judged_pictures(file: Path, pictures: Iterable[JudgedPicture]) -> None
     Raises:
         Failure: the file cannot be written.
     """
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["picture", "label", "guess", "probability", "baseline_guess", "baseline_probability"])
+    records = [csv_record(_COLUMNS)]
     for picture in pictures:
-        guesses = (picture.guess, picture.baseline)
-        values = [value for guess in guesses for value in _values(guess)]
-        writer.writerow([harmless_in_spreadsheets(value) for value in (picture.name, picture.label, *values)])
-    write_file(file, table.getvalue().encode(errors="backslashreplace"))
+        guesses = (*_values(picture.guess), *_values(picture.baseline))
+        records.append(csv_record((picture.name, picture.label, *guesses)))
+    write_file(file, "".join(records).encode(errors="backslashreplace"))
 
 
 def _values(guess: Guess | None) -> tuple[str | None, float | None]:
