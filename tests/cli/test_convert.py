@@ -109,7 +109,6 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, tmp_path: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -139,6 +138,7 @@ def test_names_in_a_file_of_windows_are_known(vit: Vit, tmp_path: Path) -> None:
     assert load(tmp_path / "new", device="cpu").classes == ("owl", "cat")
 
 
+@pytest.mark.usefixtures("model")
 def test_a_model_is_made_for_other_images_and_classes(vit: Vit, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("hen\ncock")
     command = [

@@ -77,7 +77,8 @@ def cases() -> Iterator[Any]:
         yield "torchvision", name, Case(options, "bicubic-aligned-corners", bilinear, HEADS)
     for name, options in test_google.OPTIONS.items():
         squashed = HALF | ({"crop": "squash"} if "class token" in name else {})
-        given = Given(max_image_shape=(32, 32)) if "sines" in name else Given()
+        shape = {"sines and a pre-logits layer": (32, 32), "oblong": (32, 48)}.get(name)
+        given = Given() if shape is None else Given(max_image_shape=shape)
         yield "google", name, Case(options, "bilinear-aligned-corners", squashed, given)
     for name, options in test_vit_pytorch.OPTIONS.items():
         squashed = HALF | {"crop": "squash"}

@@ -139,6 +139,7 @@ def _check_report(options: ConvertOptions) -> None:
 def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") -> "PortableModel":
     """The model for other images or classes, as far as these are asked for."""
     from vision_transformers.weights import adaptation
+    from vision_transformers.weights.class_names import IMAGENET_1K, check_distinct
     from vision_transformers.weights.low_rank_folder import merge_low_rank
 
     if options.low_rank is not None:
@@ -147,6 +148,8 @@ def _adapted(model: "PortableModel", options: ConvertOptions, report: "Report") 
     model = adaptation.for_images(model, report, *shapes, options.to_channels)
     if options.to_classes is not None:
         classes = _read_classes(options.to_classes, "--to-classes")
+        if str(options.to_classes) != IMAGENET_1K:  # of whose birds two share a name, as two garments do
+            check_distinct(classes)
         model = adaptation.for_classes(model, classes, 0, report)
     return model
 
