@@ -4,8 +4,6 @@ Names that are not valid Unicode are written with their odd bytes as `\\udcXX`. 
 line, whatever the name; in csv a name with a newline stands in quotes, as RFC 4180 has it.
 """
 
-import csv
-import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,10 +13,12 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from vision_transformers.errors import UsageFailure
 from vision_transformers.prediction import Guess
+from vision_transformers.report.csv_records import csv_record
+from vision_transformers.report.csv_records import (
+    harmless_in_spreadsheets as harmless_in_spreadsheets,  # noqa: PLC0414 - judged_pictures has it from here
+)
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
-"""What begins a formula when a spreadsheet opens a csv file."""
 _ROWS_AT_ONCE = 4096
 _WIDEST_LABEL = 28
 
@@ -128,17 +128,12 @@ class _Csv(_Lines):
         self.top = top
 
     def __enter__(self) -> "PredictionWriter":
-        self._record(list(_columns(self.top)))
+        self.line(csv_record(_columns(self.top)))
         return self
 
     def write(self, row: PredictionRow) -> None:
         """A record; text that a spreadsheet would take for a formula gets an apostrophe in front."""
-        self._record([harmless_in_spreadsheets(value) for value in _values(row, self.top)])
-
-    def _record(self, values: list[Any]) -> None:
-        text = io.StringIO()
-        csv.writer(text).writerow(values)  # it quotes a carriage return only if lines end with one
-        self.line(text.getvalue().removesuffix("\r\n") + "\n")
+        self.line(csv_record(_values(row, self.top)))
 
 
 class _JsonLines(_Lines):
@@ -206,13 +201,6 @@ def _columns(top: int) -> list[str]:
 def _values(row: PredictionRow, top: int) -> list[Any]:
     guesses = [value for one in row.top for value in (one.label, one.index, one.probability)]
     return [row.path, *guesses, *[None] * (3 * top - len(guesses)), row.error]
-
-
-def harmless_in_spreadsheets(value: Any) -> Any:
-    """A cell of a csv file; text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    if value is None:
-        return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_DANGEROUS) else value
 
 
 def _valid(value: Any) -> Any:
