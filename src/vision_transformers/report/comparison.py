@@ -1,7 +1,5 @@
 """Several runs side by side: a table of what differs and what came of it, and their curves in one picture."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 from vision_transformers.config import first_of
 from vision_transformers.files import write_file
+from vision_transformers.report.csv_records import csv_record
 from vision_transformers.report.metrics import Row
 from vision_transformers.report.page import fill_template, inline_drawing
 from vision_transformers.report.style import Palette, on_one_line, render_for_a_page
@@ -238,8 +237,6 @@ def _series(run: ComparedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _csv(comparison: Comparison) -> bytes:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, comparison.columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(comparison.cells(run) for run in comparison.runs)
-    return table.getvalue().encode(errors="backslashreplace")
+    columns = comparison.columns
+    rows = [[cells[column] for column in columns] for cells in map(comparison.cells, comparison.runs)]
+    return "".join(map(csv_record, [columns, *rows])).encode(errors="backslashreplace")
