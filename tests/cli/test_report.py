@@ -113,6 +113,18 @@ def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "run,loss\nmine,0.5\n", "", "\x00"])
+def test_a_table_of_others_is_left_as_it_is(vit: Vit, runs: Path, tmp_path: Path, content: str) -> None:
+    theirs = {"table.csv": content, "index.html": "mine", "curves.png": "mine"}
+    for name, text in theirs.items():
+        (tmp_path / name).write_text(text)
+    finished = vit.run(runs, ["report", "runs/one", "--output", str(tmp_path)])
+    assert finished.code == 2, finished.errors
+    assert "holds other files and no report: choose another --output, or move them away" in finished.errors
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == theirs
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_one_seed_twice_and_a_run_that_was_killed_are_no_further_seeds(vit: Vit, runs: Path) -> None:
     command = ["train", "digits", *TINY, "--epochs", "1", "--seed", "1", "--run-folder", "again"]
     assert vit.run(runs, command).code == 0

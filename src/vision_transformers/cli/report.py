@@ -24,6 +24,8 @@ MOST_DIFFERING = 5
 """How many fields a terminal shows."""
 MOST_JUDGES = 2
 """How many data sets of `vit evaluate` it shows."""
+_LONGEST_HEADER = 2**20
+"""In bytes; a table of others may be of any length."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +87,19 @@ def _run_folders(paths: Sequence[Path]) -> list[RunFolder]:
 
 def _check_output(folder: Path) -> None:
     check_folder_can_be_written(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "table.csv").exists():
-        raise UsageFailure(f"{folder} holds other files and no report: choose another --output")
+    if folder.is_dir() and any(folder.iterdir()) and not _is_of_a_report(folder / "table.csv"):
+        raise UsageFailure(
+            f"{folder} holds other files and no report: choose another --output, or move them away"
+        )
+
+
+def _is_of_a_report(table: Path) -> bool:
+    """Whether its header is one of this command's; many programs write a `table.csv`."""
+    if not table.is_file():
+        return False
+    with open(table, "rb") as file:
+        beginning = file.read(_LONGEST_HEADER)
+    return beginning.startswith(b"run,") and b",reached epoch,seconds,state" in beginning
 
 
 def _compared(folder: RunFolder) -> "ComparedRun":
