@@ -113,6 +113,19 @@ def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_runs_that_are_linked_are_compared_each_once(vit: Vit, runs: Path, tmp_path: Path) -> None:
+    """Whoever collects runs of several places links them into one folder; a loop of links has an end."""
+    (tmp_path / "linked" / "more").mkdir(parents=True)
+    places = {"first": runs / "runs/one", "more/same": runs / "runs/one", "more/other": runs / "runs/other"}
+    for name, place in {**places, "loop": tmp_path / "linked", "nowhere": tmp_path / "gone"}.items():
+        (tmp_path / "linked" / name).symlink_to(place)
+    finished = vit.run(tmp_path, ["report", "linked"])
+    assert finished.code == 0, finished.errors
+    with open(tmp_path / "report" / "table.csv", newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["linked/first", "linked/more/other"]
+
+
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("content", ["a,b\n1,2\n", "run,loss\nmine,0.5\n", "", "\x00"])
 def test_a_table_of_others_is_left_as_it_is(vit: Vit, runs: Path, tmp_path: Path, content: str) -> None:
     theirs = {"table.csv": content, "index.html": "mine", "curves.png": "mine"}

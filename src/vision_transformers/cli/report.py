@@ -1,6 +1,7 @@
 """`vit report RUN... [OPTIONS]`: compare runs by what differs between their recipes."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,11 +79,32 @@ def _run_folders(paths: Sequence[Path]) -> list[RunFolder]:
     """
     found: dict[Path, RunFolder] = {}
     for path in paths:
-        below = sorted(file.parent for file in path.glob("**/recipe.json"))
+        below = [*_each_with_a_recipe(path)] if os.path.isdir(path) else []
         if not below:
             raise UsageFailure(f"{path} is no run and holds none: give folders with a recipe.json")
         found |= {folder.resolve(): RunFolder(folder) for folder in below}
     return list(found.values())
+
+
+def _each_with_a_recipe(path: Path) -> Iterator[Path]:
+    """The folders, in the order of their names; links are followed, and none is entered twice.
+
+    A folder that cannot be listed, such as another person's, is named and passed over.
+    """
+    entered: set[str] = set()
+    for folder, below, files in os.walk(path, followlinks=True, onerror=_pass_over):
+        real = os.path.realpath(folder)
+        if real in entered:
+            below.clear()
+            continue
+        entered.add(real)
+        below.sort()
+        if "recipe.json" in files:
+            yield Path(folder)
+
+
+def _pass_over(error: OSError) -> None:
+    logger.warning("the folder %s is passed over: %s", error.filename, error.strerror)
 
 
 def _check_output(folder: Path) -> None:
