@@ -98,6 +98,29 @@ def test_what_runs_were_evaluated_on_stands_beside_them(vit: Vit, runs: Path) ->
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_an_accuracy_that_flatters_is_marked_beside_an_honest_one(vit: Vit, runs: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(runs / "runs" / name, runs / "flattered" / name)
+    assert vit.run(runs, ["evaluate", "flattered/one", "digits", "--split", "all"]).code == 0
+    judged = json.loads((runs / "flattered/one/evaluation/digits-all/metrics.json").read_text())
+    warning = judged.pop("warning")
+    honest = runs / "flattered" / "two" / "evaluation" / "digits-all"
+    honest.mkdir(parents=True)
+    (honest / "metrics.json").write_text(json.dumps(judged))
+    finished = vit.run(runs, ["report", "flattered", "--output", "flattered-report"])
+    assert finished.code == 0, finished.errors
+    accuracy, page = f"{judged['top_1']['accuracy']:.2%}", (runs / "flattered-report/index.html").read_text()
+    for said in (finished.output, page):
+        assert said.count(f"{accuracy}*") == 1
+        assert said.count(accuracy) == 2
+        assert said.count(f"* {warning}") == 1
+    with open(runs / "flattered-report" / "table.csv", newline="") as file:
+        one, two = csv.DictReader(file)
+    assert (one["digits all warning"], two["digits all warning"]) == (warning, "")
+    assert one["digits all accuracy"] == two["digits all accuracy"] == str(judged["top_1"]["accuracy"])
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
     (runs / "taken").mkdir(exist_ok=True)
     (runs / "taken" / "letter.txt").write_text("dear")

@@ -1,6 +1,7 @@
 """Runs side by side are named as they are called, and judged by the same numbers."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,25 @@ def test_data_sets_of_one_name_in_two_places_are_told_apart() -> None:
     comparison = Comparison.of(runs)
     assert comparison.evaluated[::2] == ("mine test (/here) accuracy", "mine test (/there) accuracy")
     assert comparison.cells(runs[0])["mine test (/there) accuracy"] is None
+
+
+def test_each_warning_has_its_mark_and_an_honest_number_has_none() -> None:
+    numbers = (0.5, 0.4, 0.6)
+    judged = [
+        Evaluation("a all", "/a", *numbers, "It flatters."),
+        Evaluation("b all", "/b", *numbers, "No owl."),
+        Evaluation("c all", "/c", *numbers),
+    ]
+    runs = [
+        ComparedRun("one", {}, "", "", [], None, "finished", judged),
+        ComparedRun("two", {}, "", "", [], None, "finished", [replace(judged[1], warning="It flatters.")]),
+        ComparedRun("three", {}, "", "", [], None, "finished"),
+    ]
+    comparison = Comparison.of(runs)
+    shown = [[comparison.texts(run)[f"{name} all accuracy"] for name in "abc"] for run in runs]
+    assert shown == [["50.00%*", "50.00%**", "50.00%"], ["", "50.00%*", ""], ["", "", ""]]
+    assert comparison.warnings == {"It flatters.": "*", "No owl.": "**"}
+    assert set(comparison.columns) - set(comparison.shown) == {"a all warning", "b all warning"}
 
 
 def test_the_table_has_any_name_and_runs_no_formula(tmp_path: Path) -> None:

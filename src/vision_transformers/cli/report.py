@@ -150,8 +150,10 @@ def _evaluations(folder: RunFolder) -> "Iterator[Evaluation]":
         try:
             found = read_json(file)
             place = " and ".join(map(str, found["places"].values()))
-            shares = (float(found["top_1"][name]) for name in ("accuracy", "lower", "upper"))
-            evaluation = Evaluation(f"{found['data']} {found['split']}", place, *shares)
+            accuracy, lower, upper = (float(found["top_1"][name]) for name in ("accuracy", "lower", "upper"))
+            warning = f"{found['warning']}" if "warning" in found else None
+            name = f"{found['data']} {found['split']}"
+            evaluation = Evaluation(name, place, accuracy, lower, upper, warning)
         except Failure as failure:
             logger.warning("an evaluation is passed over: %s", failure)
         except (KeyError, TypeError, AttributeError, ValueError):
@@ -172,19 +174,19 @@ def _seconds(timing: "Sequence[Row]") -> float | None:
 
 def _print(comparison: "Comparison") -> None:
     """The table, on lines as long as they need to be; what many recipes differ in is left to the page."""
-    from vision_transformers.report.comparison import readable
-
     hidden = comparison.differing if len(comparison.differing) > MOST_DIFFERING else ()
     judges = comparison.judges.values() if len(comparison.judges) > MOST_JUDGES else ()
     left_out = {*hidden, *(comparison.evaluated if judges else ())}
-    columns = [column for column in comparison.columns if column not in left_out]
-    cells = [comparison.cells(run) for run in comparison.runs]
-    rows = [[readable(column, row[column]) for column in columns] for row in cells]
+    columns = [column for column in comparison.shown if column not in left_out]
+    texts = [comparison.texts(run) for run in comparison.runs]
+    rows = [[row[column] for column in columns] for row in texts]
     rows.insert(0, [column.replace("_", " ") for column in columns])
     for line in aligned(rows):
         print(line)
     if judges:
         print(f"They were evaluated on {len(judges)} data sets, which the page has: {first_of([*judges])}.")
+    for warning, mark in () if judges else comparison.warnings.items():
+        print(f"{mark} {warning}")
     if hidden:
         print(f"Their recipes differ in {len(hidden)} fields, which the page has: {first_of(hidden)}.")
     for group in comparison.groups:

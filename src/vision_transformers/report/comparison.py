@@ -41,6 +41,8 @@ class Evaluation:
     lower: float
     """End of its 95 % interval."""
     upper: float
+    warning: str | None = None
+    """Why the numbers may not be believed."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,28 @@ class Comparison:
         return tuple(header for name in self.judges.values() for header in _evaluation_headers(name))
 
     @property
+    def warned(self) -> tuple[str, ...]:
+        """Headers of what `vit evaluate` warned of: for each data set where it did."""
+        warned = {(one.data, one.place) for run in self.runs for one in run.evaluations if one.warning}
+        return tuple(_warning_header(name) for judge, name in self.judges.items() if judge in warned)
+
+    @property
+    def warnings(self) -> dict[str, str]:
+        """What it warned of, each with the mark that the accuracies have in `texts`."""
+        found = dict.fromkeys(one.warning for run in self.runs for one in run.evaluations if one.warning)
+        return {warning: "*" * count for count, warning in enumerate(found, start=1)}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Headers of the table: the run, what came of it, and what differs, which may be much."""
         measured = [name for name in MEASURED if any(run.last(name) is not None for run in self.runs)]
-        return ("run", *measured, *self.evaluated, "reached epoch", "seconds", "state", *self.differing)
+        came_of_it = (*measured, *self.evaluated, *self.warned, "reached epoch", "seconds", "state")
+        return ("run", *came_of_it, *self.differing)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The headers for people, who have the warnings below the table."""
+        return tuple(column for column in self.columns if column not in self.warned)
 
     def cells(self, run: ComparedRun) -> dict[str, Any]:
         """The values of one run's row; None where there is none."""
@@ -129,11 +149,23 @@ class Comparison:
             "images": f"{run.place} ({run.images[:_DIGITS]})",
         }
 
+    def texts(self, run: ComparedRun) -> dict[str, str]:
+        """The cells as people read them; an accuracy that was warned of has the mark of its warning."""
+        cells = self.cells(run)
+        texts = {column: _readable(column, value) for column, value in cells.items()}
+        for name in self.judges.values():
+            warning = cells.get(_warning_header(name))
+            if warning:
+                texts[_evaluation_headers(name)[0]] += self.warnings[warning]
+        return texts
+
     def _evaluation_cells(self, run: ComparedRun) -> dict[str, Any]:
-        cells: dict[str, Any] = dict.fromkeys(self.evaluated)
+        cells: dict[str, Any] = dict.fromkeys((*self.evaluated, *self.warned))
         for one in run.evaluations:
+            name = self.judges[one.data, one.place]
             values = (one.accuracy, f"{one.lower:.1%} to {one.upper:.1%}")
-            cells |= zip(_evaluation_headers(self.judges[one.data, one.place]), values, strict=True)
+            cells |= zip(_evaluation_headers(name), values, strict=True)
+            cells[_warning_header(name)] = one.warning
         return cells
 
 
@@ -152,7 +184,6 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         comparison=comparison,
         drawing=inline_drawing(drawing, words),
         differing=first_of(comparison.differing),
-        readable=readable,
     )
     write_file(folder / "index.html", page)
 
@@ -172,7 +203,7 @@ def comparison_figure(runs: Sequence[ComparedRun], palette: Palette) -> Figure:
     return figure
 
 
-def readable(column: str, value: Any) -> str:
+def _readable(column: str, value: Any) -> str:
     """A cell as text: shares in percent, seconds and losses with the digits that tell something."""
     if value is None:
         return ""
@@ -195,6 +226,10 @@ def _judges(runs: Sequence[ComparedRun]) -> dict[tuple[str, str], str]:
 
 def _evaluation_headers(name: str) -> tuple[str, str]:
     return f"{name} accuracy", f"{name} 95% interval"
+
+
+def _warning_header(name: str) -> str:
+    return f"{name} warning"
 
 
 def _groups(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
