@@ -195,6 +195,30 @@ def test_what_makes_no_sense_is_told_and_nothing_is_written(vit: Vit, run: Path,
     assert (tmp_path / "taken" / "letter.txt").read_text() == "dear"
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    "content", ['{"accuracy": 0.9}', '{"format_version": 1, "places": "here"}', '{"a":1']
+)
+def test_what_is_no_whole_evaluation_is_left_as_it_is(vit: Vit, tmp_path: Path, content: str) -> None:
+    """Others write a metrics.json too, beside an index.html; and of a damaged one, a way out is named."""
+    random_classifier().save(tmp_path / "model")
+    save_photographs(tmp_path / "pets" / "cat", 2)
+    usual = tmp_path / "evaluation-model-pets-all"
+    theirs = {"metrics.json": content, "index.html": "mine", "curves.png": "mine", "predictions.csv": "mine"}
+    for folder, named in ((usual, []), (tmp_path / "mine", ["--output", "mine"])):
+        folder.mkdir()
+        for name, text in theirs.items():
+            (folder / name).write_text(text)
+        finished = evaluate(vit, tmp_path, "model", "pets", *named)
+        assert finished.code == 2, finished.errors
+        assert f"{folder.name} holds other files and no whole evaluation" in finished.errors
+        assert "choose another --output, or move them away" in finished.errors
+        assert {path.name: path.read_text() for path in folder.iterdir()} == theirs
+    usual.rename(tmp_path / "away")
+    for _ in ("first", "again"):
+        assert evaluate(vit, tmp_path, "model", "pets").code == 0
+
+
 ON_PETS = [
     *("train", "folder", "--data.path", "pets", "--preprocessing.crop", "squash", "--steps", "1", *TINY),
     *("--preprocessing.size", "32", "32", "--model.max-image-shape", "32", "32", "--batch-size", "4"),

@@ -98,6 +98,29 @@ def test_what_runs_were_evaluated_on_stands_beside_them(vit: Vit, runs: Path) ->
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_an_accuracy_that_flatters_is_marked_beside_an_honest_one(vit: Vit, runs: Path) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(runs / "runs" / name, runs / "flattered" / name)
+    assert vit.run(runs, ["evaluate", "flattered/one", "digits", "--split", "all"]).code == 0
+    judged = json.loads((runs / "flattered/one/evaluation/digits-all/metrics.json").read_text())
+    warning = judged.pop("warning")
+    honest = runs / "flattered" / "two" / "evaluation" / "digits-all"
+    honest.mkdir(parents=True)
+    (honest / "metrics.json").write_text(json.dumps(judged))
+    finished = vit.run(runs, ["report", "flattered", "--output", "flattered-report"])
+    assert finished.code == 0, finished.errors
+    accuracy, page = f"{judged['top_1']['accuracy']:.2%}", (runs / "flattered-report/index.html").read_text()
+    for said in (finished.output, page):
+        assert said.count(f"{accuracy}*") == 1
+        assert said.count(accuracy) == 2
+        assert said.count(f"* {warning}") == 1
+    with open(runs / "flattered-report" / "table.csv", newline="") as file:
+        one, two = csv.DictReader(file)
+    assert (one["digits all warning"], two["digits all warning"]) == (warning, "")
+    assert one["digits all accuracy"] == two["digits all accuracy"] == str(judged["top_1"]["accuracy"])
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
     (runs / "taken").mkdir(exist_ok=True)
     (runs / "taken" / "letter.txt").write_text("dear")
@@ -110,6 +133,31 @@ def test_what_is_no_run_or_is_taken_is_told(vit: Vit, runs: Path) -> None:
         finished = vit.run(runs, ["report", *arguments])
         assert (finished.code, message in finished.errors) == (2, True), finished.errors
     assert [path.name for path in (runs / "taken").iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_runs_that_are_linked_are_compared_each_once(vit: Vit, runs: Path, tmp_path: Path) -> None:
+    """Whoever collects runs of several places links them into one folder; a loop of links has an end."""
+    (tmp_path / "linked" / "more").mkdir(parents=True)
+    places = {"first": runs / "runs/one", "more/same": runs / "runs/one", "more/other": runs / "runs/other"}
+    for name, place in {**places, "loop": tmp_path / "linked", "nowhere": tmp_path / "gone"}.items():
+        (tmp_path / "linked" / name).symlink_to(place)
+    finished = vit.run(tmp_path, ["report", "linked"])
+    assert finished.code == 0, finished.errors
+    with open(tmp_path / "report" / "table.csv", newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["linked/first", "linked/more/other"]
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("content", ["a,b\n1,2\n", "run,loss\nmine,0.5\n", "", "\x00"])
+def test_a_table_of_others_is_left_as_it_is(vit: Vit, runs: Path, tmp_path: Path, content: str) -> None:
+    theirs = {"table.csv": content, "index.html": "mine", "curves.png": "mine"}
+    for name, text in theirs.items():
+        (tmp_path / name).write_text(text)
+    finished = vit.run(runs, ["report", "runs/one", "--output", str(tmp_path)])
+    assert finished.code == 2, finished.errors
+    assert "holds other files and no report: choose another --output, or move them away" in finished.errors
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == theirs
 
 
 @pytest.mark.usefixtures("undrawn")

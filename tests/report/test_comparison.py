@@ -1,9 +1,19 @@
 """Runs side by side are named as they are called, and judged by the same numbers."""
 
+import csv
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from vision_transformers.report.comparison import ComparedRun, Comparison, Evaluation, comparison_figure
+from vision_transformers.report.comparison import (
+    ComparedRun,
+    Comparison,
+    Evaluation,
+    comparison_figure,
+    write_comparison,
+)
 from vision_transformers.report.style import LIGHT, render_png
 
 ROWS = [
@@ -22,6 +32,38 @@ def test_data_sets_of_one_name_in_two_places_are_told_apart() -> None:
     comparison = Comparison.of(runs)
     assert comparison.evaluated[::2] == ("mine test (/here) accuracy", "mine test (/there) accuracy")
     assert comparison.cells(runs[0])["mine test (/there) accuracy"] is None
+
+
+def test_each_warning_has_its_mark_and_an_honest_number_has_none() -> None:
+    numbers = (0.5, 0.4, 0.6)
+    judged = [
+        Evaluation("a all", "/a", *numbers, "It flatters."),
+        Evaluation("b all", "/b", *numbers, "No owl."),
+        Evaluation("c all", "/c", *numbers),
+    ]
+    runs = [
+        ComparedRun("one", {}, "", "", [], None, "finished", judged),
+        ComparedRun("two", {}, "", "", [], None, "finished", [replace(judged[1], warning="It flatters.")]),
+        ComparedRun("three", {}, "", "", [], None, "finished"),
+    ]
+    comparison = Comparison.of(runs)
+    shown = [[comparison.texts(run)[f"{name} all accuracy"] for name in "abc"] for run in runs]
+    assert shown == [["50.00%*", "50.00%**", "50.00%"], ["", "50.00%*", ""], ["", "", ""]]
+    assert comparison.warnings == {"It flatters.": "*", "No owl.": "**"}
+    assert set(comparison.columns) - set(comparison.shown) == {"a all warning", "b all warning"}
+
+
+def test_the_table_has_any_name_and_runs_no_formula(tmp_path: Path) -> None:
+    """A spreadsheet would run what a run is called, and a carriage return would break its row in two."""
+    judged = [Evaluation("=mine test", "", 0.5, 0.4, 0.6)]
+    fields = {"note": "two\rlines"}
+    runs = [ComparedRun("=1+1", fields, "", "", [], None, "finished", judged), judged_run("b\rc", 1, 0.5)]
+    write_comparison(tmp_path, Comparison.of(runs))
+    with open(tmp_path / "table.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["run"], second["run"]) == ("'=1+1", "b\rc")
+    assert (first["note"], second["note"]) == ("two\rlines", "")
+    assert first["'=mine test accuracy"] == "0.5"
 
 
 @pytest.mark.filterwarnings("error")
@@ -47,7 +89,7 @@ def judged_run(
         {"validation_loss": 1.0, "validation_accuracy": 0.6},
     ]
     rows = [
-        {"step": place, "epoch": place, "train_loss": 9.0, "train_accuracy": 0.1, **row}
+        {"step": place, "epoch": float(place), "train_loss": 9.0, "train_accuracy": 0.1, **row}
         for place, row in enumerate(validation, start=1)
     ]
     if test is not None:

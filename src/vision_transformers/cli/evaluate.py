@@ -12,7 +12,7 @@ import tyro
 from vision_transformers.cli.checks import check_least
 from vision_transformers.cli.subject import Split, Subject, find_subject
 from vision_transformers.config import to_json
-from vision_transformers.errors import UsageFailure
+from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import check_folder_can_be_written, read_json
 from vision_transformers.training.record import Record
 
@@ -196,8 +196,29 @@ def _check_output(folder: Path) -> None:
         UsageFailure: says why it will not do.
     """
     check_folder_can_be_written(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "metrics.json").exists():
-        raise UsageFailure(f"{folder} holds other files and no evaluation: choose another --output")
+    if folder.is_dir() and any(folder.iterdir()):
+        _places_of_earlier(folder)
+
+
+def _places_of_earlier(folder: Path) -> dict[str, Any]:
+    """Where the model and the images lie of the evaluation that a folder holds.
+
+    Raises:
+        UsageFailure: it holds none, or a damaged one; many programs write a `metrics.json`.
+    """
+    file = folder / "metrics.json"
+    try:
+        content, reason = read_json(file), f"{file} is not what vit evaluate writes"
+    except Failure as failure:
+        content, reason = None, f"{failure}"
+    is_known = isinstance(content, dict) and "format_version" in content
+    places = content.get("places") if is_known else None
+    if not isinstance(places, dict):
+        raise UsageFailure(
+            f"{folder} holds other files and no whole evaluation ({reason}): "
+            "choose another --output, or move them away"
+        )
+    return places
 
 
 def _usual_output(options: EvaluateOptions, subject: Subject) -> Path:
@@ -213,9 +234,8 @@ def _usual_output(options: EvaluateOptions, subject: Subject) -> Path:
     folder = of_run or Path(f"evaluation-{options.model.resolve().name}-{judged_by}")
     _check_output(folder)
     if (folder / "metrics.json").exists():
-        earlier = read_json(folder / "metrics.json")
-        places = earlier.get("places") if isinstance(earlier, dict) else None
-        if isinstance(places, dict) and places != subject.places:
+        places = _places_of_earlier(folder)
+        if places != subject.places:
             others = " and ".join(map(str, places.values()))
             raise UsageFailure(
                 f"{folder} is an evaluation of {others}, others of the same name: choose an --output"

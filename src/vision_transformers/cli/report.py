@@ -1,6 +1,7 @@
 """`vit report RUN... [OPTIONS]`: compare runs by what differs between their recipes."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,6 +25,8 @@ MOST_DIFFERING = 5
 """How many fields a terminal shows."""
 MOST_JUDGES = 2
 """How many data sets of `vit evaluate` it shows."""
+_LONGEST_HEADER = 2**20
+"""In bytes; a table of others may be of any length."""
 
 logger = logging.getLogger(__name__)
 
@@ -76,17 +79,49 @@ def _run_folders(paths: Sequence[Path]) -> list[RunFolder]:
     """
     found: dict[Path, RunFolder] = {}
     for path in paths:
-        below = sorted(file.parent for file in path.glob("**/recipe.json"))
+        below = [*_each_with_a_recipe(path)] if os.path.isdir(path) else []
         if not below:
             raise UsageFailure(f"{path} is no run and holds none: give folders with a recipe.json")
         found |= {folder.resolve(): RunFolder(folder) for folder in below}
     return list(found.values())
 
 
+def _each_with_a_recipe(path: Path) -> Iterator[Path]:
+    """The folders, in the order of their names; links are followed, and none is entered twice.
+
+    A folder that cannot be listed, such as another person's, is named and passed over.
+    """
+    entered: set[str] = set()
+    for folder, below, files in os.walk(path, followlinks=True, onerror=_pass_over):
+        real = os.path.realpath(folder)
+        if real in entered:
+            below.clear()
+            continue
+        entered.add(real)
+        below.sort()
+        if "recipe.json" in files:
+            yield Path(folder)
+
+
+def _pass_over(error: OSError) -> None:
+    logger.warning("the folder %s is passed over: %s", error.filename, error.strerror)
+
+
 def _check_output(folder: Path) -> None:
     check_folder_can_be_written(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "table.csv").exists():
-        raise UsageFailure(f"{folder} holds other files and no report: choose another --output")
+    if folder.is_dir() and any(folder.iterdir()) and not _is_of_a_report(folder / "table.csv"):
+        raise UsageFailure(
+            f"{folder} holds other files and no report: choose another --output, or move them away"
+        )
+
+
+def _is_of_a_report(table: Path) -> bool:
+    """Whether its header is one of this command's; many programs write a `table.csv`."""
+    if not table.is_file():
+        return False
+    with open(table, "rb") as file:
+        beginning = file.read(_LONGEST_HEADER)
+    return beginning.startswith(b"run,") and b",reached epoch,seconds,state" in beginning
 
 
 def _compared(folder: RunFolder) -> "ComparedRun":
@@ -115,8 +150,10 @@ def _evaluations(folder: RunFolder) -> "Iterator[Evaluation]":
         try:
             found = read_json(file)
             place = " and ".join(map(str, found["places"].values()))
-            shares = (float(found["top_1"][name]) for name in ("accuracy", "lower", "upper"))
-            evaluation = Evaluation(f"{found['data']} {found['split']}", place, *shares)
+            accuracy, lower, upper = (float(found["top_1"][name]) for name in ("accuracy", "lower", "upper"))
+            warning = f"{found['warning']}" if "warning" in found else None
+            name = f"{found['data']} {found['split']}"
+            evaluation = Evaluation(name, place, accuracy, lower, upper, warning)
         except Failure as failure:
             logger.warning("an evaluation is passed over: %s", failure)
         except (KeyError, TypeError, AttributeError, ValueError):
@@ -137,19 +174,19 @@ def _seconds(timing: "Sequence[Row]") -> float | None:
 
 def _print(comparison: "Comparison") -> None:
     """The table, on lines as long as they need to be; what many recipes differ in is left to the page."""
-    from vision_transformers.report.comparison import readable
-
     hidden = comparison.differing if len(comparison.differing) > MOST_DIFFERING else ()
     judges = comparison.judges.values() if len(comparison.judges) > MOST_JUDGES else ()
     left_out = {*hidden, *(comparison.evaluated if judges else ())}
-    columns = [column for column in comparison.columns if column not in left_out]
-    cells = [comparison.cells(run) for run in comparison.runs]
-    rows = [[readable(column, row[column]) for column in columns] for row in cells]
+    columns = [column for column in comparison.shown if column not in left_out]
+    texts = [comparison.texts(run) for run in comparison.runs]
+    rows = [[row[column] for column in columns] for row in texts]
     rows.insert(0, [column.replace("_", " ") for column in columns])
     for line in aligned(rows):
         print(line)
     if judges:
         print(f"They were evaluated on {len(judges)} data sets, which the page has: {first_of([*judges])}.")
+    for warning, mark in () if judges else comparison.warnings.items():
+        print(f"{mark} {warning}")
     if hidden:
         print(f"Their recipes differ in {len(hidden)} fields, which the page has: {first_of(hidden)}.")
     for group in comparison.groups:

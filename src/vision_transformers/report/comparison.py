@@ -1,7 +1,5 @@
 """Several runs side by side: a table of what differs and what came of it, and their curves in one picture."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 from vision_transformers.config import first_of
 from vision_transformers.files import write_file
+from vision_transformers.report.csv_records import csv_record
 from vision_transformers.report.metrics import Row
 from vision_transformers.report.page import fill_template, inline_drawing
 from vision_transformers.report.style import Palette, on_one_line, render_for_a_page
@@ -42,6 +41,8 @@ class Evaluation:
     lower: float
     """End of its 95 % interval."""
     upper: float
+    warning: str | None = None
+    """Why the numbers may not be believed."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,28 @@ class Comparison:
         return tuple(header for name in self.judges.values() for header in _evaluation_headers(name))
 
     @property
+    def warned(self) -> tuple[str, ...]:
+        """Headers of what `vit evaluate` warned of: for each data set where it did."""
+        warned = {(one.data, one.place) for run in self.runs for one in run.evaluations if one.warning}
+        return tuple(_warning_header(name) for judge, name in self.judges.items() if judge in warned)
+
+    @property
+    def warnings(self) -> dict[str, str]:
+        """What it warned of, each with the mark that the accuracies have in `texts`."""
+        found = dict.fromkeys(one.warning for run in self.runs for one in run.evaluations if one.warning)
+        return {warning: "*" * count for count, warning in enumerate(found, start=1)}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Headers of the table: the run, what came of it, and what differs, which may be much."""
         measured = [name for name in MEASURED if any(run.last(name) is not None for run in self.runs)]
-        return ("run", *measured, *self.evaluated, "reached epoch", "seconds", "state", *self.differing)
+        came_of_it = (*measured, *self.evaluated, *self.warned, "reached epoch", "seconds", "state")
+        return ("run", *came_of_it, *self.differing)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The headers for people, who have the warnings below the table."""
+        return tuple(column for column in self.columns if column not in self.warned)
 
     def cells(self, run: ComparedRun) -> dict[str, Any]:
         """The values of one run's row; None where there is none."""
@@ -130,11 +149,23 @@ class Comparison:
             "images": f"{run.place} ({run.images[:_DIGITS]})",
         }
 
+    def texts(self, run: ComparedRun) -> dict[str, str]:
+        """The cells as people read them; an accuracy that was warned of has the mark of its warning."""
+        cells = self.cells(run)
+        texts = {column: _readable(column, value) for column, value in cells.items()}
+        for name in self.judges.values():
+            warning = cells.get(_warning_header(name))
+            if warning:
+                texts[_evaluation_headers(name)[0]] += self.warnings[warning]
+        return texts
+
     def _evaluation_cells(self, run: ComparedRun) -> dict[str, Any]:
-        cells: dict[str, Any] = dict.fromkeys(self.evaluated)
+        cells: dict[str, Any] = dict.fromkeys((*self.evaluated, *self.warned))
         for one in run.evaluations:
+            name = self.judges[one.data, one.place]
             values = (one.accuracy, f"{one.lower:.1%} to {one.upper:.1%}")
-            cells |= zip(_evaluation_headers(self.judges[one.data, one.place]), values, strict=True)
+            cells |= zip(_evaluation_headers(name), values, strict=True)
+            cells[_warning_header(name)] = one.warning
         return cells
 
 
@@ -153,7 +184,6 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
         comparison=comparison,
         drawing=inline_drawing(drawing, words),
         differing=first_of(comparison.differing),
-        readable=readable,
     )
     write_file(folder / "index.html", page)
 
@@ -173,7 +203,7 @@ def comparison_figure(runs: Sequence[ComparedRun], palette: Palette) -> Figure:
     return figure
 
 
-def readable(column: str, value: Any) -> str:
+def _readable(column: str, value: Any) -> str:
     """A cell as text: shares in percent, seconds and losses with the digits that tell something."""
     if value is None:
         return ""
@@ -196,6 +226,10 @@ def _judges(runs: Sequence[ComparedRun]) -> dict[tuple[str, str], str]:
 
 def _evaluation_headers(name: str) -> tuple[str, str]:
     return f"{name} accuracy", f"{name} 95% interval"
+
+
+def _warning_header(name: str) -> str:
+    return f"{name} warning"
 
 
 def _groups(runs: Sequence[ComparedRun]) -> tuple[Group, ...]:
@@ -238,8 +272,6 @@ def _series(run: ComparedRun, key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _csv(comparison: Comparison) -> bytes:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, comparison.columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(comparison.cells(run) for run in comparison.runs)
-    return table.getvalue().encode(errors="backslashreplace")
+    columns = comparison.columns
+    rows = [[cells[column] for column in columns] for cells in map(comparison.cells, comparison.runs)]
+    return "".join(map(csv_record, [columns, *rows])).encode(errors="backslashreplace")
