@@ -221,6 +221,21 @@ def test_a_pipe_or_a_device_is_refused_and_stays_what_it_is(tmp_path: Path) -> N
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_an_interrupt_while_it_is_tried_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+
+    def interrupted(path: Path) -> None:
+        touch(path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "touch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        check_can_be_written(tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
     """As of a results folder on another disk."""
     disk, here = tmp_path / "disk", tmp_path / "here"

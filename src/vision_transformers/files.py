@@ -81,8 +81,10 @@ def _try_beside(path: Path) -> None:
     """Makes a file and removes it: permissions alone do not tell of read-only disks, nor of names that are
     too long."""
     temporary = _temporary_beside(path)
-    temporary.touch()
-    temporary.unlink()
+    try:
+        temporary.touch()
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _refuse_device(path: Path) -> None:
