@@ -43,7 +43,7 @@ format: $(FOR_DEVELOPERS)
 
 bench: $(FOR_DEVELOPERS)  ## speeds beside other projects, minutes: in settings that were recorded here, or on a machine like this one
 	$(BIN)/python -m benchmarks.speed --short
-	$(BIN)/python -m benchmarks.start
+	$(BIN)/python -m benchmarks.start --rounds 3
 	$(BIN)/python -m benchmarks.goals
 
 bench-all: $(FOR_DEVELOPERS)  ## all of them, settings chosen anew, and recipes to their ends: many hours

@@ -7,7 +7,7 @@ import torch
 from benchmarks import record
 from benchmarks.opponents import OPPONENTS
 from benchmarks.settings import Case, Setting, step_of
-from benchmarks.turns import LEAST_ROUNDS, Spread, take_turns
+from benchmarks.turns import Spread, rounds_within, take_turns
 
 from vision_transformers.evaluation.speed import Numbers
 from vision_transformers.runtime.precision import has_bfloat16
@@ -121,8 +121,7 @@ def _in_turns(tried: list[Tried], device: torch.device, most_rounds: int) -> lis
     """With the medians of new measurements."""
     if not tried:
         return []
-    that_fit = int(LONGEST_SECONDS / sum(each.seconds for each in tried))
-    rounds = max(LEAST_ROUNDS, min(most_rounds, that_fit))
+    rounds = rounds_within(LONGEST_SECONDS, sum(each.seconds for each in tried), most_rounds)
     seconds = take_turns({str(each.setting): each.step for each in tried}, device, rounds, warm_up=1)
     return [replace(each, seconds=Spread.of(seconds[str(each.setting)]).median) for each in tried]
 

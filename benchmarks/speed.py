@@ -15,6 +15,7 @@ speed.md. On GPUs: `benchmarks.speed_gpu`.
 import argparse
 import gc
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from benchmarks.architectures import ARCHITECTURES
 from benchmarks.choosing import borrowed, choose, left_out, recorded
 from benchmarks.opponents import OPPONENTS, OURS, STARTING_DOCUMENT
 from benchmarks.settings import Case, Setting, settle_compiler, step_of
-from benchmarks.turns import Spread, number_of_rounds, ratio, take_turns
+from benchmarks.turns import Spread, number_of_rounds, ratio, rounds_within, take_turns
 
 from vision_transformers.evaluation.matrix_products import Product, Products, matrix_products
 from vision_transformers.runtime.allocation import keep_freed_memory
@@ -51,6 +52,8 @@ SHORT = [
     Case(ARCHITECTURES["ViT-S/16"], "inference", 16),
 ]
 ROUNDS, SHORT_ROUNDS = 11, 5
+LONGEST_SHORT_SECONDS = 60.0
+"""Of one case in the short form, which has fewer rounds where steps are long."""
 ALONE = "our matrix products alone"
 ABOUT = """Medians with quartiles, in turns; made by `python -m benchmarks.speed` and, on GPUs,
 `benchmarks.speed_gpu`.
@@ -84,7 +87,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few cases")
     parser.add_argument("--memory", action="store_true", help="everybody's memory, too")
     parser.add_argument("--cases", nargs="+", metavar="CASE")
-    parser.add_argument("--rounds", type=number_of_rounds, help=f"{ROUNDS}, or {SHORT_ROUNDS} with --short")
+    parser.add_argument("--rounds", type=number_of_rounds, help=f"{ROUNDS}; short: at most {SHORT_ROUNDS}")
     options = parser.parse_args()
     device = torch.device("cpu")
     cases = {case.name: case for case in different(SHORT if options.short else CASES, device)}
@@ -97,7 +100,8 @@ def main() -> None:
         _forget_compiled()
         settings = settings_of(cases[name], device, options.choose)
         rounds = options.rounds or (SHORT_ROUNDS if options.short else ROUNDS)
-        rows = measure(cases[name], settings, device, rounds)
+        longest = LONGEST_SHORT_SECONDS if options.short and not options.rounds else math.inf
+        rows, rounds = measure(cases[name], settings, device, rounds, longest)
         write(rows, device, rounds)
         if options.memory:
             rows = [with_memory(row, settings[row.opponent]) for row in rows]
@@ -116,8 +120,21 @@ def settings_of(case: Case, device: torch.device, choose_anew: bool) -> dict[str
     return known | choose(case, device, [name for name in OPPONENTS if name not in known])
 
 
-def measure(case: Case, settings: Mapping[str, Setting], device: torch.device, rounds: int) -> list[Row]:
-    """All opponents that work here in turns, each in its setting, and our matrix products alone."""
+def measure(
+    case: Case, settings: Mapping[str, Setting], device: torch.device, rounds: int, longest: float = math.inf
+) -> tuple[list[Row], int]:
+    """All opponents that work here in turns, each in its setting, and our matrix products alone.
+
+    Args:
+        case: what is measured.
+        settings: of each opponent.
+        device: where.
+        rounds: at most.
+        longest: seconds, into which as many as fit.
+
+    Returns:
+        A row for each, and how many rounds they took.
+    """
     steps = {}
     for name, setting in settings.items():
         try:
@@ -128,12 +145,13 @@ def measure(case: Case, settings: Mapping[str, Setting], device: torch.device, r
                 raise
             steps.pop(name, None)
             print(left_out(name, setting, error), flush=True)
-    alone = products_alone(case, settings[OURS], device)
-    seconds = take_turns({**steps, ALONE: alone}, device, rounds, warm_up=1)
+    turns = {**steps, ALONE: products_alone(case, settings[OURS], device)}
+    warm_up = take_turns(turns, device, rounds=1, warm_up=0)
+    rounds = rounds_within(longest, sum(map(sum, warm_up.values())), rounds)
+    seconds = take_turns(turns, device, rounds, warm_up=0)
     rows = rows_of(case, {name: settings[name] for name in steps}, seconds)
-    return [
-        replace(row, share_of_ceiling=ratio(seconds[ALONE], seconds[row.opponent]).median) for row in rows
-    ]
+    shares = {row.opponent: ratio(seconds[ALONE], seconds[row.opponent]).median for row in rows}
+    return [replace(row, share_of_ceiling=shares[row.opponent]) for row in rows], rounds
 
 
 def rows_of(case: Case, settings: Mapping[str, Setting], seconds: Mapping[str, list[float]]) -> list[Row]:

@@ -39,6 +39,11 @@ class Spread:
         return f"{self.median:.2f} ({self.lower:.2f} to {self.upper:.2f})"
 
 
+def rounds_within(seconds: float, of_one_round: float, most: int) -> int:
+    """As many as fit into these seconds, of which a median and its quartiles can be made."""
+    return max(LEAST_ROUNDS, int(min(most, seconds / of_one_round)))
+
+
 def take_turns(
     steps: Mapping[str, Callable[[], object]], device: torch.device, rounds: int, warm_up: int = 2
 ) -> dict[str, list[float]]:

@@ -1,5 +1,6 @@
 """What the benchmarks say is of what they measured: this machine, this recipe, settings that ran."""
 
+import math
 import os
 import time
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from benchmarks.opponents import OPPONENTS, OURS
 from benchmarks.settings import Case, Setting, settle_compiler
 from benchmarks.speed import CASES, SHORT, Row
 from benchmarks.speed_gpu import MNIST
-from benchmarks.turns import Spread
+from benchmarks.turns import Spread, rounds_within
 from PIL import Image
 from tests.training.recipes import tiny
 
@@ -101,6 +102,11 @@ def test_a_machine_without_settings_takes_those_of_one_that_computes_in_the_same
     assert borrowed(CASES[1], CPU) == {}
 
 
+@pytest.mark.parametrize(("seconds", "rounds"), [(math.inf, 5), (60.0, 5), (44.0, 4), (1.0, 3)])
+def test_turns_take_no_longer_than_they_may_but_for_a_median(seconds: float, rounds: int) -> None:
+    assert rounds_within(seconds, of_one_round=10.0, most=5) == rounds
+
+
 def test_what_does_not_run_here_is_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,7 +131,8 @@ def test_what_does_not_run_here_is_left_out(
     monkeypatch.setattr(speed, "step_of", step_of)
     monkeypatch.setattr(speed, "products_alone", lambda *_: lambda: None)
     settings = chosen | {"timm": Setting("float32", "fused")}
-    rows = speed.measure(CASE, settings, CPU, rounds=3)
+    rows, rounds = speed.measure(CASE, settings, CPU, rounds=3)
+    assert rounds == 3
     assert {row.opponent for row in rows} == set(chosen)
 
 
