@@ -155,7 +155,7 @@ def test_the_index_keeps_no_explanation_in_memory(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each holds its picture and the maps of every method: thousands of them fill any machine."""
-    save_photographs(tmp_path / "photos", 3)
+    save_photographs(tmp_path / "photos", 2)
     alive = []
 
     def index_page(*_: object) -> bytes:

@@ -151,6 +151,7 @@ def test_a_run_of_two_processes_goes_on_in_one_only_if_told_so(vit: Vit, tmp_pat
     assert "processes: 2 before, 1 now" in refused.errors
 
 
+@pytest.mark.slow
 def test_torchrun_starts_them_again_when_one_was_killed(vit: Vit, tmp_path: Path) -> None:
     begin = [*changed(IN_MEMORY, accumulation="1"), "--steps", "40", "--run-folder"]
     assert [each.code for each in run_together(vit, tmp_path, [*begin, "undisturbed"])] == [0, 0]
