@@ -19,8 +19,10 @@ from tests.browser import open_browser, opened_page
 from vision_transformers.evaluation import scores as scores_of_sums
 from vision_transformers.evaluation.scores import scores
 from vision_transformers.evaluation.sums import EvaluationSums
+from vision_transformers.prediction import Guess
 from vision_transformers.report.confusion import most_confused, pairs_of
 from vision_transformers.report.evaluation_page import write_evaluation
+from vision_transformers.report.judged_pictures import JudgedPicture
 from vision_transformers.report.specimens import THUMBNAIL, Galleries, Specimen, specimen_sheet
 
 EVIL = "<script>document.title = 'broken in'</script>"
@@ -68,7 +70,9 @@ def galleries() -> Galleries:
 
 def written(folder: Path, values: dict[str, Any], pictures: Galleries, curves: list[Any]) -> str:
     folder.mkdir(exist_ok=True)
-    write_evaluation(folder, values, pictures, curves, ORIGIN)
+    write_evaluation(
+        folder, values, pictures, [JudgedPicture(EVIL, "cat", Guess("=dog", 1, 0.5))], curves, ORIGIN
+    )
     return (folder / "index.html").read_text()
 
 
@@ -143,6 +147,20 @@ def test_thousands_of_classes_are_the_pairs_that_occur(
     assert values["confusion_pairs"] == pairs_of(matrix).tolist()
     assert "of the true class" in written(tmp_path, values, Galleries((), (), ()), [])
     assert json.loads((tmp_path / "metrics.json").read_text()) == values
+
+
+def test_an_evaluation_that_dies_while_it_is_drawn_leaves_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no whole evaluation would be taken for another program's, and refused the next time."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vision_transformers.report.evaluation_page.render_for_a_page", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        written(tmp_path, metrics(), galleries(), CURVES)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("undrawn")

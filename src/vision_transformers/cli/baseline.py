@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from vision_transformers.classifier import Classifier
 from vision_transformers.cli.subject import Subject, find_model, find_subject
 from vision_transformers.data.images import ImageFiles
 from vision_transformers.data.labelled import in_order_of
@@ -93,8 +92,7 @@ def _of_the_same_files(subject: Subject, path: Path, device: str, precision: Res
 
 def judged(baseline: Subject, name: str, judgement: Judgement) -> JudgedBaseline:
     """What is known of it once it was asked."""
-    classifier: Classifier = baseline.classifier
-    return JudgedBaseline(name, classifier.classes, judgement, baseline.was_learned_from)
+    return JudgedBaseline(name, baseline.classifier.classes, judgement, baseline.was_learned_from)
 
 
 def in_words(metrics: Mapping[str, Any]) -> list[str]:

@@ -79,7 +79,6 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     from vision_transformers.evaluation.judgement import judge
     from vision_transformers.evaluation.label_errors import find_label_errors
     from vision_transformers.report.evaluation_page import write_evaluation
-    from vision_transformers.report.judged_pictures import write_judged_pictures
     from vision_transformers.report.metrics import read_metrics
 
     subject = find_subject(
@@ -100,8 +99,8 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     run = subject.run
     curves = read_metrics(run.metrics) if run is not None and run.metrics.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
-    write_judged_pictures(folder / "predictions.csv", _judged_pictures(subject, judgement, baseline))
-    write_evaluation(folder, metrics, pictures, curves, _origin(classifier, subject.record))
+    judged = _judged_pictures(subject, judgement, baseline)
+    write_evaluation(folder, metrics, pictures, judged, curves, _origin(classifier, subject.record))
     return metrics, folder
 
 

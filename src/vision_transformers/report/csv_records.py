@@ -16,11 +16,11 @@ def csv_record(values: Iterable[Any]) -> str:
     """
     text = io.StringIO()
     # The writer quotes a carriage return only if its lines end with one.
-    csv.writer(text).writerow([harmless_in_spreadsheets(value) for value in values])
+    csv.writer(text).writerow([_harmless_in_spreadsheets(value) for value in values])
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
-def harmless_in_spreadsheets(value: Any) -> Any:
+def _harmless_in_spreadsheets(value: Any) -> Any:
     """A cell of a csv file; text that a spreadsheet would take for a formula gets an apostrophe in front."""
     if value is None:
         return ""

@@ -1,7 +1,7 @@
 """What a model is worth, on one page: numbers, confusion, calibration, and the pictures it fails on."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from PIL import Image
 from vision_transformers.files import write_file, write_json
 from vision_transformers.report.confusion import MOST_CLASSES, confusion_figure, most_confused, pairs_of
 from vision_transformers.report.curves import curves_figure
+from vision_transformers.report.judged_pictures import JudgedPicture, write_judged_pictures
 from vision_transformers.report.metrics import Row
 from vision_transformers.report.page import fill_template, inline_drawing, picture_uri
 from vision_transformers.report.reliability import reliability_figure
@@ -34,15 +35,17 @@ def write_evaluation(
     folder: Path,
     metrics: Mapping[str, Any],
     galleries: Galleries,
+    judged: Iterable[JudgedPicture],
     curves: Sequence[Row],
     origin: Mapping[str, str],
 ) -> None:
-    """Writes `index.html`, its pictures as PNG, TensorBoard's events and `metrics.json` into a folder.
+    """Writes the page, its pictures, `predictions.csv`, TensorBoard's events and `metrics.json`.
 
     Args:
         folder: is there; a report that it held is written over.
         metrics: as `metrics.json` stores them, last of all.
         galleries: the pictures to show; what there is none of gets no file.
+        judged: every picture, a row for each.
         curves: rows of the run's `metrics.jsonl`; empty where the model is of no run.
         origin: how the model was made, for people; values of several lines are folded.
 
@@ -59,6 +62,7 @@ def write_evaluation(
             (folder / name).unlink(missing_ok=True)
     for name, content in pictures.items():
         write_file(folder / name, content)
+    write_judged_pictures(folder / "predictions.csv", judged)
     write_file(folder / "index.html", _page(metrics, galleries, drawings, origin))
     _write_events(folder, metrics, pictures)
     write_json(folder / "metrics.json", metrics)

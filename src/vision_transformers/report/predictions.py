@@ -14,9 +14,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from vision_transformers.errors import UsageFailure
 from vision_transformers.prediction import Guess
 from vision_transformers.report.csv_records import csv_record
-from vision_transformers.report.csv_records import (
-    harmless_in_spreadsheets as harmless_in_spreadsheets,  # noqa: PLC0414 - judged_pictures has it from here
-)
 
 Format = Literal["table", "csv", "jsonl", "parquet"]
 _ROWS_AT_ONCE = 4096

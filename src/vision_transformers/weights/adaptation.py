@@ -158,10 +158,10 @@ def _with_rows(model: PortableModel, classes: Sequence[str], report: Report) -> 
     before = Row.of(heads, [model.weights[name] for name in heads])
     how = f"{len(classes)} of {len(description.classes)} classes, by their names"
     report.add("transformed", before, Row.of(heads, list(after.values())), how)
-    config = replace(description.model, number_of_classes=len(classes))
     if len(classes) == len(description.classes):
         changed = replace(description, classes=tuple(classes))
     else:
+        config = replace(description.model, number_of_classes=len(classes))
         changed = description.under_another_head(config, tuple(classes))
     return PortableModel({**model.weights, **after}, changed, model.aside)
 
