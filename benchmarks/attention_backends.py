@@ -18,8 +18,7 @@ from benchmarks.record import title
 from benchmarks.turns import Spread, number_of_rounds, take_turns
 from torch import Tensor
 
-from vision_transformers.model.kernels.operators import is_native_available
-from vision_transformers.model.kernels.short_attention import PROGRAMS, short_attention
+from vision_transformers.model.kernels.short_attention import is_available, short_attention
 from vision_transformers.model.scaled_dot_product import attention_weights
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.precision import has_bfloat16
@@ -63,8 +62,7 @@ def line(tokens: int, width: int, dtype: torch.dtype, options: argparse.Namespac
     """One row."""
     query_key_value = torch.randn(options.images, tokens, 3, HEADS, width, dtype=dtype)
     ways: dict[str, Way] = {"fused": fused, "written": written}
-    program = PROGRAMS[dtype]
-    if is_native_available(program.source, *program.instructions):  # also where it is not used yet
+    if is_available(dtype):
         ways["in C"] = lambda together: short_attention(together)[0]
     seconds = take_turns(
         {name: step(way, query_key_value) for name, way in ways.items()}, CPU, options.rounds

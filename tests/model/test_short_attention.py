@@ -8,9 +8,10 @@ from torch import Tensor
 
 from vision_transformers.model.attention import MultiHeadAttention
 from vision_transformers.model.kernels.short_attention import (
-    PROGRAMS,
+    MULTIPLES,
     is_available,
     is_served,
+    program_for,
     short_attention,
     short_attention_backward,
 )
@@ -61,7 +62,7 @@ def relative_error(found: Tensor, truth: Tensor) -> float:
 def test_it_and_its_gradient_are_as_near_to_equation_7_as_products_and_a_softmax_are(
     tokens: int, width: int, scale: float, dtype: torch.dtype
 ) -> None:
-    if width % PROGRAMS[dtype].multiple:
+    if width % MULTIPLES[dtype]:
         pytest.skip("PyTorch computes this")
     given = together(4, tokens, width, dtype, scale)
     exactly = given.detach().double().requires_grad_()
@@ -145,7 +146,7 @@ def test_only_what_it_can_do_is_given_to_it(dtype: torch.dtype) -> None:
     assert is_served(random(2, 6, 3, 3, 7, dtype=dtype)) == (dtype == torch.float32)
     assert is_served(random(2, 6, 3, 3, 9, dtype=dtype)[..., :8]) == (dtype == torch.float32)
     assert not is_served(random(2, 6, 3, 8, 6, dtype=dtype).transpose(3, 4))
-    assert not is_served(random(1, PROGRAMS[dtype].most_tokens + 1, 3, 1, 8, dtype=dtype))
+    assert not is_served(random(1, program_for(dtype).most_tokens + 1, 3, 1, 8, dtype=dtype))
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,23 @@ def _loaded(compiler: str, source: Path) -> ctypes.CDLL:
 
 
 def has_instructions(name: str) -> bool:
-    """Whether this machine's processor has them, by their name in /proc/cpuinfo, such as `avx512_bf16`."""
-    return name.encode() in _processor_flags().split()
+    """Whether this machine's processor has them, by their name in /proc/cpuinfo, such as `avx512_bf16`.
+
+    And whether this process may use them: a system has to be asked for those on tiles (`amx_...`).
+    """
+    return name in _instructions() and (not name.startswith("amx_") or _may_use_tiles())
+
+
+@functools.cache
+def _may_use_tiles() -> bool:
+    """Asks Linux for the memory in which it keeps tiles where threads change (Documentation/arch/x86/xstate.rst)."""
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+
+
+@functools.cache
+def _instructions() -> frozenset[str]:
+    return frozenset(_processor_flags().decode().split())
 
 
 @functools.cache

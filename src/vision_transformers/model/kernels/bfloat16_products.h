@@ -1,100 +1,10 @@
-/* Products of matrices of bfloat16, whose sums are float32: for the C files beside this one.
- *
- * The processor multiplies bfloat16 in pairs and adds them up in float32 (vdpbf16ps). A `pair` below is two
- * numbers that are neighbours along the dimension which a product sums over.
+/* Products of matrices of bfloat16, whose sums are float32, in registers (vdpbf16ps): for the C files beside
+ * this one.
  */
 #pragma once
-#include <immintrin.h>
-#include <stdint.h>
+#include "bfloat16_pairs.h"
 
-typedef uint16_t bfloat16;
-typedef uint32_t pair;
-
-typedef bfloat16 element;
-#include "matrices.h"
-
-enum { LANES = 16, TILES = 3, ROWS = 8, MOST_ROWS = 16 };
-
-static inline __mmask16 first_lanes(int64_t count) {
-    return count >= LANES ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
-}
-
-static inline __m256i to_bfloat16(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
-
-static inline __m512 to_float32(__m256i x) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
-}
-
-static inline __m512 load(const bfloat16 *x) { return to_float32(_mm256_loadu_si256((const __m256i *)x)); }
-
-static inline void store(bfloat16 *to, __m512 x) { _mm256_storeu_si256((__m256i *)to, to_bfloat16(x)); }
-
-static inline __m512i interleave(__m256i even, __m256i odd) {
-    return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
-}
-
-/* 2^x for x of at most 0, to a relative error of 3e-6: the Taylor series of 2^f, f in [-1/2, 1/2]. */
-static inline __m512 power_of_two(__m512 x) {
-    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 fraction = _mm512_sub_ps(x, whole);
-    __m512 y = _mm512_set1_ps(1.3333558e-3f);
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(9.6181291e-3f));
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(5.5504109e-2f));
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(2.4022651e-1f));
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(6.9314718e-1f));
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(y, whole);
-}
-
-/* packed[row / 2][column] is a pair of two rows: for products that sum over rows. */
-static inline void pack_two_rows(matrix x, int64_t row, int64_t columns, pair *packed) {
-    int64_t width = round_up(columns, LANES);
-    for (int64_t column = 0; column < width; column += LANES) {
-        const bfloat16 *from = x.data + row * x.stride + column;
-        __mmask16 mask = first_lanes(columns - column);
-        __m256i even = _mm256_maskz_loadu_epi16(mask, from);
-        __m256i odd = _mm256_maskz_loadu_epi16(row + 1 < x.rows ? mask : 0, from + x.stride);
-        _mm512_store_si512(packed + row / 2 * width + column, interleave(even, odd));
-    }
-}
-
-static inline void pack_rows(matrix x, int64_t columns, pair *packed) {
-    for (int64_t row = 0; row < x.rows; row += 2) pack_two_rows(x, row, columns, packed);
-}
-
-/* Four pairs of the rows `row`, `row` + 4, `row` + 8 and `row` + 12. */
-static inline __m512i every_fourth_row(matrix x, int64_t row, int64_t column, __mmask8 mask) {
-    const bfloat16 *from = x.data + row * x.stride + column;
-    __m128i four[4];
-    for (int i = 0; i < 4; i++)
-        four[i] = _mm_maskz_loadu_epi32(row + 4 * i < x.rows ? mask : 0, from + 4 * i * x.stride);
-    __m512i all = _mm512_inserti32x4(_mm512_castsi128_si512(four[0]), four[1], 1);
-    return _mm512_inserti32x4(_mm512_inserti32x4(all, four[2], 2), four[3], 3);
-}
-
-/* packed[column / 2][row] is a pair of two columns: for products that sum over columns. 16 rows from `row`. */
-static inline void pack_columns_of_rows(matrix x, int64_t row, int64_t columns, pair *packed) {
-    int64_t width = round_up(x.rows, LANES), pairs = columns / 2;
-    for (int64_t left = 0; left < pairs; left += 4) {
-        __mmask8 mask = first_lanes(pairs - left) & 0xF;
-        __m512i r[4], t[4];
-        for (int i = 0; i < 4; i++) r[i] = every_fourth_row(x, row + i, 2 * left, mask);
-        for (int i = 0; i < 4; i += 2) {
-            t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-            t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-        }
-        r[0] = _mm512_unpacklo_epi64(t[0], t[2]);
-        r[1] = _mm512_unpackhi_epi64(t[0], t[2]);
-        r[2] = _mm512_unpacklo_epi64(t[1], t[3]);
-        r[3] = _mm512_unpackhi_epi64(t[1], t[3]);
-        for (int i = 0; i < 4 && left + i < pairs; i++)
-            _mm512_store_si512(packed + (left + i) * width + row, r[i]);
-    }
-}
-
-static inline void pack_columns(matrix x, int64_t columns, pair *packed) {
-    for (int64_t row = 0; row < x.rows; row += LANES) pack_columns_of_rows(x, row, columns, packed);
-}
+enum { TILES = 3, MOST_ROWS = 16 };
 
 /* Where a product goes: to `sums`, or added to what is there, or with a bias (NULL for none) to `rounded`. */
 typedef struct {

@@ -36,7 +36,8 @@ static pair *new_packed_weight(const layer *l) { return (pair *)new_workspace(we
 static void pack_forward(const layer *l, pair *packed) {
     matrix weight = {l->weight, l->outputs, l->inputs};
 #pragma omp for
-    for (int64_t row = 0; row < l->outputs; row += LANES) pack_columns_of_rows(weight, row, l->inputs, packed);
+    for (int64_t row = 0; row < l->outputs; row += LANES)
+        pack_columns_of_rows(weight, row, l->inputs, l->outputs, packed);
 }
 
 /* For gradients of inputs from those of outputs. */

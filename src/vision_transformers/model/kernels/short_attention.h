@@ -26,8 +26,10 @@ typedef struct {
     float greatest, inverse_sum;
 } row_statistics;
 
-/* For everything that backward takes, more than forward does. */
-static char *new_workspace_of(const sizes *s);
+/* Gives a workspace for everything that backward takes, more than forward does. */
+static char *start_thread(const sizes *s);
+
+static void end_thread(char *workspace);
 
 static void attend_head(
     const sizes *s, matrix queries, matrix keys, matrix values, matrix out, row_statistics *statistics,
@@ -54,13 +56,13 @@ void attend(
     const tensor *out) {
 #pragma omp parallel
     {
-        char *workspace = new_workspace_of(s);
+        char *workspace = start_thread(s);
 #pragma omp for schedule(dynamic, heads_at_once(s))
         for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head(
                 s, head_of(queries, s, number), head_of(keys, s, number), head_of(values, s, number),
                 head_of(out, s, number), statistics + number * s->tokens, workspace);
-        free(workspace);
+        end_thread(workspace);
     }
 }
 
@@ -70,7 +72,7 @@ void attend_backward(
     const tensor *value_gradients) {
 #pragma omp parallel
     {
-        char *workspace = new_workspace_of(s);
+        char *workspace = start_thread(s);
 #pragma omp for schedule(dynamic, heads_at_once(s))
         for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head_backward(
@@ -78,6 +80,6 @@ void attend_backward(
                 head_of(gradients, s, number), statistics + number * s->tokens,
                 head_of(query_gradients, s, number), head_of(key_gradients, s, number),
                 head_of(value_gradients, s, number), workspace);
-        free(workspace);
+        end_thread(workspace);
     }
 }

@@ -27,34 +27,42 @@ from vision_transformers.runtime.native import has_instructions
 
 @dataclass(frozen=True)
 class Program:
-    """How one type of numbers is computed, and where that is faster than what PyTorch has.
+    """One way to compute in one type of numbers, and where that is faster than what PyTorch has.
 
     As measured by `python -m benchmarks.attention_backends`.
     """
 
+    dtype: torch.dtype
     source: Path
     instructions: tuple[str, ...]
     """That the processor has to have."""
-    multiple: int
-    """What the width of a head and the distance of tokens are multiples of: bfloat16 is taken in pairs."""
     most_tokens: int
     not_measured_with: str | None = None
     """Instructions that let PyTorch compute otherwise, which was not compared."""
 
 
 HERE = Path(__file__).parent
-PROGRAMS = {
-    torch.bfloat16: Program(
-        HERE / "short_attention_bfloat16.c", ("avx512_bf16",), multiple=2, most_tokens=1025
+PROGRAMS = (
+    Program(
+        torch.bfloat16, HERE / "short_attention_tiles.c", ("avx512_bf16", "amx_bf16"), most_tokens=1025
     ),
-    torch.float32: Program(
+    Program(
+        torch.bfloat16,
+        HERE / "short_attention_bfloat16.c",
+        ("avx512_bf16",),
+        most_tokens=1025,
+        not_measured_with="amx_bf16",
+    ),
+    Program(
+        torch.float32,
         HERE / "short_attention_float32.c",
         ("avx2", "fma"),
-        multiple=1,
         most_tokens=577,
         not_measured_with="avx512f",
     ),
-}
+)
+MULTIPLES = {torch.bfloat16: 2, torch.float32: 1}
+"""Of what the width of a head and the distance of tokens are multiples: bfloat16 is taken in pairs."""
 
 
 def is_served(query_key_value: Tensor) -> bool:
@@ -64,22 +72,34 @@ def is_served(query_key_value: Tensor) -> bool:
     """
     if not is_computed_here(query_key_value):  # first: in an export, asking for a size fixes it
         return False
-    program = PROGRAMS.get(query_key_value.dtype)
-    if program is None or query_key_value.shape[1] > program.most_tokens:
+    if query_key_value.dtype not in MULTIPLES or not _lies_well(query_key_value):
         return False
-    return _lies_well(query_key_value) and is_available(query_key_value.dtype)
+    return query_key_value.shape[1] <= _most_tokens(query_key_value.dtype)
+
+
+def is_available(dtype: torch.dtype) -> bool:
+    """Whether this machine has the instructions for these numbers, and a compiler."""
+    return program_for(dtype) is not None
 
 
 @constant_in_compiled_models
-def is_available(dtype: torch.dtype) -> bool:
-    """Whether this machine has the instructions for these numbers, and a compiler."""
-    program = PROGRAMS[dtype]
-    return suits_processor(dtype) and is_native_available(program.source, *program.instructions)
+def _most_tokens(dtype: torch.dtype) -> int:
+    program = program_for(dtype)
+    return 0 if program is None else program.most_tokens
+
+
+def program_for(dtype: torch.dtype) -> Program | None:
+    """The one that this machine computes these numbers by; None without instructions or a compiler."""
+    programs = (program for program in PROGRAMS if program.dtype == dtype and _suits_processor(program))
+    return next((each for each in programs if is_native_available(each.source, *each.instructions)), None)
 
 
 def suits_processor(dtype: torch.dtype) -> bool:
     """Whether it would be used here, if there were a compiler."""
-    program = PROGRAMS[dtype]
+    return any(program.dtype == dtype and _suits_processor(program) for program in PROGRAMS)
+
+
+def _suits_processor(program: Program) -> bool:
     has_others = program.not_measured_with is not None and has_instructions(program.not_measured_with)
     return all(map(has_instructions, program.instructions)) and not has_others
 
@@ -199,7 +219,7 @@ def _operations_backward(gradient: Any, query_key_value: tuple[int, ...], statis
 
 def _check(query_key_value: Tensor) -> None:
     """Before its memory is given to C."""
-    if query_key_value.dtype not in PROGRAMS or not _lies_well(query_key_value):
+    if query_key_value.dtype not in MULTIPLES or not _lies_well(query_key_value):
         raise ValueError(
             "short_attention takes float32, or bfloat16 of an even width, with heads contiguous in memory"
         )
@@ -214,7 +234,7 @@ def _check_output(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) ->
 
 def _lies_well(tensor: Tensor) -> bool:
     """Whether heads are contiguous, and can be taken as the C file takes them."""
-    multiple = PROGRAMS[tensor.dtype].multiple
+    multiple = MULTIPLES[tensor.dtype]
     return tensor.stride(-1) == 1 and tensor.stride(1) % multiple == tensor.shape[-1] % multiple == 0
 
 
@@ -241,5 +261,8 @@ def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics:
         _Tensor(tensor.data_ptr(), tensor.stride(0), tensor.stride(2), tensor.stride(1)) for tensor in tensors
     ]
     pointers = [ctypes.byref(tensor) for tensor in described]
-    function = function_of(PROGRAMS[query_key_value.dtype].source, name)
+    program = program_for(query_key_value.dtype)
+    if program is None:
+        raise ValueError(f"short_attention of {query_key_value.dtype} is not computed on this machine")
+    function = function_of(program.source, name)
     function(ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)

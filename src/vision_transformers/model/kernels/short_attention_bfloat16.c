@@ -1,59 +1,19 @@
 /* How one head of `short_attention.h` is computed in bfloat16. */
 #include "bfloat16_products.h"
-#include "short_attention.h"
+#include "short_attention_bfloat16.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Each part is rounded up to ALIGNMENT bytes. */
-static char *new_workspace_of(const sizes *s) {
+static char *start_thread(const sizes *s) {
     int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
     return new_workspace(many * (5 * width + many + 3 * ROWS) + ROWS * width + 16 * ALIGNMENT / 4);
 }
 
-/* Writes rows of sums as bfloat16, row by row times a factor where there are some. */
-static void store_rows(const float *sums, int64_t columns, const row_statistics *statistics, matrix out) {
-    int64_t width = round_up(columns, LANES);
-    for (int64_t row = 0; row < out.rows; row++) {
-        __m512 factor = _mm512_set1_ps(statistics ? statistics[row].inverse_sum : 1.0f);
-        for (int64_t column = 0; column < columns; column += LANES) {
-            __m512 x = _mm512_mul_ps(_mm512_load_ps(sums + row * width + column), factor);
-            _mm256_mask_storeu_epi16(
-                out.data + row * out.stride + column, first_lanes(columns - column), to_bfloat16(x));
-        }
-    }
-}
+static void end_thread(char *workspace) { free(workspace); }
 
 static inline matrix rows_from(matrix x, int64_t row) {
     return (matrix){x.data + row * x.stride, least(x.rows - row, ROWS), x.stride};
-}
-
-/* The weights of rows of scores, not yet divided by their sums. The rows take each step together, since a
- * row's steps wait for each other. */
-static void exponentials(
-    int64_t rows, const float *scores, const sizes *s, bfloat16 *weights, row_statistics *statistics) {
-    int64_t many = round_up(s->tokens, LANES), last = many - LANES;
-    __mmask16 there = first_lanes(s->tokens - last);
-    __m512 scale = _mm512_set1_ps(s->scale * LOG2_E), sums[ROWS];
-    for (int64_t row = 0; row < rows; row++) {
-        const float *x = scores + row * many;
-        __m512 most = _mm512_mask_loadu_ps(_mm512_set1_ps(-INFINITY), there, x + last);
-        for (int64_t key = 0; key < last; key += LANES) most = _mm512_max_ps(most, _mm512_load_ps(x + key));
-        statistics[row].greatest = _mm512_reduce_max_ps(most);
-    }
-    for (int64_t row = 0; row < rows; row++) {
-        __m512 greatest = _mm512_set1_ps(statistics[row].greatest);
-        sums[row] = _mm512_setzero_ps();
-        for (int64_t key = 0; key < many; key += LANES) {
-            __m512 below = _mm512_sub_ps(_mm512_load_ps(scores + row * many + key), greatest);
-            __m512 weight = power_of_two(_mm512_mul_ps(below, scale));
-            if (key == last) weight = _mm512_maskz_mov_ps(there, weight);
-            sums[row] = _mm512_add_ps(sums[row], weight);
-            _mm256_store_si256((__m256i *)(weights + row * many + key), to_bfloat16(weight));
-        }
-    }
-    for (int64_t row = 0; row < rows; row++)
-        statistics[row].inverse_sum = 1.0f / _mm512_reduce_add_ps(sums[row]);
 }
 
 static void attend_head(
@@ -65,12 +25,12 @@ static void attend_head(
     float *scores = take(&workspace, ROWS * many);
     bfloat16 *weights = take(&workspace, ROWS * many / 2);
     float *sums = take(&workspace, ROWS * width);
-    pack_columns(keys, s->dimension, key_columns);
+    pack_columns(keys, s->dimension, many, key_columns);
     pack_rows(values, s->dimension, value_rows);
     for (int64_t i = 0; i < s->tokens; i += ROWS) {
         matrix some = rows_from(queries, i);
         multiply(some.rows, s->dimension / 2, (pair *)some.data, some.stride / 2, 1, key_columns, many, scores);
-        exponentials(some.rows, scores, s, weights, statistics + i);
+        exponentials(some.rows, scores, many, s, weights, many, statistics + i);
         multiply(some.rows, (s->tokens + 1) / 2, (pair *)weights, many / 2, 1, value_rows, width, sums);
         store_rows(sums, s->dimension, statistics + i, rows_from(out, i));
     }
@@ -131,8 +91,8 @@ static void attend_head_backward(
     float *scores = take(&workspace, ROWS * many), *weight_gradients = take(&workspace, ROWS * many);
     bfloat16 *score_gradient_rows = take(&workspace, ROWS * many / 2);
     float *sums = take(&workspace, (many > ROWS ? many : ROWS) * width);
-    pack_columns(keys, s->dimension, key_columns);
-    pack_columns(values, s->dimension, value_columns);
+    pack_columns(keys, s->dimension, many, key_columns);
+    pack_columns(values, s->dimension, many, value_columns);
     pack_rows(keys, s->dimension, key_rows);
     pack_rows(queries, s->dimension, query_rows);
     pack_rows(gradients, s->dimension, gradient_rows);

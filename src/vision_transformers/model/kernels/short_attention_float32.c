@@ -9,10 +9,12 @@
 enum { ROWS_AT_ONCE = 12 * ROWS };
 
 /* Each part is rounded up to ALIGNMENT bytes. */
-static char *new_workspace_of(const sizes *s) {
+static char *start_thread(const sizes *s) {
     int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
     return new_workspace(many * (7 * width + 2 * ROWS_AT_ONCE) + ROWS_AT_ONCE * width + 16 * ALIGNMENT / 4);
 }
+
+static void end_thread(char *workspace) { free(workspace); }
 
 static inline matrix rows_from(matrix x, int64_t row) {
     return (matrix){x.data + row * x.stride, least(x.rows - row, ROWS_AT_ONCE), x.stride};
