@@ -28,7 +28,7 @@ def test_the_model_compiles_without_a_graph_break(vit: Vit, tmp_path: Path) -> N
 
 @needs_compiler
 @pytest.mark.skipif(
-    not any(map(short_attention.is_available, short_attention.PROGRAMS)),
+    not any(map(short_attention.is_available, short_attention.MULTIPLES)),
     reason="nothing is computed in C here",
 )
 def test_what_is_computed_in_c_compiles_without_a_graph_break(vit: Vit, tmp_path: Path) -> None:

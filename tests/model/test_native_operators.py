@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_transformers.model.encoder import Encoder
 from vision_transformers.model.kernels import narrow_feed_forward, short_attention
-from vision_transformers.model.kernels.operators import is_computed_here
+from vision_transformers.model.kernels.operators import is_computed_here, is_native_available
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
-DTYPES = [dtype for dtype in short_attention.PROGRAMS if short_attention.is_available(dtype)]
+DTYPES = [dtype for dtype in short_attention.MULTIPLES if short_attention.is_available(dtype)]
 """Whose attention is computed in C here."""
 needs_c = pytest.mark.skipif(
     not DTYPES, reason="needs gcc, and AVX512_BF16 or AVX2: PyTorch computes everything"
@@ -36,7 +36,11 @@ ERROR = {torch.bfloat16: 0.03, torch.float32: 1e-5}
 @pytest.mark.parametrize(
     ("source", "program"),
     [
-        *((short_attention.PROGRAMS[dtype].source, "short_attention_bounds.c") for dtype in DTYPES),
+        *(
+            (program.source, "short_attention_bounds.c")
+            for program in short_attention.PROGRAMS
+            if is_native_available(program.source, *program.instructions)
+        ),
         pytest.param(narrow_feed_forward.SOURCE, "narrow_feed_forward_bounds.c", marks=needs_bfloat16),
     ],
     ids=lambda given: Path(given).stem,
@@ -47,7 +51,7 @@ def test_no_byte_beside_its_tensors_is_touched(source: Path, program: str, tmp_p
     assert compiler is not None
     flags = ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize=alignment"]
     built = tmp_path / "bounds"
-    defined = [f'-DSOURCE="{source}"', "-fopenmp"]
+    defined = [f'-DSOURCE="{source}"', "-D_GNU_SOURCE", "-fopenmp"]
     command = [compiler, *flags, *defined, str(PROGRAMS / program), "-o", str(built), "-lm"]
     compiled = subprocess.run(command, capture_output=True, text=True, check=False)
     if "cannot find" in compiled.stderr:

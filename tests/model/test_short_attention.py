@@ -1,5 +1,6 @@
 """Attention in C is Equation 7 as precisely as its numbers allow, however they lie in memory."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ import torch
 from torch import Tensor
 
 from vision_transformers.model.attention import MultiHeadAttention
+from vision_transformers.model.kernels import short_attention as short_attention_module
 from vision_transformers.model.kernels.short_attention import (
     MULTIPLES,
+    PROGRAMS,
     is_available,
     is_served,
     program_for,
@@ -17,16 +20,16 @@ from vision_transformers.model.kernels.short_attention import (
 )
 from vision_transformers.model.scaled_dot_product import attention_weights
 
-pytestmark = pytest.mark.parametrize(
-    "dtype",
-    [
-        pytest.param(dtype, id=str(dtype), marks=pytest.mark.skipif(not is_available(dtype), reason=reason))
-        for dtype, reason in (
-            (torch.bfloat16, "needs AVX512_BF16 and gcc: PyTorch computes attention here"),
-            (torch.float32, "needs AVX2 without AVX512 and gcc: PyTorch computes attention here"),
-        )
-    ],
-)
+
+@pytest.fixture(params=PROGRAMS, ids=lambda program: program.source.stem)
+def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
+    """Whose attention one of the C files computes, also where this machine has a faster way."""
+    program = replace(request.param, not_measured_with=None)
+    monkeypatch.setattr(short_attention_module, "PROGRAMS", (program,))
+    if not is_available(program.dtype):
+        pytest.skip(f"needs gcc and {' and '.join(program.instructions)}")
+    return program.dtype
+
 
 SIZES = [(1, 2), (3, 6), (5, 8), (16, 32), (17, 40), (50, 16), (33, 20), (65, 48), (73, 16), (197, 64)]
 ODD_SIZES = [(4, 1), (21, 7), (50, 33)]
@@ -115,9 +118,13 @@ def test_gradients_of_another_type_or_shape_are_refused(dtype: torch.dtype) -> N
     """By somebody who calls the operator; autograd gives what fits."""
     given = together(2, 6, 8, dtype).detach()
     attended, statistics = short_attention(given)
-    for gradient, about_rows in ((attended.double(), statistics), (attended, statistics[:, :, :5])):
+    for *wrong, about_rows in (
+        (attended.double(), attended, statistics),
+        (attended, attended[:, :5], statistics),
+        (attended, attended, statistics[:, :, :5]),
+    ):
         with pytest.raises(ValueError, match="of the shape"):
-            short_attention_backward(gradient, given, about_rows)
+            short_attention_backward(wrong[0], given, wrong[1], about_rows)
 
 
 def test_what_backward_needs_has_no_gradient(dtype: torch.dtype) -> None:

@@ -25,6 +25,7 @@ static void run(int64_t tokens, int64_t width, int64_t hidden) {
 }
 
 int main(void) {
+    ask_for_tiles();
     int64_t tokens[] = {0, 1, 2, 3, 7, 8, 9, 63, 65, 127, 129, 257};
     int64_t widths[] = {16, 32, 48, 64, 80, 192};
     for (int threads = 1; threads <= 3; threads++) {

@@ -18,11 +18,12 @@ static void run(const sizes *s) {
     tensor dq = part(found, s, 3, 0), dk = part(found, s, 3, 1), dv = part(found, s, 3, 2);
     tensor out = part(attended, s, 1, 0), dout = part(gradient, s, 1, 0);
     attend(s, statistics, &q, &k, &v, &out);
-    attend_backward(s, statistics, &q, &k, &v, &dout, &dq, &dk, &dv);
+    attend_backward(s, statistics, &q, &k, &v, &out, &dout, &dq, &dk, &dv);
     free(together), free(found), free(attended), free(gradient), free(statistics);
 }
 
 int main(void) {
+    ask_for_tiles();
     int64_t tokens[] = {1, 2, 3, 5, 15, 16, 17, 33, 50, 65, 72, 73, 197};
     int64_t dimensions[] = {2, 6, 8, 16, 20, 32, 40, 48, 64, 80, 128};
     for (int i = 0; i < 13; i++)

@@ -33,17 +33,16 @@ static inline __m512i interleave(__m256i even, __m256i odd) {
     return _mm512_or_si512(_mm512_cvtepu16_epi32(even), _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16));
 }
 
-/* 2^x for x of at most 0, to a relative error of 3e-6: the Taylor series of 2^f, f in [-1/2, 1/2]. */
+/* 2^x for x of at most 0, to a relative error of 3e-6: of 2^f, f in [0, 1), the polynomial of its degree that
+ * comes nearest (Remez). */
 static inline __m512 power_of_two(__m512 x) {
-    __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 fraction = _mm512_sub_ps(x, whole);
-    __m512 y = _mm512_set1_ps(1.3333558e-3f);
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(9.6181291e-3f));
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(5.5504109e-2f));
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(2.4022651e-1f));
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(6.9314718e-1f));
-    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(y, whole);
+    __m512 fraction = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    __m512 y = _mm512_set1_ps(1.353416792e-2f);
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(5.201146061e-2f));
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(2.414427569e-1f));
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(6.930038345e-1f));
+    y = _mm512_fmadd_ps(y, fraction, _mm512_set1_ps(1.000002593f));
+    return _mm512_scalef_ps(y, x); /* of x, it takes what is whole */
 }
 
 /* packed[row / 2][column] is a pair of two rows: for products that sum over rows. */

@@ -36,7 +36,7 @@ static void attend_head(
     char *workspace);
 
 static void attend_head_backward(
-    const sizes *s, matrix queries, matrix keys, matrix values, matrix gradients,
+    const sizes *s, matrix queries, matrix keys, matrix values, matrix out, matrix gradients,
     const row_statistics *statistics, matrix query_gradients, matrix key_gradients, matrix value_gradients,
     char *workspace);
 
@@ -68,8 +68,8 @@ void attend(
 
 void attend_backward(
     const sizes *s, const row_statistics *statistics, const tensor *queries, const tensor *keys,
-    const tensor *values, const tensor *gradients, const tensor *query_gradients, const tensor *key_gradients,
-    const tensor *value_gradients) {
+    const tensor *values, const tensor *out, const tensor *gradients, const tensor *query_gradients,
+    const tensor *key_gradients, const tensor *value_gradients) {
 #pragma omp parallel
     {
         char *workspace = start_thread(s);
@@ -77,7 +77,7 @@ void attend_backward(
         for (int64_t number = 0; number < s->batch * s->heads; number++)
             attend_head_backward(
                 s, head_of(queries, s, number), head_of(keys, s, number), head_of(values, s, number),
-                head_of(gradients, s, number), statistics + number * s->tokens,
+                head_of(out, s, number), head_of(gradients, s, number), statistics + number * s->tokens,
                 head_of(query_gradients, s, number), head_of(key_gradients, s, number),
                 head_of(value_gradients, s, number), workspace);
         end_thread(workspace);

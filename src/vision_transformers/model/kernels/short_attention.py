@@ -121,14 +121,16 @@ def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     return found
 
 
-def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:
-    """The gradient with respect to `query_key_value`.
+def short_attention_backward(
+    gradient: Tensor, query_key_value: Tensor, attended: Tensor, statistics: Tensor
+) -> Tensor:
+    """The gradient with respect to `query_key_value`, from what `short_attention` gave.
 
     Raises:
         ValueError: as there, or shapes that are not those of its outputs.
     """
     found: Tensor = torch.ops.vision_transformers.short_attention_backward.default(
-        gradient, query_key_value, statistics
+        gradient, query_key_value, attended, statistics
     )
     return found
 
@@ -137,7 +139,8 @@ def short_attention_backward(gradient: Tensor, query_key_value: Tensor, statisti
 NAME = "vision_transformers::short_attention"
 torch.library.define(NAME, "(Tensor query_key_value) -> (Tensor, Tensor)")
 torch.library.define(
-    f"{NAME}_backward", "(Tensor gradient, Tensor query_key_value, Tensor statistics) -> Tensor"
+    f"{NAME}_backward",
+    "(Tensor gradient, Tensor query_key_value, Tensor attended, Tensor statistics) -> Tensor",
 )
 
 
@@ -150,15 +153,17 @@ def _attended(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.library.impl(f"{NAME}_backward", "cpu")
-def _gradient(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:
+def _gradient(gradient: Tensor, query_key_value: Tensor, attended: Tensor, statistics: Tensor) -> Tensor:
     _check(query_key_value)
     batch, tokens, _, heads, dimension = query_key_value.shape
-    _check_output(gradient, query_key_value.dtype, (batch, tokens, heads, dimension))
+    of_output = [gradient, attended]
+    for tensor in of_output:
+        _check_output(tensor, query_key_value.dtype, (batch, tokens, heads, dimension))
     _check_output(statistics, torch.float32, (batch, heads, tokens, 2))
-    gradient = gradient if _lies_well(gradient) else gradient.contiguous()
+    gradient, attended = (tensor if _lies_well(tensor) else tensor.contiguous() for tensor in of_output)
     statistics = statistics.contiguous()
     found = torch.empty_like(query_key_value)
-    parts = [*query_key_value.unbind(2), gradient, *found.unbind(2)]
+    parts = [*query_key_value.unbind(2), attended, gradient, *found.unbind(2)]
     _call("attend_backward", query_key_value, parts, statistics)
     return found
 
@@ -169,12 +174,17 @@ def _new_outputs(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
     return attended, query_key_value.new_empty(batch, heads, tokens, 2, dtype=torch.float32)
 
 
-def _new_gradient(gradient: Tensor, query_key_value: Tensor, statistics: Tensor) -> Tensor:  # noqa: ARG001
+def _new_gradient(
+    gradient: Tensor,  # noqa: ARG001
+    query_key_value: Tensor,
+    attended: Tensor,  # noqa: ARG001
+    statistics: Tensor,  # noqa: ARG001
+) -> Tensor:
     return torch.empty_like(query_key_value)
 
 
 def _keep_for_backward(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs, output[1])
+    ctx.save_for_backward(*inputs, *output)
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)  # else zeros are made for it, to be thrown away
 
@@ -182,10 +192,10 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Te
 def _backward(ctx: Any, gradient: Tensor | None, _: None) -> Tensor | None:
     if gradient is None:  # nothing that was computed from it has one
         return None
-    query_key_value, statistics = ctx.saved_tensors
+    query_key_value, attended, statistics = ctx.saved_tensors
     if torch.is_grad_enabled():  # by create_graph: for a gradient of this gradient
         return _differentiable_backward(gradient, query_key_value)
-    found: Tensor = short_attention_backward(gradient, query_key_value, statistics)
+    found: Tensor = short_attention_backward(gradient, query_key_value, attended, statistics)
     return found
 
 
@@ -212,7 +222,7 @@ def _operations(query_key_value: tuple[int, ...], **_: Any) -> int:
 
 
 @register_flop_formula(torch.ops.vision_transformers.short_attention_backward)
-def _operations_backward(gradient: Any, query_key_value: tuple[int, ...], statistics: Any, **_: Any) -> int:  # noqa: ARG001
+def _operations_backward(gradient: Any, query_key_value: tuple[int, ...], *_: Any, **__: Any) -> int:  # noqa: ARG001
     """Of its four products, without those that are computed anew."""
     return 2 * _operations(query_key_value)
 

@@ -79,9 +79,10 @@ static void differentiate_softmax(
 }
 
 static void attend_head_backward(
-    const sizes *s, matrix queries, matrix keys, matrix values, matrix gradients,
+    const sizes *s, matrix queries, matrix keys, matrix values, matrix out, matrix gradients,
     const row_statistics *statistics, matrix query_gradients, matrix key_gradients, matrix value_gradients,
     char *workspace) {
+    (void)out;
     int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
     int64_t token_pairs = (s->tokens + 1) / 2, pairs = s->dimension / 2;
     pair *key_columns = take(&workspace, pairs * many), *value_columns = take(&workspace, pairs * many);

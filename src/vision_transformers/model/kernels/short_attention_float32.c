@@ -104,9 +104,10 @@ static void differentiate_softmax(
 }
 
 static void attend_head_backward(
-    const sizes *s, matrix queries, matrix keys, matrix values, matrix gradients,
+    const sizes *s, matrix queries, matrix keys, matrix values, matrix out, matrix gradients,
     const row_statistics *statistics, matrix query_gradients, matrix key_gradients, matrix value_gradients,
     char *workspace) {
+    (void)out;
     int64_t many = round_up(s->tokens, LANES), width = round_up(s->dimension, LANES);
     int64_t packed = s->tokens * width, in_columns = s->dimension * many;
     float *key_columns = take(&workspace, in_columns), *value_columns = take(&workspace, in_columns);

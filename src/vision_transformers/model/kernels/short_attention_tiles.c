@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* Queries that are taken together. */
-enum { QUERIES = 2 * TILE };
+/* Queries, or keys, that are taken together. */
+enum { AT_ONCE = 2 * TILE };
 
 /* What tiles have room for, more than there is: tokens as rows or columns, tokens and numbers that are summed
  * over, and numbers as columns. */
@@ -22,9 +22,9 @@ static room room_for(const sizes *s) {
 /* Each part is rounded up to ALIGNMENT bytes. */
 static char *start_thread(const sizes *s) {
     room r = room_for(s);
-    int64_t of_tokens = r.token_depth * (2 * r.depth + 9 * r.width / 2 + 3 * QUERIES + TILE + 2);
+    int64_t of_tokens = r.token_depth * (2 * r.depth + 3 * r.width / 2 + 3 * AT_ONCE + r.token_depth / 2 + 3);
     start_tiles();
-    return new_workspace(of_tokens + 20 * ALIGNMENT / 4);
+    return new_workspace(of_tokens + AT_ONCE * r.width + 20 * ALIGNMENT / 4);
 }
 
 static void end_thread(char *workspace) {
@@ -32,12 +32,15 @@ static void end_thread(char *workspace) {
     free(workspace);
 }
 
+static __mmask32 first_numbers(int64_t count) {
+    return count >= 2 * LANES ? 0xFFFFFFFF : count <= 0 ? 0 : (__mmask32)((1u << count) - 1);
+}
+
 /* Rows of numbers for tiles; `all` rows of `depth` numbers, of which what is not there is zero. */
 static tile_rows copied(matrix x, int64_t columns, int64_t all, int64_t depth, bfloat16 *to) {
     for (int64_t row = 0; row < all; row++)
         for (int64_t column = 0; column < depth; column += 2 * LANES) {
-            int64_t left = row < x.rows ? columns - column : 0;
-            __mmask32 there = left >= 2 * LANES ? 0xFFFFFFFF : left <= 0 ? 0 : (1u << left) - 1;
+            __mmask32 there = first_numbers(row < x.rows ? columns - column : 0);
             __m512i numbers = _mm512_maskz_loadu_epi16(there, x.data + row * x.stride + column);
             _mm512_store_si512(to + row * depth + column, numbers);
         }
@@ -58,17 +61,16 @@ static tile_pairs rows_packed(matrix x, int64_t columns, const room *r, pair *to
     return (tile_pairs){to, r->width};
 }
 
-static tile_rows from_row(tile_rows x, int64_t row) { return (tile_rows){x.data + row * x.stride, x.stride}; }
-
-static tile_pairs from_column(tile_pairs x, int64_t column) { return (tile_pairs){x.data + column, x.stride}; }
-
-/* Pairs of tokens from `token`. */
-static tile_pairs from_token(tile_pairs x, int64_t token) {
-    return (tile_pairs){x.data + token / 2 * x.stride, x.stride};
+/* Of rows of `depth` numbers, those that are not there, which are multiplied by what is not there either. */
+static void clear_beyond(bfloat16 *rows, int64_t count, int64_t there, int64_t depth) {
+    for (int64_t row = 0; row < count; row++)
+        memset(rows + row * depth + there, 0, (depth - there) * sizeof(bfloat16));
 }
 
-static matrix rows_between(matrix x, int64_t row, int64_t most) {
-    return (matrix){x.data + row * x.stride, least(x.rows - row, most), x.stride};
+static tile_rows from_row(tile_rows x, int64_t row) { return (tile_rows){x.data + row * x.stride, x.stride}; }
+
+static matrix rows_between(matrix x, int64_t row) {
+    return (matrix){x.data + row * x.stride, least(x.rows - row, AT_ONCE), x.stride};
 }
 
 static void attend_head(
@@ -81,83 +83,88 @@ static void attend_head(
         keys, s->dimension, &r, take(&workspace, r.tokens * r.depth / 2));
     tile_pairs value_rows = rows_packed(
         values, s->dimension, &r, take(&workspace, r.token_depth * r.width / 2));
-    float *scores = take(&workspace, QUERIES * r.tokens), *sums = take(&workspace, QUERIES * r.width);
-    bfloat16 *weights = take(&workspace, QUERIES * r.token_depth / 2);
-    memset(weights, 0, QUERIES * r.token_depth * sizeof(bfloat16));
-    for (int64_t i = 0; i < s->tokens; i += QUERIES) {
-        matrix some = rows_between(out, i, QUERIES);
+    float *scores = take(&workspace, AT_ONCE * r.tokens), *sums = take(&workspace, AT_ONCE * r.width);
+    bfloat16 *weights = take(&workspace, AT_ONCE * r.token_depth / 2);
+    clear_beyond(weights, AT_ONCE, s->tokens, r.token_depth);
+    for (int64_t i = 0; i < s->tokens; i += AT_ONCE) {
+        matrix some = rows_between(out, i);
         int64_t rows = round_up(some.rows, TILE);
         multiply_by_tiles(
-            rows, r.tokens, r.depth, from_row(query_rows, i), key_columns, (tile_sums){scores, r.tokens});
+            rows, r.tokens, r.depth, from_row(query_rows, i), key_columns, (tile_sums){scores, r.tokens, 0});
         for (int64_t row = 0; row < some.rows; row += ROWS)
             exponentials(
                 least(some.rows - row, ROWS), scores + row * r.tokens, r.tokens, s,
                 weights + row * r.token_depth, r.token_depth, statistics + i + row);
         multiply_by_tiles(
             rows, r.width, r.token_depth, (tile_rows){weights, r.token_depth}, value_rows,
-            (tile_sums){sums, r.width});
+            (tile_sums){sums, r.width, 0});
         store_rows(sums, s->dimension, statistics + i, some);
     }
 }
 
-/* Of queries, side by side: what forward kept of their scores, and the mean of their weights' gradients. */
+/* What backward needs to know of queries that lie side by side: what forward kept of their scores, and the mean
+ * of their weights' gradients, which is their output times its gradient (arXiv 2205.14135, appendix B.4). */
 typedef struct {
-    float *greatest, *inverse_sums;
-} statistics_of_columns;
+    float *greatest, *inverse_sums, *means;
+} about_queries;
 
-static statistics_of_columns separated(
-    const row_statistics *statistics, int64_t tokens, int64_t all, char **workspace) {
-    statistics_of_columns found = {take(workspace, all), take(workspace, all)};
-    for (int64_t token = 0; token < all; token++) {
-        int is_there = token < tokens;
-        found.greatest[token] = is_there ? statistics[token].greatest : 0;
-        found.inverse_sums[token] = is_there ? statistics[token].inverse_sum : 0;
+static float mean_of_gradients(const bfloat16 *out, const bfloat16 *gradients, int64_t columns) {
+    __m512 sum = _mm512_setzero_ps();
+    for (int64_t column = 0; column < columns; column += 2 * LANES) {
+        __mmask32 there = first_numbers(columns - column);
+        sum = _mm512_dpbf16_ps(
+            sum, (__m512bh)_mm512_maskz_loadu_epi16(there, out + column),
+            (__m512bh)_mm512_maskz_loadu_epi16(there, gradients + column));
     }
+    return _mm512_reduce_add_ps(sum);
+}
+
+/* Of queries that are not there all is zero, and so are their weights. */
+static about_queries side_by_side(
+    const row_statistics *statistics, matrix out, matrix gradients, int64_t columns, int64_t all,
+    char **workspace) {
+    about_queries found = {take(workspace, all), take(workspace, all), take(workspace, all)};
+    for (int64_t row = 0; row < out.rows; row++) {
+        found.greatest[row] = statistics[row].greatest;
+        found.inverse_sums[row] = statistics[row].inverse_sum;
+        found.means[row] = mean_of_gradients(
+            out.data + row * out.stride, gradients.data + row * gradients.stride, columns);
+    }
+    size_t missing = (all - out.rows) * sizeof(float);
+    memset(found.greatest + out.rows, 0, missing);
+    memset(found.inverse_sums + out.rows, 0, missing);
+    memset(found.means + out.rows, 0, missing);
     return found;
 }
 
-/* Columns of scores, a key a row, become weights; gives the sums of weights times their gradients. */
-static __m512 weights_of_columns(
-    float *scores, const float *weight_gradients, const sizes *s, const float *greatest,
-    const float *inverse_sums) {
-    __m512 scale = _mm512_set1_ps(s->scale * LOG2_E);
-    __m512 most = _mm512_load_ps(greatest), inverse = _mm512_load_ps(inverse_sums);
-    __m512 sum = _mm512_setzero_ps();
-    for (int64_t key = 0; key < s->tokens * QUERIES; key += QUERIES) {
-        __m512 below = _mm512_sub_ps(_mm512_load_ps(scores + key), most);
-        __m512 weight = _mm512_mul_ps(power_of_two(_mm512_mul_ps(below, scale)), inverse);
-        sum = _mm512_fmadd_ps(weight, _mm512_load_ps(weight_gradients + key), sum);
-        _mm512_store_ps(scores + key, weight);
-    }
-    return sum;
-}
-
-/* Rows of 32 queries: weights as bfloat16, and the gradients of their scores. */
+/* Scores of keys, a row each, become weights; weights and the gradients of scores are rows of bfloat16. */
 static void differentiate_softmax(
-    const float *weights, const float *weight_gradients, const __m512 means[2], const sizes *s,
-    bfloat16 *weight_rows, bfloat16 *gradient_rows) {
-    __m512 scale = _mm512_set1_ps(s->scale);
-    for (int64_t key = 0; key < s->tokens * QUERIES; key += QUERIES) {
-        __m512 weight[2], gradient[2];
-        for (int half = 0; half < 2; half++) {
-            weight[half] = _mm512_load_ps(weights + key + half * LANES);
-            __m512 above = _mm512_sub_ps(_mm512_load_ps(weight_gradients + key + half * LANES), means[half]);
-            gradient[half] = _mm512_mul_ps(_mm512_mul_ps(weight[half], scale), above);
+    int64_t keys, const float *scores, const float *weight_gradients, const sizes *s, const about_queries *about,
+    bfloat16 *weights, bfloat16 *score_gradients) {
+    int64_t many = round_up(s->tokens, TILE), deep = round_up(s->tokens, TILE_DEPTH);
+    __m512 scale = _mm512_set1_ps(s->scale), scale_of_powers = _mm512_set1_ps(s->scale * LOG2_E);
+    for (int64_t query = 0; query < many; query += LANES) {
+        __m512 greatest = _mm512_load_ps(about->greatest + query), mean = _mm512_load_ps(about->means + query);
+        __m512 inverse = _mm512_load_ps(about->inverse_sums + query), scaled = _mm512_mul_ps(inverse, scale);
+        for (int64_t key = 0; key < keys; key++) {
+            __m512 below = _mm512_sub_ps(_mm512_load_ps(scores + key * many + query), greatest);
+            __m512 power = power_of_two(_mm512_mul_ps(below, scale_of_powers));
+            __m512 above = _mm512_sub_ps(_mm512_load_ps(weight_gradients + key * many + query), mean);
+            store(weights + key * deep + query, _mm512_mul_ps(power, inverse));
+            store(score_gradients + key * deep + query, _mm512_mul_ps(_mm512_mul_ps(power, scaled), above));
         }
-        _mm512_store_si512(weight_rows + key, (__m512i)_mm512_cvtne2ps_pbh(weight[1], weight[0]));
-        _mm512_store_si512(gradient_rows + key, (__m512i)_mm512_cvtne2ps_pbh(gradient[1], gradient[0]));
     }
 }
 
-/* Rows of keys become rows of queries. */
+/* 32 columns of queries become rows, of all keys. */
 static void turn(const bfloat16 *key_rows, const room *r, bfloat16 *query_rows) {
     for (int64_t key = 0; key < r->token_depth; key += TILE_DEPTH) {
         pair pairs[2][TILE * TILE] __attribute__((aligned(ALIGNMENT)));
         for (int64_t i = 0; i < TILE; i++) {
-            const bfloat16 *two = key_rows + (key + 2 * i) * QUERIES;
+            const bfloat16 *two = key_rows + (key + 2 * i) * r->token_depth;
             for (int half = 0; half < 2; half++) {
                 __m256i even = _mm256_load_si256((const __m256i *)(two + half * LANES));
-                __m256i odd = _mm256_load_si256((const __m256i *)(two + QUERIES + half * LANES));
+                __m256i odd = _mm256_load_si256((const __m256i *)(two + r->token_depth + half * LANES));
                 _mm512_store_si512(pairs[half] + i * TILE, interleave(even, odd));
             }
         }
@@ -168,16 +175,10 @@ static void turn(const bfloat16 *key_rows, const room *r, bfloat16 *query_rows) 
     }
 }
 
-/* Where there are 16 queries, and no 16 others, there are no scores of the others either. */
-static void clear_second_half(float *rows, int64_t count) {
-    for (int64_t row = 0; row < count; row++)
-        _mm512_store_ps(rows + row * QUERIES + LANES, _mm512_setzero_ps());
-}
-
-/* Scores lie turned, a key a row: so a query's sums are in a lane of its own, and the gradients of keys and
- * values are products of such rows. */
+/* Rows of weights, and of the gradients of scores, are those of keys: their products are gradients of values
+ * and keys. For those of queries, the latter are turned. */
 static void attend_head_backward(
-    const sizes *s, matrix queries, matrix keys, matrix values, matrix gradients,
+    const sizes *s, matrix queries, matrix keys, matrix values, matrix out, matrix gradients,
     const row_statistics *statistics, matrix query_gradients, matrix key_gradients, matrix value_gradients,
     char *workspace) {
     room r = room_for(s);
@@ -189,45 +190,41 @@ static void attend_head_backward(
     tile_pairs query_pairs = rows_packed(queries, s->dimension, &r, take(&workspace, of_width));
     tile_pairs key_pairs = rows_packed(keys, s->dimension, &r, take(&workspace, of_width));
     tile_pairs gradient_pairs = rows_packed(gradients, s->dimension, &r, take(&workspace, of_width));
-    float *scores = take(&workspace, r.tokens * QUERIES), *weight_gradients = take(&workspace, r.tokens * QUERIES);
-    bfloat16 *weights = take(&workspace, r.token_depth * QUERIES / 2);
-    bfloat16 *score_gradients = take(&workspace, r.token_depth * QUERIES / 2);
-    bfloat16 *turned = take(&workspace, QUERIES * r.token_depth / 2);
-    float *sums = take(&workspace, QUERIES * r.width);
-    float *key_sums = take(&workspace, r.tokens * r.width), *value_sums = take(&workspace, r.tokens * r.width);
-    statistics_of_columns columns = separated(statistics, s->tokens, r.token_depth, &workspace);
-    memset(weights + s->tokens * QUERIES, 0, (r.token_depth - s->tokens) * QUERIES * sizeof(bfloat16));
-    memset(score_gradients + s->tokens * QUERIES, 0, (r.token_depth - s->tokens) * QUERIES * sizeof(bfloat16));
-    for (int64_t i = 0; i < s->tokens; i += QUERIES) {
-        int64_t side_by_side = least(r.tokens - i, QUERIES);
+    about_queries about = side_by_side(statistics, out, gradients, s->dimension, r.tokens, &workspace);
+    float *scores = take(&workspace, AT_ONCE * r.tokens), *weight_gradients = take(&workspace, AT_ONCE * r.tokens);
+    bfloat16 *weights = take(&workspace, AT_ONCE * r.token_depth / 2);
+    bfloat16 *score_gradients = take(&workspace, r.token_depth * r.token_depth / 2);
+    bfloat16 *turned = take(&workspace, AT_ONCE * r.token_depth / 2);
+    float *sums = take(&workspace, AT_ONCE * r.width);
+    clear_beyond(weights, AT_ONCE, s->tokens, r.token_depth);
+    clear_beyond(score_gradients, s->tokens, s->tokens, r.token_depth);
+    clear_beyond(score_gradients + s->tokens * r.token_depth, r.token_depth - s->tokens, 0, r.token_depth);
+    for (int64_t i = 0; i < s->tokens; i += AT_ONCE) {
+        matrix keys_found = rows_between(key_gradients, i), values_found = rows_between(value_gradients, i);
+        int64_t rows = round_up(keys_found.rows, TILE);
+        bfloat16 *gradients_of_these = score_gradients + i * r.token_depth;
         multiply_by_tiles(
-            r.tokens, side_by_side, r.depth, key_rows, from_column(query_columns, i),
-            (tile_sums){scores, QUERIES});
+            rows, r.tokens, r.depth, from_row(key_rows, i), query_columns, (tile_sums){scores, r.tokens, 0});
         multiply_by_tiles(
-            r.tokens, side_by_side, r.depth, value_rows, from_column(gradient_columns, i),
-            (tile_sums){weight_gradients, QUERIES});
-        if (side_by_side < QUERIES) {
-            clear_second_half(scores, s->tokens);
-            clear_second_half(weight_gradients, s->tokens);
-        }
-        __m512 means[2];
-        for (int half = 0; half < 2; half++)
-            means[half] = weights_of_columns(
-                scores + half * LANES, weight_gradients + half * LANES, s, columns.greatest + i + half * LANES,
-                columns.inverse_sums + i + half * LANES);
-        differentiate_softmax(scores, weight_gradients, means, s, weights, score_gradients);
-        turn(score_gradients, &r, turned);
+            rows, r.tokens, r.depth, from_row(value_rows, i), gradient_columns,
+            (tile_sums){weight_gradients, r.tokens, 0});
+        differentiate_softmax(
+            keys_found.rows, scores, weight_gradients, s, &about, weights, gradients_of_these);
         multiply_by_tiles(
-            side_by_side, r.width, r.token_depth, (tile_rows){turned, r.token_depth}, key_pairs,
-            (tile_sums){sums, r.width});
-        store_rows(sums, s->dimension, NULL, rows_between(query_gradients, i, QUERIES));
+            rows, r.width, r.token_depth, (tile_rows){weights, r.token_depth}, gradient_pairs,
+            (tile_sums){sums, r.width, 0});
+        store_rows(sums, s->dimension, NULL, values_found);
         multiply_by_tiles(
-            r.tokens, r.width, QUERIES, (tile_rows){score_gradients, QUERIES}, from_token(query_pairs, i),
-            (tile_sums){key_sums, r.width, i > 0});
-        multiply_by_tiles(
-            r.tokens, r.width, QUERIES, (tile_rows){weights, QUERIES}, from_token(gradient_pairs, i),
-            (tile_sums){value_sums, r.width, i > 0});
+            rows, r.width, r.token_depth, (tile_rows){gradients_of_these, r.token_depth}, query_pairs,
+            (tile_sums){sums, r.width, 0});
+        store_rows(sums, s->dimension, NULL, keys_found);
     }
-    store_rows(key_sums, s->dimension, NULL, key_gradients);
-    store_rows(value_sums, s->dimension, NULL, value_gradients);
+    for (int64_t i = 0; i < s->tokens; i += AT_ONCE) {
+        matrix queries_found = rows_between(query_gradients, i);
+        turn(score_gradients + i, &r, turned);
+        multiply_by_tiles(
+            round_up(queries_found.rows, TILE), r.width, r.token_depth, (tile_rows){turned, r.token_depth},
+            key_pairs, (tile_sums){sums, r.width, 0});
+        store_rows(sums, s->dimension, NULL, queries_found);
+    }
 }
