@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.training.recipes import run_of, tiny
 
-from vision_transformers.model.kernels import narrow_feed_forward, short_attention
+from vision_transformers.model.kernels import narrow_feed_forward, operators, short_attention
 from vision_transformers.runtime.native import SWITCH, has_instructions, load_native
 from vision_transformers.training import advice
 from vision_transformers.training.environment import resolve_environment
@@ -102,7 +102,7 @@ def test_a_run_that_computes_by_it_records_the_compiler(
 def test_who_trains_where_a_compiler_would_help_is_told(
     instructions: str, compiler: str | None, is_told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(short_attention, "has_instructions", lambda name: name in instructions.split())
+    monkeypatch.setattr(operators, "has_instructions", lambda name: name in instructions.split())
     monkeypatch.setattr(advice, "describe_compiler", lambda: compiler)
     run = run_of(tiny(precision="float32"), tmp_path)
     assert bool(advice.compiler_warnings(run)) is is_told

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_transformers.model.encoder import Encoder
 from vision_transformers.model.kernels import narrow_feed_forward, short_attention
-from vision_transformers.model.kernels.operators import is_computed_here, is_native_available
+from vision_transformers.model.kernels.operators import is_computed_here
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
 DTYPES = [dtype for dtype in short_attention.MULTIPLES if short_attention.is_available(dtype)]
@@ -36,14 +37,13 @@ ERROR = {torch.bfloat16: 0.03, torch.float32: 1e-5}
 @pytest.mark.parametrize(
     ("source", "program"),
     [
-        *(
-            (program.source, "short_attention_bounds.c")
-            for program in short_attention.PROGRAMS
-            if is_native_available(program.source, *program.instructions)
-        ),
-        pytest.param(narrow_feed_forward.SOURCE, "narrow_feed_forward_bounds.c", marks=needs_bfloat16),
-    ],
-    ids=lambda given: Path(given).stem,
+        (program.source, f"{module.__name__.rsplit('.', 1)[1]}_bounds.c")
+        for module in (short_attention, narrow_feed_forward)
+        for program in module.PROGRAMS
+        if replace(program, not_measured_with=None).is_available()
+    ]
+    or [pytest.param(None, None, marks=needs_c)],
+    ids=lambda given: Path(given or "nothing").stem,
 )
 def test_no_byte_beside_its_tensors_is_touched(source: Path, program: str, tmp_path: Path) -> None:
     """In Python nobody would see it: the memory of other tensors would change."""

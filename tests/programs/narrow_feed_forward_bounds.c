@@ -1,5 +1,5 @@
 /* A feed-forward network forward and backward, of many sizes, each tensor in memory of just its size. Built with
- * sanitizers and -DSOURCE=<narrow_feed_forward.c in quotes>, it ends with an error where a byte beside them is
+ * sanitizers and -DSOURCE=<narrow_feed_forward_*.c in quotes>, it ends with an error where a byte beside them is
  * touched. */
 #include SOURCE
 
@@ -32,7 +32,9 @@ int main(void) {
         omp_set_num_threads(threads);
         for (int i = 0; i < 12; i++)
             for (int j = 0; j < 6; j++)
-                for (int k = 0; k < 6; k++) run(tokens[i], widths[j], widths[k]);
+                for (int k = 0; k < 6; k++)
+                    if (widths[j] % MULTIPLE == 0 && widths[k] % MULTIPLE == 0)
+                        run(tokens[i], widths[j], widths[k]);
     }
     return 0;
 }

@@ -95,3 +95,18 @@ static inline void pack_columns_of_rows(matrix x, int64_t row, int64_t columns, 
 static inline void pack_columns(matrix x, int64_t columns, int64_t width, pair *packed) {
     for (int64_t row = 0; row < width; row += LANES) pack_columns_of_rows(x, row, columns, width, packed);
 }
+
+/* Where a product goes: to `sums`, or added to what is there, or with a bias (NULL for none) to `rounded`. */
+typedef struct {
+    float *sums;
+    int is_added;
+    const bfloat16 *bias;
+    bfloat16 *rounded;
+} destination;
+
+static inline destination moved(destination to, int64_t row, int64_t column, int64_t width) {
+    if (to.sums) to.sums += row * width + column;
+    if (to.bias) to.bias += column;
+    if (to.rounded) to.rounded += row * width + column;
+    return to;
+}

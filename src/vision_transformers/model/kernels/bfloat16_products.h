@@ -6,14 +6,6 @@
 
 enum { TILES = 3, MOST_ROWS = 16 };
 
-/* Where a product goes: to `sums`, or added to what is there, or with a bias (NULL for none) to `rounded`. */
-typedef struct {
-    float *sums;
-    int is_added;
-    const bfloat16 *bias;
-    bfloat16 *rounded;
-} destination;
-
 /* `rows` by `tiles` of `product`, whose sums stay in registers; `to` begins where the block does. */
 static inline __attribute__((always_inline)) void multiply_block(
     const int rows, const int tiles, int64_t pairs, const pair *left, int64_t row_stride, int64_t pair_stride,
@@ -59,13 +51,6 @@ static inline void multiply_tiles(
         BLOCK(16, 1)
     }
 #undef BLOCK
-}
-
-static inline destination moved(destination to, int64_t row, int64_t column, int64_t width) {
-    if (to.sums) to.sums += row * width + column;
-    if (to.bias) to.bias += column;
-    if (to.rounded) to.rounded += row * width + column;
-    return to;
 }
 
 /* The sum over pairs of left[row][pair] * right[pair][column]; width, of `right` and of what it goes to, is a

@@ -1,11 +1,12 @@
 """A feed-forward network in bfloat16 on CPUs, through which a few tokens at a time go in the cache.
 
-`narrow_feed_forward.c` computes; here it becomes an operator of PyTorch, differentiable and for
+`narrow_feed_forward.h` computes, with products of matrices by one of two C files; here it becomes an operator of PyTorch, differentiable and for
 `torch.compile`. Signatures of operators are in plain types, from which PyTorch reads their schemas.
 """
 
 import ctypes
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,47 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vision_transformers.model.kernels.operators import (
+    Program,
     are_multiplied_in_bfloat16,
     constant_in_compiled_models,
-    function_of,
+    first_available,
     is_computed_here,
-    is_native_available,
     wanted_gradients,
 )
 from vision_transformers.model.plain import is_plain
-from vision_transformers.runtime.native import has_instructions
 
-SOURCE = Path(__file__).with_suffix(".c")
-LANES = 16
-"""Both dimensions are multiples of it."""
-MOST_WEIGHTS = 192 * 768
-"""Of a layer: with more, PyTorch learns faster (`python -m benchmarks.feed_forward_backends`)."""
-MOST_WEIGHTS_OF_A_TOKEN = 256
-"""With more for each token, it takes more time to lay them out, which each call does, than it saves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedForwardProgram(Program):
+    """One for some widths, as measured by `python -m benchmarks.feed_forward_backends`."""
+
+    multiple: int
+    """Both dimensions are multiples of it."""
+    most_weights: int
+    """Of a layer: with more, PyTorch learns faster."""
+    most_weights_of_a_token: int
+    """With more for each token, it takes more time to lay them out, which each call does, than it saves."""
+
+
+HERE = Path(__file__).parent
+PROGRAMS = (
+    FeedForwardProgram(
+        source=HERE / "narrow_feed_forward_tiles.c",
+        instructions=("avx512_bf16", "amx_bf16"),
+        multiple=32,
+        most_weights=192 * 768,
+        most_weights_of_a_token=256,
+    ),
+    FeedForwardProgram(
+        source=HERE / "narrow_feed_forward_registers.c",
+        instructions=("avx512_bf16",),
+        not_measured_with="amx_bf16",
+        multiple=16,
+        most_weights=192 * 768,
+        most_weights_of_a_token=256,
+    ),
+)
 
 
 def is_served(
@@ -57,28 +82,32 @@ def is_served(
     return (
         activation.approximate == "none"
         and len(weights) == 4  # both layers have a bias
-        and _sizes_fit(sequence, weights[0], weights[2])
         and are_multiplied_in_bfloat16([sequence, *weights], "cpu")
         and _are_learned_together(sequence, weights)
         and is_available()
+        and _sizes_fit(sequence, weights[0], weights[2])
     )
 
 
 @constant_in_compiled_models
 def is_available() -> bool:
-    """Whether this machine has the instructions, and a compiler.
-
-    Not where it multiplies whole matrices (AMX): PyTorch does so there, and the C file does not.
-    """
-    return not has_instructions("amx_bf16") and is_native_available(SOURCE, "avx512_bf16")
+    """Whether this machine has the instructions, and a compiler."""
+    return first_available(PROGRAMS) is not None
 
 
 def _sizes_fit(sequence: Tensor, input_weight: Tensor, output_weight: Tensor) -> bool:
+    multiple, most_weights, most_weights_of_a_token = _limits()
     hidden, dimension = input_weight.shape
-    are_lanes = dimension % LANES == hidden % LANES == 0
+    are_multiples = dimension % multiple == hidden % multiple == 0
     belong_together = output_weight.shape == (dimension, hidden) and sequence.shape[-1] == dimension
-    few_weights = min(MOST_WEIGHTS, MOST_WEIGHTS_OF_A_TOKEN * (sequence.numel() // dimension))
-    return are_lanes and belong_together and hidden * dimension <= few_weights
+    few_weights = min(most_weights, most_weights_of_a_token * (sequence.numel() // dimension))
+    return are_multiples and belong_together and hidden * dimension <= few_weights
+
+
+@constant_in_compiled_models
+def _limits() -> tuple[int, int, int]:
+    program = _program()
+    return program.multiple, program.most_weights, program.most_weights_of_a_token
 
 
 def _are_learned_together(sequence: Tensor, weights: list[nn.Parameter]) -> bool:
@@ -120,7 +149,8 @@ def narrow_feed_forward(
         hidden_dimension); empty if nothing is learned.
 
     Raises:
-        ValueError: another type, a dimension that is no multiple of 16, or shapes that are not these.
+        ValueError: another type, a dimension that is no multiple of what the machine takes (32 with AMX, else
+            16), or shapes that are not these.
     """
     given = (tokens, input_weight, input_bias, output_weight, output_bias)
     hidden, dimension = input_weight.shape
@@ -219,10 +249,11 @@ narrow_feed_forward.register_autograd(_backward, setup_context=_keep_for_backwar
 
 def _check(tensors: Iterable[Tensor], shapes: Iterable[tuple[int, ...]]) -> None:
     """Before their memory is given to C."""
+    multiple = _program().multiple
     for tensor, shape in zip(tensors, shapes, strict=True):
-        if tensor.dtype != torch.bfloat16 or shape[-1] % LANES:
+        if tensor.dtype != torch.bfloat16 or shape[-1] % multiple:
             raise ValueError(
-                f"expected bfloat16 and multiples of {LANES}, not {tensor.dtype} and {shape[-1]}"
+                f"expected bfloat16 and multiples of {multiple}, not {tensor.dtype} and {shape[-1]}"
             )
         if tensor.shape != shape:
             raise ValueError(f"expected the shape {shape}, not {tuple(tensor.shape)}")
@@ -245,8 +276,15 @@ class _Layer(ctypes.Structure):
 
 
 def _call(name: str, tokens: int, *parts: _Layer | Tensor | None) -> None:
-    """Calls a function of the C file with layers and contiguous tensors."""
-    function_of(SOURCE, name)(ctypes.c_int64(tokens), *map(_argument, parts))
+    """Calls a function of `narrow_feed_forward.h` with layers and contiguous tensors."""
+    _program().call(name, ctypes.c_int64(tokens), *map(_argument, parts))
+
+
+def _program() -> FeedForwardProgram:
+    program = first_available(PROGRAMS)
+    if program is None:
+        raise ValueError("narrow_feed_forward is not computed on this machine")
+    return program
 
 
 def _argument(part: _Layer | Tensor | None) -> Any:

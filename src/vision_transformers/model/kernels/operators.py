@@ -7,9 +7,10 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -71,10 +72,38 @@ def are_multiplied_in_bfloat16(tensors: Iterable[Tensor], device: str) -> bool:
     return all(tensor.dtype == torch.bfloat16 for tensor in tensors)
 
 
-@functools.cache
-def is_native_available(source: Path, *instructions: str) -> bool:
-    """Whether this machine has the instructions that a C file takes, and a compiler for it."""
-    return all(map(has_instructions, instructions)) and load_native(source) is not None
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A C file, and where it is faster than what PyTorch has."""
+
+    source: Path
+    instructions: tuple[str, ...]
+    """That the processor has to have."""
+    not_measured_with: str | None = None
+    """Instructions that let PyTorch compute otherwise, which was not compared."""
+
+    def suits_processor(self) -> bool:
+        """Whether it would be used here, if there were a compiler."""
+        has_others = self.not_measured_with is not None and has_instructions(self.not_measured_with)
+        return all(map(has_instructions, self.instructions)) and not has_others
+
+    def is_available(self) -> bool:
+        """Whether it is used here."""
+        return self.suits_processor() and load_native(self.source) is not None
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Calls one of its functions, which gives nothing back; only where it is available."""
+        function = getattr(load_native(self.source), name)
+        function.restype = None
+        function(*arguments)
+
+
+AnyProgram = TypeVar("AnyProgram", bound=Program)
+
+
+def first_available(programs: Iterable[AnyProgram]) -> AnyProgram | None:
+    """The one that is used here, of those that compute the same in other ways."""
+    return next((program for program in programs if program.is_available()), None)
 
 
 @constant_in_compiled_models
@@ -106,10 +135,3 @@ def wanted_gradients(
     wanted = [tensor for tensor, is_wanted in zip(inputs, are_wanted, strict=False) if is_wanted]
     found = iter(torch.autograd.grad(output, wanted, gradient, create_graph=True))
     return [next(found) if is_wanted else None for _, is_wanted in zip(inputs, are_wanted, strict=False)]
-
-
-def function_of(source: Path, name: str) -> Any:
-    """A function of a C file that gives nothing back; only where `is_native_available`."""
-    function = getattr(load_native(source), name)
-    function.restype = None
-    return function

@@ -17,48 +17,42 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import register_flop_formula
 
 from vision_transformers.model.kernels.operators import (
+    Program,
     constant_in_compiled_models,
-    function_of,
+    first_available,
     is_computed_here,
-    is_native_available,
 )
-from vision_transformers.runtime.native import has_instructions
 
 
-@dataclass(frozen=True)
-class Program:
-    """One way to compute in one type of numbers, and where that is faster than what PyTorch has.
-
-    As measured by `python -m benchmarks.attention_backends`.
-    """
+@dataclass(frozen=True, kw_only=True)
+class AttentionProgram(Program):
+    """One for one type of numbers, as measured by `python -m benchmarks.attention_backends`."""
 
     dtype: torch.dtype
-    source: Path
-    instructions: tuple[str, ...]
-    """That the processor has to have."""
     most_tokens: int
-    not_measured_with: str | None = None
-    """Instructions that let PyTorch compute otherwise, which was not compared."""
 
 
 HERE = Path(__file__).parent
 PROGRAMS = (
-    Program(
-        torch.bfloat16, HERE / "short_attention_tiles.c", ("avx512_bf16", "amx_bf16"), most_tokens=1025
-    ),
-    Program(
-        torch.bfloat16,
-        HERE / "short_attention_bfloat16.c",
-        ("avx512_bf16",),
+    AttentionProgram(
+        source=HERE / "short_attention_tiles.c",
+        instructions=("avx512_bf16", "amx_bf16"),
+        dtype=torch.bfloat16,
         most_tokens=1025,
-        not_measured_with="amx_bf16",
     ),
-    Program(
-        torch.float32,
-        HERE / "short_attention_float32.c",
-        ("avx2", "fma"),
-        most_tokens=577,
+    AttentionProgram(
+        source=HERE / "short_attention_bfloat16.c",
+        instructions=("avx512_bf16",),
+        not_measured_with="amx_bf16",
+        dtype=torch.bfloat16,
+        most_tokens=1025,
+    ),
+    AttentionProgram(
+        source=HERE / "short_attention_float32.c",
+        instructions=("avx2", "fma"),
         not_measured_with="avx512f",
+        dtype=torch.float32,
+        most_tokens=577,
     ),
 )
 MULTIPLES = {torch.bfloat16: 2, torch.float32: 1}
@@ -88,20 +82,14 @@ def _most_tokens(dtype: torch.dtype) -> int:
     return 0 if program is None else program.most_tokens
 
 
-def program_for(dtype: torch.dtype) -> Program | None:
+def program_for(dtype: torch.dtype) -> AttentionProgram | None:
     """The one that this machine computes these numbers by; None without instructions or a compiler."""
-    programs = (program for program in PROGRAMS if program.dtype == dtype and _suits_processor(program))
-    return next((each for each in programs if is_native_available(each.source, *each.instructions)), None)
+    return first_available(program for program in PROGRAMS if program.dtype == dtype)
 
 
 def suits_processor(dtype: torch.dtype) -> bool:
     """Whether it would be used here, if there were a compiler."""
-    return any(program.dtype == dtype and _suits_processor(program) for program in PROGRAMS)
-
-
-def _suits_processor(program: Program) -> bool:
-    has_others = program.not_measured_with is not None and has_instructions(program.not_measured_with)
-    return all(map(has_instructions, program.instructions)) and not has_others
+    return any(program.dtype == dtype and program.suits_processor() for program in PROGRAMS)
 
 
 def short_attention(query_key_value: Tensor) -> tuple[Tensor, Tensor]:
@@ -274,5 +262,4 @@ def _call(name: str, query_key_value: Tensor, tensors: list[Tensor], statistics:
     program = program_for(query_key_value.dtype)
     if program is None:
         raise ValueError(f"short_attention of {query_key_value.dtype} is not computed on this machine")
-    function = function_of(program.source, name)
-    function(ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)
+    program.call(name, ctypes.byref(sizes), ctypes.c_void_p(statistics.data_ptr()), *pointers)

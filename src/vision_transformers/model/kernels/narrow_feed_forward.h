@@ -3,9 +3,10 @@
  *
  * A block of tokens goes through all of it before the next one does. What is between the layers is only written
  * to memory for backward, once, before the GELU; each thread adds up gradients of the weights of its own, in
- * float32.
+ * float32. How matrices are multiplied, the C file says which includes this.
  */
-#include "bfloat16_products.h"
+#pragma once
+#include "bfloat16_pairs.h"
 
 #include <omp.h>
 #include <string.h>
@@ -13,10 +14,13 @@
 /* Of a block: more use what is packed more often, fewer leave it in the cache. Measured for widths up to 256. */
 enum { TOKENS = 64, TOKENS_BACKWARD = 128 };
 
+/* Blocks are whole multiples of it, up to the last one. */
+enum { TOKENS_TOGETHER = 32 };
+
 /* With fewer tokens for each thread, backward takes more time to add up what threads have than they save. */
 enum { LEAST_TOKENS_OF_THREAD = 64 };
 
-/* A linear layer, or its gradients. The weight is (outputs, inputs), both multiples of LANES. */
+/* A linear layer, or its gradients. The weight is (outputs, inputs), multiples of what the C file says. */
 typedef struct {
     bfloat16 *weight, *bias;
     int64_t outputs, inputs;
@@ -25,7 +29,7 @@ typedef struct {
 /* Tokens that a thread takes at a time: at most so many, and such that all threads take as many blocks. */
 static int64_t block_of(int64_t tokens, int64_t most) {
     int64_t threads = omp_get_num_threads(), blocks = threads * (tokens / (threads * most) + 1);
-    return round_up(tokens / blocks + 1, ROWS);
+    return round_up(tokens / blocks + 1, TOKENS_TOGETHER);
 }
 
 static int64_t weights_of(const layer *l) { return l->outputs * l->inputs; }
@@ -47,11 +51,21 @@ static void pack_backward(const layer *l, pair *packed) {
     for (int64_t row = 0; row < l->outputs; row += 2) pack_two_rows(weight, row, l->inputs, packed);
 }
 
-/* Rows of bfloat16 times a packed weight. */
+/* Before a thread's first product, and after its last. */
+static void start_products(void);
+
+static void end_products(void);
+
+/* Rows of bfloat16 times a packed weight. What they go to has room for TOKENS_TOGETHER rows and their multiples
+ * if it is `sums`. */
 static void multiply_rows(
-    int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, destination to) {
-    product(rows, inputs / 2, (const pair *)left, inputs / 2, 1, packed, outputs, to);
-}
+    int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, destination to);
+
+/* The sums over tokens of the gradients of outputs times inputs, both as pairs of tokens, with room for
+ * TOKENS_TOGETHER tokens and their multiples, are added to what is there, if `is_added`. */
+static void multiply_tokens(
+    int64_t tokens, int64_t outputs, pair *output_gradients, int64_t inputs, pair *input, float *sums,
+    int is_added);
 
 /* A layer's gradients, as a thread adds them up. Without any tokens they are nothing, which is not zero. */
 typedef struct {
@@ -75,14 +89,6 @@ static void add_rows(matrix x, int64_t width, float *sums) {
             sum = _mm512_add_ps(sum, load(x.data + row * x.stride + column));
         _mm512_store_ps(sums + column, sum);
     }
-}
-
-/* From pairs of tokens; to what is there, unless these tokens are the thread's first. */
-static void add_weight_gradient(
-    const layer *l, int64_t tokens, const pair *output_gradients, const pair *input, int are_first,
-    gradients g) {
-    destination to = {.sums = g.weight, .is_added = !are_first};
-    product(l->outputs, (tokens + 1) / 2, output_gradients, 1, l->outputs, input, l->inputs, to);
 }
 
 /* Adds up what all threads have, whose sums are `each` numbers apart; the threads share the work. */
@@ -138,6 +144,7 @@ void feed_forward(
     pair *first_packed = new_packed_weight(first), *second_packed = new_packed_weight(second);
 #pragma omp parallel
     {
+        start_products();
         int64_t block = block_of(tokens, TOKENS);
         char *workspace = new_workspace(block * hidden), *rest = workspace;
         bfloat16 *activations = take(&rest, block * hidden / 2), *scratch = (bfloat16 *)rest;
@@ -154,6 +161,7 @@ void feed_forward(
             multiply_rows(these, hidden, activations, second_packed, width, to_out);
         }
         free(workspace);
+        end_products();
     }
     free(first_packed);
     free(second_packed);
@@ -217,6 +225,7 @@ void feed_forward_backward(
     float *sums = (float *)new_workspace(each * threads);
 #pragma omp parallel num_threads(threads)
     {
+        start_products();
         int64_t most = block_of(tokens, TOKENS_BACKWARD);
         block_of_tokens block;
         char *workspace = new_block(most, width, hidden, &block);
@@ -239,9 +248,10 @@ void feed_forward_backward(
             multiply_rows(these, hidden, block.preactivation_gradients, first_packed, width, to_input);
             pack_rows(from, width, block.output_pairs);
             pack_rows(inputs, width, block.input_pairs);
-            add_weight_gradient(first, these, block.hidden_pairs, block.input_pairs, are_first, to_first);
-            add_weight_gradient(
-                second, these, block.output_pairs, block.activation_pairs, are_first, to_second);
+            multiply_tokens(
+                these, hidden, block.hidden_pairs, width, block.input_pairs, to_first.weight, !are_first);
+            multiply_tokens(
+                these, width, block.output_pairs, hidden, block.activation_pairs, to_second.weight, !are_first);
             add_rows(from, width, to_second.bias);
             are_first = 0;
         }
@@ -253,6 +263,7 @@ void feed_forward_backward(
         add_layer_of_threads(first_found, sums, each);
         add_layer_of_threads(second_found, sums + of_first, each);
         free(workspace);
+        end_products();
     }
     free(sums);
     free(first_packed);
