@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=number_of_rounds, default=15)
     rounds = parser.parse_args().rounds
     if not is_available():
-        parser.error("needs AVX512_BF16 without AMX, and gcc")
+        parser.error("needs AVX512_BF16, and gcc")
     keep_freed_memory()
     print(f"{title(CPU)}\n")
     print("| widths | tokens | inference: PyTorch | in C | ratio | training: PyTorch | in C | ratio |")

@@ -14,6 +14,7 @@ import torch
 from tests.training.recipes import run_of, tiny
 
 from vision_transformers.model.kernels import narrow_feed_forward, operators, short_attention
+from vision_transformers.runtime import native
 from vision_transformers.runtime.native import SWITCH, has_instructions, load_native
 from vision_transformers.training import advice
 from vision_transformers.training.environment import resolve_environment
@@ -167,6 +168,17 @@ def test_a_home_that_is_not_to_be_had_is_said_and_left_out(
     with caplog.at_level(logging.WARNING):
         assert load_native(source) is None
     assert "there is no home folder" in caplog.text
+
+
+@pytest.mark.parametrize("is_permitted", [True, False])
+def test_tiles_are_used_where_the_system_permits_it(
+    is_permitted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its permission, the first instruction ends the process."""
+    monkeypatch.setattr(native, "_instructions", lambda: {"amx_bf16", "avx512_bf16"})
+    monkeypatch.setattr(native, "_may_use_tiles", lambda: is_permitted)
+    assert has_instructions("amx_bf16") is is_permitted
+    assert has_instructions("avx512_bf16")
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.bfloat16, 0.03), (torch.float32, 1e-5)], ids=str)

@@ -32,7 +32,16 @@ def program(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return program
 
 
-SIZES = [(1, 32, 32), (7, 48, 80), (7, 96, 160), (64, 128, 64), (129, 64, 256), (300, 192, 384), (1000, 16, 32)]
+SIZES = [
+    (1, 32, 32),
+    (7, 48, 80),
+    (7, 96, 160),
+    (64, 128, 64),
+    (129, 64, 256),
+    (300, 192, 384),
+    (1000, 16, 32),
+]
+SIZES += [(300, 192, 768), (70, 384, 1536), (1, 256, 512)]
 """Tokens, and the width of a token and between the layers."""
 
 
@@ -205,7 +214,7 @@ def test_only_what_it_can_do_faster_is_given_to_it() -> None:
     assert not served(FeedForward(32, 64, activation=nn.SiLU))
     assert not served(FeedForward(128, 256), tokens=32)
     assert served(FeedForward(128, 256), tokens=64)
-    assert not served(FeedForward(256, 1024), tokens=10_000)
+    assert not served(FeedForward(512, 2048), tokens=10_000)
     assert not is_served(random(2, 64, 32).float(), *parts(FeedForward(32, 64)))
     assert not is_served(random(2, 64, 32).float(), *parts(FeedForward(32, 64).bfloat16()))
 

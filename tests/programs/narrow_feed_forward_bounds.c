@@ -14,11 +14,19 @@ static void run(int64_t tokens, int64_t width, int64_t hidden) {
     layer first_found = new_layer(hidden, width), second_found = new_layer(width, hidden);
     bfloat16 *input = random_numbers(tokens * width), *out = random_numbers(tokens * width);
     bfloat16 *gradient = random_numbers(tokens * width), *found = random_numbers(tokens * width);
-    bfloat16 *preactivations = random_numbers(tokens * hidden);
+    bfloat16 *preactivations = random_numbers(tokens * hidden), *before = random_numbers(tokens * hidden);
+    bfloat16 *activations = random_numbers(tokens * hidden);
     feed_forward(tokens, &first, &second, input, NULL, out);
     feed_forward(tokens, &first, &second, input, preactivations, out);
     feed_forward_backward(
         tokens, &first, &second, gradient, input, preactivations, &first_found, &second_found, found);
+#ifdef __AMX_BF16__
+    if (MULTIPLE == 32)
+        feed_forward_backward_of_tokens(
+            tokens, &first, &second, gradient, preactivations, activations, before, found, first_found.bias,
+            second_found.bias);
+#endif
+    free(activations), free(before);
     layer all[] = {first, second, first_found, second_found};
     for (int i = 0; i < 4; i++) free(all[i].weight), free(all[i].bias);
     free(input), free(out), free(gradient), free(found), free(preactivations);

@@ -82,7 +82,7 @@ def has_instructions(name: str) -> bool:
 
 @functools.cache
 def _may_use_tiles() -> bool:
-    """Asks Linux for the memory in which it keeps tiles where threads change (Documentation/arch/x86/xstate.rst)."""
+    """Asks Linux, which keeps 8 KiB of tiles for each thread (its Documentation/arch/x86/xstate.rst)."""
     arch_prctl, request_permission, tile_data = 158, 0x1023, 18
     return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
 

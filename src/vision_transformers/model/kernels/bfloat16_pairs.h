@@ -45,20 +45,22 @@ static inline __m512 power_of_two(__m512 x) {
     return _mm512_scalef_ps(y, x); /* of x, it takes what is whole */
 }
 
-/* packed[row / 2][column] is a pair of two rows: for products that sum over rows. */
-static inline void pack_two_rows(matrix x, int64_t row, int64_t columns, pair *packed) {
-    int64_t width = round_up(columns, LANES);
+/* A row of pairs of two rows: for products that sum over rows. What is not there, up to `width`, is zero. */
+static inline void pack_two_rows(matrix x, int64_t row, int64_t columns, int64_t width, pair *packed) {
     for (int64_t column = 0; column < width; column += LANES) {
         const bfloat16 *from = x.data + row * x.stride + column;
         __mmask16 mask = first_lanes(columns - column);
         __m256i even = _mm256_maskz_loadu_epi16(mask, from);
         __m256i odd = _mm256_maskz_loadu_epi16(row + 1 < x.rows ? mask : 0, from + x.stride);
-        _mm512_store_si512(packed + row / 2 * width + column, interleave(even, odd));
+        _mm512_store_si512(packed + column, interleave(even, odd));
     }
 }
 
+/* packed[row / 2][column] */
 static inline void pack_rows(matrix x, int64_t columns, pair *packed) {
-    for (int64_t row = 0; row < x.rows; row += 2) pack_two_rows(x, row, columns, packed);
+    int64_t width = round_up(columns, LANES);
+    for (int64_t row = 0; row < x.rows; row += 2)
+        pack_two_rows(x, row, columns, width, packed + row / 2 * width);
 }
 
 /* Four pairs of the rows `row`, `row` + 4, `row` + 8 and `row` + 12. */
@@ -71,7 +73,8 @@ static inline __m512i every_fourth_row(matrix x, int64_t row, int64_t column, __
     return _mm512_inserti32x4(_mm512_inserti32x4(all, four[2], 2), four[3], 3);
 }
 
-/* packed[column / 2][row] is a pair of two columns: for products that sum over columns. 16 rows from `row`. */
+/* Of 16 rows from `row` the pairs of two columns, one above the other, `width` apart: for products that sum over
+ * columns. */
 static inline void pack_columns_of_rows(matrix x, int64_t row, int64_t columns, int64_t width, pair *packed) {
     int64_t pairs = columns / 2;
     for (int64_t left = 0; left < pairs; left += 4) {
@@ -87,13 +90,13 @@ static inline void pack_columns_of_rows(matrix x, int64_t row, int64_t columns, 
         r[2] = _mm512_unpacklo_epi64(t[1], t[3]);
         r[3] = _mm512_unpackhi_epi64(t[1], t[3]);
         for (int i = 0; i < 4 && left + i < pairs; i++)
-            _mm512_store_si512(packed + (left + i) * width + row, r[i]);
+            _mm512_store_si512(packed + (left + i) * width, r[i]);
     }
 }
 
-/* Rows that are not there, up to `width`, are zeros. */
+/* packed[column / 2][row]; rows that are not there, up to `width`, are zeros. */
 static inline void pack_columns(matrix x, int64_t columns, int64_t width, pair *packed) {
-    for (int64_t row = 0; row < width; row += LANES) pack_columns_of_rows(x, row, columns, width, packed);
+    for (int64_t row = 0; row < width; row += LANES) pack_columns_of_rows(x, row, columns, width, packed + row);
 }
 
 /* Where a product goes: to `sums`, or added to what is there, or with a bias (NULL for none) to `rounded`. */

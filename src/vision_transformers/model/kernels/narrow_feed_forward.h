@@ -11,9 +11,6 @@
 #include <omp.h>
 #include <string.h>
 
-/* Of a block: more use what is packed more often, fewer leave it in the cache. Measured for widths up to 256. */
-enum { TOKENS = 64, TOKENS_BACKWARD = 128 };
-
 /* Blocks are whole multiples of it, up to the last one. */
 enum { TOKENS_TOGETHER = 32 };
 
@@ -36,20 +33,10 @@ static int64_t weights_of(const layer *l) { return l->outputs * l->inputs; }
 
 static pair *new_packed_weight(const layer *l) { return (pair *)new_workspace(weights_of(l) / 2); }
 
-/* For outputs from inputs; the threads share the work. */
-static void pack_forward(const layer *l, pair *packed) {
-    matrix weight = {l->weight, l->outputs, l->inputs};
-#pragma omp for
-    for (int64_t row = 0; row < l->outputs; row += LANES)
-        pack_columns_of_rows(weight, row, l->inputs, l->outputs, packed);
-}
+/* For outputs from inputs, and for gradients of inputs from those of outputs; the threads share the work. */
+static void pack_forward(const layer *l, pair *packed);
 
-/* For gradients of inputs from those of outputs. */
-static void pack_backward(const layer *l, pair *packed) {
-    matrix weight = {l->weight, l->outputs, l->inputs};
-#pragma omp for
-    for (int64_t row = 0; row < l->outputs; row += 2) pack_two_rows(weight, row, l->inputs, packed);
-}
+static void pack_backward(const layer *l, pair *packed);
 
 /* Before a thread's first product, and after its last. */
 static void start_products(void);
@@ -60,6 +47,11 @@ static void end_products(void);
  * if it is `sums`. */
 static void multiply_rows(
     int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, destination to);
+
+/* The same before the GELU, and behind it. */
+static void multiply_rows_and_activate(
+    int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, const bfloat16 *bias,
+    bfloat16 *preactivations, bfloat16 *activations);
 
 /* The sums over tokens of the gradients of outputs times inputs, both as pairs of tokens, with room for
  * TOKENS_TOGETHER tokens and their multiples, are added to what is there, if `is_added`. */
@@ -129,11 +121,9 @@ static inline __m512 normal_distribution(__m512 x, __m512 *density) {
     return _mm512_mask_sub_ps(y, positive, _mm512_set1_ps(1.0f), y);
 }
 
-static void activate(const bfloat16 *preactivations, int64_t count, bfloat16 *activations) {
-    for (int64_t i = 0; i < count; i += LANES) {
-        __m512 x = load(preactivations + i), density;
-        store(activations + i, _mm512_mul_ps(x, normal_distribution(x, &density)));
-    }
+static inline __m512 gelu(__m512 x) {
+    __m512 density;
+    return _mm512_mul_ps(x, normal_distribution(x, &density));
 }
 
 /* Preactivations are written where there is memory for them. */
@@ -154,10 +144,9 @@ void feed_forward(
         for (int64_t i = 0; i < tokens; i += block) {
             int64_t these = least(block, tokens - i);
             bfloat16 *between = preactivations ? preactivations + i * hidden : scratch;
-            destination to_hidden = {.bias = first->bias, .rounded = between};
             destination to_out = {.bias = second->bias, .rounded = out + i * width};
-            multiply_rows(these, width, input + i * width, first_packed, hidden, to_hidden);
-            activate(between, these * hidden, activations);
+            multiply_rows_and_activate(
+                these, width, input + i * width, first_packed, hidden, first->bias, between, activations);
             multiply_rows(these, hidden, activations, second_packed, width, to_out);
         }
         free(workspace);
@@ -167,7 +156,7 @@ void feed_forward(
     free(second_packed);
 }
 
-/* What backward keeps of a block of tokens; pairs are of two tokens, for the gradients of the weights:
+/* What backward keeps of a block of tokens where weights are few; pairs are of two tokens, for the gradients of the weights:
  * output_pairs and hidden_pairs of gradients behind the layers, the others of what goes into them. */
 typedef struct {
     float *activation_gradients;
@@ -214,6 +203,7 @@ static void differentiate_gelu(
     }
 }
 
+/* Where weights are few, so that each thread has gradients of its own. */
 void feed_forward_backward(
     int64_t tokens, const layer *first, const layer *second, const bfloat16 *output_gradients,
     const bfloat16 *input, const bfloat16 *preactivations, const layer *first_found, const layer *second_found,

@@ -1,7 +1,8 @@
 """A feed-forward network in bfloat16 on CPUs, through which a few tokens at a time go in the cache.
 
-`narrow_feed_forward.h` computes, with products of matrices by one of two C files; here it becomes an operator of PyTorch, differentiable and for
-`torch.compile`. Signatures of operators are in plain types, from which PyTorch reads their schemas.
+`narrow_feed_forward.h` computes, with products of matrices by one of two C files; here it becomes an operator
+of PyTorch, differentiable and for `torch.compile`. Signatures of operators are in plain types, from which
+PyTorch reads their schemas.
 """
 
 import ctypes
@@ -26,7 +27,6 @@ from vision_transformers.model.kernels.operators import (
 from vision_transformers.model.plain import is_plain
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class FeedForwardProgram(Program):
     """One for some widths, as measured by `python -m benchmarks.feed_forward_backends`."""
@@ -35,6 +35,8 @@ class FeedForwardProgram(Program):
     """Both dimensions are multiples of it."""
     most_weights: int
     """Of a layer: with more, PyTorch learns faster."""
+    most_weights_added_up: int | None = None
+    """Of a layer: with more, the gradients of weights are PyTorch's products, else sums of each thread's own."""
     most_weights_of_a_token: int
     """With more for each token, it takes more time to lay them out, which each call does, than it saves."""
 
@@ -45,7 +47,8 @@ PROGRAMS = (
         source=HERE / "narrow_feed_forward_tiles.c",
         instructions=("avx512_bf16", "amx_bf16"),
         multiple=32,
-        most_weights=192 * 768,
+        most_weights=384 * 1536,
+        most_weights_added_up=192 * 384,
         most_weights_of_a_token=256,
     ),
     FeedForwardProgram(
@@ -182,9 +185,19 @@ def narrow_feed_forward_backward(
     gradients = _new_gradients(*given)
     gradient, tokens, preactivations, *weights = (tensor.contiguous() for tensor in given)
     layers = [_Layer.of(weight) for weight in weights]
-    found = _Layer.of(*gradients[1:3]), _Layer.of(*gradients[3:])
-    parts = (*layers, gradient, tokens, preactivations, *found, gradients[0])
-    _call("feed_forward_backward", len(tokens), *parts)
+    of_tokens, of_input_weight, of_input_bias, of_output_weight, of_output_bias = gradients
+    most_added_up = _program().most_weights_added_up
+    if most_added_up is None or input_weight.numel() <= most_added_up:
+        found = _Layer.of(of_input_weight, of_input_bias), _Layer.of(of_output_weight, of_output_bias)
+        _call(
+            "feed_forward_backward", len(tokens), *layers, gradient, tokens, preactivations, *found, of_tokens
+        )
+        return gradients
+    activations, before = torch.empty_like(preactivations), torch.empty_like(preactivations)
+    found_here = (activations, before, of_tokens, of_input_bias, of_output_bias)
+    _call("feed_forward_backward_of_tokens", len(tokens), *layers, gradient, preactivations, *found_here)
+    torch.mm(before.t(), tokens, out=of_input_weight)
+    torch.mm(gradient.t(), activations, out=of_output_weight)
     return gradients
 
 

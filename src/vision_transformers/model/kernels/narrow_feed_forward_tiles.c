@@ -1,5 +1,11 @@
-/* How matrices of `narrow_feed_forward.h` are multiplied by tiles (AMX). */
+/* How matrices of `narrow_feed_forward.h` are multiplied by tiles (AMX), and how gradients are found of layers
+ * that are not as narrow.
+ */
 #include "bfloat16_tiles.h"
+
+/* Of a block: more use what is packed more often, fewer leave it in the cache. Measured for widths up to 384. */
+enum { TOKENS = 128, TOKENS_BACKWARD = 128 };
+
 #include "narrow_feed_forward.h"
 
 /* Rows, and columns, that are multiplied together. */
@@ -12,42 +18,87 @@ static void start_products(void) { start_tiles(); }
 
 static void end_products(void) { end_tiles(); }
 
-static void round_sums(int64_t rows, const float *sums, int64_t width, destination to) {
-    for (int half = 0; half < 2; half++) {
-        __m512 bias = to.bias ? load(to.bias + half * LANES) : _mm512_setzero_ps();
-        for (int64_t row = 0; row < rows; row++) {
-            __m512 x = _mm512_load_ps(sums + row * AT_ONCE + half * LANES);
-            store(to.rounded + row * width + half * LANES, _mm512_add_ps(x, bias));
-        }
+/* Panels of 32 columns, one after the other, since rows of all columns are too far apart to be in the cache. */
+static pair *panel_of(pair *packed, int64_t column, int64_t depth) {
+    return packed + column / AT_ONCE * (depth / 2 * AT_ONCE) + column % AT_ONCE;
+}
+
+static void pack_forward(const layer *l, pair *packed) {
+    matrix weight = {l->weight, l->outputs, l->inputs};
+#pragma omp for
+    for (int64_t row = 0; row < l->outputs; row += LANES)
+        pack_columns_of_rows(weight, row, l->inputs, AT_ONCE, panel_of(packed, row, l->inputs));
+}
+
+static void pack_backward(const layer *l, pair *packed) {
+#pragma omp for
+    for (int64_t column = 0; column < l->inputs; column += AT_ONCE) {
+        matrix columns = {l->weight + column, l->outputs, l->inputs};
+        pack_rows(columns, AT_ONCE, panel_of(packed, column, l->outputs));
     }
 }
 
+/* What becomes of 16 sums, which are those of a row from a column on. */
+typedef void use_of_sums(__m512 sums, int64_t row, int64_t column, int64_t width, const void *with);
+
 /* A tile reads all of its rows: rows that are not there are those of a copy. */
 static const bfloat16 *whole_tiles(int64_t rows, int64_t inputs, const bfloat16 *left, bfloat16 *copy) {
-    if (rows == AT_ONCE) return left;
+    if (rows == 0) return left;
     memcpy(copy, left, rows * inputs * sizeof(bfloat16));
     memset(copy + rows * inputs, 0, (AT_ONCE - rows) * inputs * sizeof(bfloat16));
     return copy;
 }
 
-static void multiply_rows(
-    int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, destination to) {
+/* Rows of bfloat16 times a packed weight: 32 rows by 32 columns of sums are used while they are in the cache. */
+static inline __attribute__((always_inline)) void multiply_and_use(
+    int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, use_of_sums use,
+    const void *with) {
     bfloat16 copy[AT_ONCE * inputs] __attribute__((aligned(ALIGNMENT)));
     float sums[AT_ONCE * AT_ONCE] __attribute__((aligned(ALIGNMENT)));
-    for (int64_t row = 0; row < rows; row += AT_ONCE) {
-        int64_t these = least(rows - row, AT_ONCE);
-        tile_rows whole = {whole_tiles(these, inputs, left + row * inputs, copy), inputs};
-        if (to.sums) {
-            tile_sums here = {to.sums + row * outputs, outputs, 0};
-            multiply_by_tiles(AT_ONCE, outputs, inputs, whole, (tile_pairs){packed, outputs}, here);
-            continue;
-        }
-        for (int64_t column = 0; column < outputs; column += AT_ONCE) {
-            tile_pairs columns = {packed + column, outputs};
-            multiply_by_tiles(AT_ONCE, AT_ONCE, inputs, whole, columns, (tile_sums){sums, AT_ONCE, 0});
-            round_sums(these, sums, outputs, moved(to, row, column, outputs));
+    int64_t whole = rows / AT_ONCE * AT_ONCE;
+    const bfloat16 *last = whole_tiles(rows - whole, inputs, left + whole * inputs, copy);
+    for (int64_t column = 0; column < outputs; column += AT_ONCE) {
+        tile_pairs columns = {panel_of((pair *)packed, column, inputs), AT_ONCE};
+        for (int64_t row = 0; row < rows; row += AT_ONCE) {
+            tile_rows these = {row < whole ? left + row * inputs : last, inputs};
+            multiply_by_tiles(AT_ONCE, AT_ONCE, inputs, these, columns, (tile_sums){sums, AT_ONCE, 0});
+            for (int64_t i = 0; i < least(rows - row, AT_ONCE); i++)
+                for (int half = 0; half < AT_ONCE; half += LANES)
+                    use(_mm512_load_ps(sums + i * AT_ONCE + half), row + i, column + half, outputs, with);
         }
     }
+}
+
+static inline void keep(__m512 sums, int64_t row, int64_t column, int64_t width, const void *with) {
+    const destination *to = with;
+    if (to->rounded)
+        store(to->rounded + row * width + column, to->bias ? _mm512_add_ps(sums, load(to->bias + column)) : sums);
+    else
+        _mm512_store_ps(to->sums + row * width + column, sums);
+}
+
+static void multiply_rows(
+    int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, destination to) {
+    multiply_and_use(rows, inputs, left, packed, outputs, keep, &to);
+}
+
+typedef struct {
+    const bfloat16 *bias;
+    bfloat16 *preactivations, *activations;
+} hidden_rows;
+
+static inline void activate(__m512 sums, int64_t row, int64_t column, int64_t width, const void *with) {
+    const hidden_rows *to = with;
+    __m256i rounded = to_bfloat16(_mm512_add_ps(sums, load(to->bias + column)));
+    _mm256_storeu_si256((__m256i *)(to->preactivations + row * width + column), rounded);
+    store(to->activations + row * width + column, gelu(to_float32(rounded)));
+}
+
+static void multiply_rows_and_activate(
+    int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, const bfloat16 *bias,
+    bfloat16 *preactivations, bfloat16 *activations) {
+    hidden_rows to = {bias, preactivations, activations};
+    multiply_and_use(rows, inputs, left, packed, outputs, activate, &to);
 }
 
 static void clear_missing(int64_t tokens, int64_t deep, int64_t width, pair *pairs) {
@@ -72,4 +123,64 @@ static void multiply_tokens(
         multiply_by_tiles(
             AT_ONCE, inputs, deep, (tile_rows){(bfloat16 *)turned, deep}, (tile_pairs){input, inputs}, here);
     }
+}
+
+/* As in `differentiate_gelu`, row by row: columns of so many are too far apart. */
+static void differentiate_gelu_of_rows(
+    int64_t rows, int64_t hidden, const bfloat16 *preactivations, const float *activation_gradients,
+    bfloat16 *activations, bfloat16 *preactivation_gradients, float *bias_gradient) {
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t column = 0; column < hidden; column += LANES) {
+            int64_t here = row * hidden + column;
+            __m512 x = load(preactivations + here), density;
+            __m512 distribution = normal_distribution(x, &density);
+            __m512 slope = _mm512_fmadd_ps(x, density, distribution);
+            __m512 gradient = _mm512_mul_ps(slope, _mm512_load_ps(activation_gradients + here));
+            __m512 sum = _mm512_add_ps(_mm512_load_ps(bias_gradient + column), gradient);
+            store(activations + here, _mm512_mul_ps(x, distribution));
+            store(preactivation_gradients + here, gradient);
+            _mm512_store_ps(bias_gradient + column, sum);
+        }
+}
+
+/* Where weights are too many for each thread to have gradients of its own: finds all others, and that of which
+ * those of the weights are products, activations and gradients before the GELU. */
+void feed_forward_backward_of_tokens(
+    int64_t tokens, const layer *first, const layer *second, const bfloat16 *output_gradients,
+    const bfloat16 *preactivations, bfloat16 *activations, bfloat16 *preactivation_gradients,
+    bfloat16 *input_gradients, bfloat16 *first_bias_gradient, bfloat16 *second_bias_gradient) {
+    int64_t width = first->inputs, hidden = first->outputs, each = hidden + width;
+    pair *first_packed = new_packed_weight(first), *second_packed = new_packed_weight(second);
+    float *sums = (float *)new_workspace(each * omp_get_max_threads());
+#pragma omp parallel
+    {
+        start_products();
+        int64_t most = block_of(tokens, TOKENS_BACKWARD);
+        float *activation_gradients = (float *)new_workspace(most * hidden);
+        float *mine = sums + each * omp_get_thread_num();
+        memset(mine, 0, sizeof(float) * each);
+        pack_backward(first, first_packed);
+        pack_backward(second, second_packed);
+#pragma omp for schedule(static) nowait
+        for (int64_t i = 0; i < tokens; i += most) {
+            int64_t these = least(most, tokens - i), between = i * hidden;
+            matrix from = {(bfloat16 *)output_gradients + i * width, these, width};
+            destination to_hidden = {.sums = activation_gradients};
+            destination to_input = {.rounded = input_gradients + i * width};
+            multiply_rows(these, width, from.data, second_packed, hidden, to_hidden);
+            differentiate_gelu_of_rows(
+                these, hidden, preactivations + between, activation_gradients, activations + between,
+                preactivation_gradients + between, mine);
+            multiply_rows(these, hidden, preactivation_gradients + between, first_packed, width, to_input);
+            add_rows(from, width, mine + hidden);
+        }
+#pragma omp barrier
+        add_threads(sums, each, hidden, first_bias_gradient);
+        add_threads(sums + hidden, each, width, second_bias_gradient);
+        free(activation_gradients);
+        end_products();
+    }
+    free(sums);
+    free(first_packed);
+    free(second_packed);
 }

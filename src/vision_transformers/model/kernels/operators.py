@@ -24,7 +24,10 @@ MEASURED_CAPABILITY = (9, 0)
 logger = logging.getLogger(__name__)
 
 
-def constant_in_compiled_models(question: Callable[..., bool]) -> Callable[..., bool]:
+Answer = TypeVar("Answer")
+
+
+def constant_in_compiled_models(question: Callable[..., Answer]) -> Callable[..., Answer]:
     """A question that `torch.compile` asks once, while it compiles, and takes the answer for granted.
 
     What `torch.compiler.assume_constant_result` does, without importing all that compiles, which would double
