@@ -27,7 +27,7 @@ class Environment:
     """Who computes what it can of it: PyTorch, `model/kernels/short_attention.h` or
     `model/kernels/packed_attention_kernels.py`."""
     feed_forward: Literal["pytorch", "native", "triton"] = "pytorch"
-    """Who computes what it can of it: PyTorch, for narrow ones `model/kernels/narrow_feed_forward.c`, or, of
+    """Who computes what it can of it: PyTorch, for narrow ones `model/kernels/narrow_feed_forward.h`, or, of
     its activation, `model/kernels/biased_gelu_kernels.py`."""
     numpy: str | None = None
     vision_transformers: str | None = None

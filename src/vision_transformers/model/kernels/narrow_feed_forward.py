@@ -35,8 +35,10 @@ class FeedForwardProgram(Program):
     """Both dimensions are multiples of it."""
     most_weights: int
     """Of a layer: with more, PyTorch learns faster."""
+    most_weights_inferred: int
+    """With more, PyTorch infers faster."""
     most_weights_added_up: int | None = None
-    """Of a layer: with more, the gradients of weights are PyTorch's products, else sums of each thread's own."""
+    """With more, the gradients of weights are PyTorch's products; else each thread adds up its own."""
     most_weights_of_a_token: int
     """With more for each token, it takes more time to lay them out, which each call does, than it saves."""
 
@@ -48,6 +50,7 @@ PROGRAMS = (
         instructions=("avx512_bf16", "amx_bf16"),
         multiple=32,
         most_weights=384 * 1536,
+        most_weights_inferred=192 * 384,
         most_weights_added_up=192 * 384,
         most_weights_of_a_token=256,
     ),
@@ -57,6 +60,7 @@ PROGRAMS = (
         not_measured_with="amx_bf16",
         multiple=16,
         most_weights=192 * 768,
+        most_weights_inferred=192 * 768,
         most_weights_of_a_token=256,
     ),
 )
@@ -88,7 +92,7 @@ def is_served(
         and are_multiplied_in_bfloat16([sequence, *weights], "cpu")
         and _are_learned_together(sequence, weights)
         and is_available()
-        and _sizes_fit(sequence, weights[0], weights[2])
+        and _sizes_fit(sequence, weights[0], weights[2], _most_weights(_wants_gradients(sequence, weights)))
     )
 
 
@@ -98,8 +102,8 @@ def is_available() -> bool:
     return first_available(PROGRAMS) is not None
 
 
-def _sizes_fit(sequence: Tensor, input_weight: Tensor, output_weight: Tensor) -> bool:
-    multiple, most_weights, most_weights_of_a_token = _limits()
+def _sizes_fit(sequence: Tensor, input_weight: Tensor, output_weight: Tensor, most_weights: int) -> bool:
+    multiple, most_weights_of_a_token = _limits()
     hidden, dimension = input_weight.shape
     are_multiples = dimension % multiple == hidden % multiple == 0
     belong_together = output_weight.shape == (dimension, hidden) and sequence.shape[-1] == dimension
@@ -108,15 +112,23 @@ def _sizes_fit(sequence: Tensor, input_weight: Tensor, output_weight: Tensor) ->
 
 
 @constant_in_compiled_models
-def _limits() -> tuple[int, int, int]:
-    program = _program()
-    return program.multiple, program.most_weights, program.most_weights_of_a_token
+def _limits() -> tuple[int, int]:
+    return _program().multiple, _program().most_weights_of_a_token
+
+
+@constant_in_compiled_models
+def _most_weights(is_learned: bool) -> int:
+    return _program().most_weights if is_learned else _program().most_weights_inferred
+
+
+def _wants_gradients(sequence: Tensor, weights: list[nn.Parameter]) -> bool:
+    return torch.is_grad_enabled() and (
+        sequence.requires_grad or any(weight.requires_grad for weight in weights)
+    )
 
 
 def _are_learned_together(sequence: Tensor, weights: list[nn.Parameter]) -> bool:
-    are_learned = [weight.requires_grad for weight in weights]
-    wants_gradients = torch.is_grad_enabled() and (sequence.requires_grad or any(are_learned))
-    return all(are_learned) or not wants_gradients
+    return all(weight.requires_grad for weight in weights) or not _wants_gradients(sequence, weights)
 
 
 def transform(
