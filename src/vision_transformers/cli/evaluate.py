@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from vision_transformers.cli.checks import check_least
+from vision_transformers.cli.evaluation_folder import check_output, usual_output
+from vision_transformers.cli.evaluation_summary import print_summary
 from vision_transformers.cli.subject import Split, Subject, find_subject
 from vision_transformers.config import to_json
-from vision_transformers.errors import Failure, UsageFailure
-from vision_transformers.files import check_folder_can_be_written, read_json
+from vision_transformers.errors import UsageFailure
 from vision_transformers.training.record import Record
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from vision_transformers.evaluation.judgement import Judgement
     from vision_transformers.evaluation.label_errors import LabelErrors
     from vision_transformers.report.judged_pictures import JudgedPicture
-
-WORST_CLASSES = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def main(arguments: list[str]) -> int:
     """Evaluates as the arguments say; returns the exit code."""
     options = _parse(arguments)
     metrics, folder = _evaluate(options)
-    _print(metrics, folder)
+    print_summary(metrics, folder)
     return 0
 
 
@@ -70,7 +69,7 @@ def _parse(arguments: list[str]) -> EvaluateOptions:
     options = tyro.cli(EvaluateOptions, prog="vit evaluate", description=description, args=arguments)
     check_least(options, batch_size=1, workers=0)
     if options.output is not None:
-        _check_output(options.output)
+        check_output(options.output)
     return options
 
 
@@ -86,7 +85,7 @@ def _evaluate(options: EvaluateOptions) -> tuple[dict[str, Any], Path]:
     )
     _check_probes(options, subject.labelled)
     other = _find_baseline(options, subject)
-    folder = options.output or _usual_output(options, subject)
+    folder = options.output or usual_output(options.model, subject)
     classifier = subject.classifier
     judgement = judge(classifier, subject.images, options.batch_size, options.workers)
     label_errors = find_label_errors(judgement.probabilities, judgement.labels)
@@ -188,60 +187,6 @@ def _judged_pictures(
         )
 
 
-def _check_output(folder: Path) -> None:
-    """Whether the folder is empty or holds an earlier evaluation, and can be written into.
-
-    Raises:
-        UsageFailure: says why it will not do.
-    """
-    check_folder_can_be_written(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        _places_of_earlier(folder)
-
-
-def _places_of_earlier(folder: Path) -> dict[str, Any]:
-    """Where the model and the images lie of the evaluation that a folder holds.
-
-    Raises:
-        UsageFailure: it holds none, or a damaged one; many programs write a `metrics.json`.
-    """
-    file = folder / "metrics.json"
-    try:
-        content, reason = read_json(file), f"{file} is not what vit evaluate writes"
-    except Failure as failure:
-        content, reason = None, f"{failure}"
-    is_known = isinstance(content, dict) and "format_version" in content
-    places = content.get("places") if is_known else None
-    if not isinstance(places, dict):
-        raise UsageFailure(
-            f"{folder} holds other files and no whole evaluation ({reason}): "
-            "choose another --output, or move them away"
-        )
-    return places
-
-
-def _usual_output(options: EvaluateOptions, subject: Subject) -> Path:
-    """Where to write if nothing is said: with the run, or into the working folder.
-
-    Raises:
-        UsageFailure: something else lies there, such as an evaluation of others.
-    """
-    judged_by = f"{subject.labelled.name}-{subject.split}"
-    of_run = None
-    if subject.run is not None and subject.is_finished_run:
-        of_run = subject.run.path / "evaluation" / judged_by
-    folder = of_run or Path(f"evaluation-{options.model.resolve().name}-{judged_by}")
-    _check_output(folder)
-    if (folder / "metrics.json").exists():
-        places = _places_of_earlier(folder)
-        if places != subject.places:
-            others = " and ".join(map(str, places.values()))
-            raise UsageFailure(
-                f"{folder} is an evaluation of {others}, others of the same name: choose an --output"
-            )
-    return folder
-
-
 def _probes(options: EvaluateOptions, subject: Subject) -> dict[str, dict[str, float]]:
     """The accuracy of each probe that was asked for, fitted to the training part."""
     from vision_transformers.data.labelled import in_order_of
@@ -277,36 +222,3 @@ def _origin(classifier: "Classifier", record: Record | None) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=2)
-
-
-def _print(metrics: dict[str, Any], folder: Path) -> None:
-    from vision_transformers.cli.baseline import in_words
-
-    calibration, classes = metrics["calibration"], len(metrics["classes"])
-    print(f"{metrics['data']} {metrics['split']}: {metrics['samples']:,} images, {classes} classes")
-    if "warning" in metrics:
-        print(f"warning        {metrics['warning']}")
-    for name in ("top_1", "top_5"):
-        if name in metrics:
-            share = metrics[name]
-            interval = f"95 % interval {share['lower']:.2%} to {share['upper']:.2%}"
-            print(f"{name.replace('_', '-')}          {share['accuracy']:.2%} ({interval})")
-    if "baseline" in metrics:
-        print(*in_words(metrics["baseline"]), sep="\n")
-    print(f"loss           {metrics['loss']:.4f}")
-    print(f"macro F1       {metrics['macro']['f1']:.2%}")
-    after = (
-        f", {calibration['error_after']:.2%} at its temperature {calibration['temperature']:.3f}"
-        if "error_after" in calibration
-        else " (the model has no temperature)"
-    )
-    print(f"calibration    error {calibration['error']:.2%}{after}")
-    occurring = [row for row in metrics["per_class"] if row["support"]]
-    worst = sorted(occurring, key=lambda row: float(row["recall"]))[:WORST_CLASSES]
-    recalls = [f"{row['class']} {row['recall']:.2%}" for row in worst]
-    print(f"worst recall   {', '.join(recalls)}")
-    for kind, accuracies in metrics.get("probe", {}).items():
-        print(f"{kind:<15}{', '.join(f'{name} {value:.2%}' for name, value in accuracies.items())}")
-    print(f"speed          {metrics['images_per_second']:,.0f} images/s")
-    print(f"page           {folder / 'index.html'}")
-    print(f"numbers        {folder / 'metrics.json'}, each picture's in {folder / 'predictions.csv'}")

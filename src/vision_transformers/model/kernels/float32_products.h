@@ -1,7 +1,7 @@
 /* Products of matrices of float32: for the C files beside this one.
  *
- * In vectors of gcc, eight numbers each, of which a processor with AVX2 has sixteen: twelve hold the sums of a
- * block of six rows and two vectors of columns.
+ * In vectors of gcc. A processor with AVX2 has sixteen of eight numbers: twelve hold the sums of a block of six
+ * rows and two vectors of columns. With AVX512 it has thirty-two of sixteen, and a block twelve rows.
  */
 #pragma once
 #include <stdint.h>
@@ -9,7 +9,15 @@
 typedef float element;
 #include "matrices.h"
 
+#ifdef __AVX512F__
+enum { LANES = 16, TILES = 2, ROWS = 12 };
+#define NUMBERS 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+#define FIRST_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#else
 enum { LANES = 8, TILES = 2, ROWS = 6 };
+#define NUMBERS 0, 1, 2, 3, 4, 5, 6, 7
+#define FIRST_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#endif
 
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef float lanes_anywhere __attribute__((vector_size(4 * LANES), aligned(4)));
@@ -43,30 +51,27 @@ static inline lanes chosen(condition_lanes condition, lanes one, lanes other) {
 
 /* The first `count` of x, and of `other` after them. */
 static inline lanes first(int64_t count, lanes x, lanes other) {
-    const integer_lanes numbers = {0, 1, 2, 3, 4, 5, 6, 7};
+    const integer_lanes numbers = {NUMBERS};
     return chosen(numbers < (uint32_t)count, x, other);
 }
 
 static inline lanes greater_of(lanes a, lanes b) { return chosen(a > b, a, b); }
 
-static inline lanes halves_exchanged(lanes x) {
-    return __builtin_shuffle(x, (integer_lanes){4, 5, 6, 7, 0, 1, 2, 3});
-}
-
-static inline lanes quarters_exchanged(lanes x) {
-    return __builtin_shuffle(x, (integer_lanes){2, 3, 0, 1, 6, 7, 4, 5});
+/* Neighbours at a distance that is a power of two change places. */
+static inline lanes exchanged(lanes x, const int distance) {
+    return __builtin_shuffle(x, (integer_lanes){NUMBERS} ^ distance);
 }
 
 static inline float greatest_of(lanes x) {
-    x = greater_of(x, halves_exchanged(x));
-    x = greater_of(x, quarters_exchanged(x));
-    return x[0] > x[1] ? x[0] : x[1];
+#pragma GCC unroll 4
+    for (int distance = LANES / 2; distance; distance /= 2) x = greater_of(x, exchanged(x, distance));
+    return x[0];
 }
 
 static inline float sum_of(lanes x) {
-    x += halves_exchanged(x);
-    x += quarters_exchanged(x);
-    return x[0] + x[1];
+#pragma GCC unroll 4
+    for (int distance = LANES / 2; distance; distance /= 2) x += exchanged(x, distance);
+    return x[0];
 }
 
 /* 2^x for x of at most 0, and nothing below 2^-100, lest what comes of it be too small for float32: the Taylor
@@ -96,10 +101,10 @@ static inline void pack_rows(matrix x, int64_t columns, float *packed) {
         }
 }
 
-/* Rows become columns: each of three rounds interleaves the first half of the rows with the second. */
+/* Rows become columns: each round interleaves the first half of the rows with the second. */
 static inline void transpose(lanes rows[LANES]) {
-    const integer_lanes low = {0, 8, 1, 9, 2, 10, 3, 11}, high = {4, 12, 5, 13, 6, 14, 7, 15};
-    for (int round = 0; round < 3; round++) {
+    const integer_lanes low = {FIRST_HALVES}, high = low + LANES / 2;
+    for (int rounds = LANES; rounds > 1; rounds /= 2) {
         lanes mixed[LANES];
         for (int i = 0; i < LANES / 2; i++) {
             mixed[2 * i] = __builtin_shuffle(rows[i], rows[i + LANES / 2], low);
@@ -129,7 +134,7 @@ static inline __attribute__((always_inline)) void multiply_block(
     const int rows, const int tiles, int64_t inner, const float *left, int64_t row_stride, int64_t inner_stride,
     const float *right, int64_t width, float *sums, const int is_added) {
     lanes block[ROWS][TILES];
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int row = 0; row < rows; row++)
 #pragma GCC unroll 2
         for (int tile = 0; tile < tiles; tile++) block[row][tile] = all(0);
@@ -137,7 +142,7 @@ static inline __attribute__((always_inline)) void multiply_block(
         lanes columns[TILES];
 #pragma GCC unroll 2
         for (int tile = 0; tile < tiles; tile++) columns[tile] = load(right + tile * LANES);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
         for (int row = 0; row < rows; row++) {
             lanes same = all(left[row * row_stride]);
 #pragma GCC unroll 2
@@ -146,7 +151,7 @@ static inline __attribute__((always_inline)) void multiply_block(
         left += inner_stride;
         right += width;
     } while (--inner);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int row = 0; row < rows; row++)
 #pragma GCC unroll 2
         for (int tile = 0; tile < tiles; tile++) {
@@ -163,7 +168,12 @@ static inline __attribute__((always_inline)) void multiply_tiles(
         multiply_block(R, tiles, inner, left, row_stride, inner_stride, right, width, sums, is_added); \
         break;
     for (; rows > 0; rows -= ROWS) {
-        switch (least(rows, ROWS)) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) }
+        switch (least(rows, ROWS)) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#ifdef __AVX512F__
+            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#endif
+        }
         left += ROWS * row_stride;
         sums += ROWS * width;
     }

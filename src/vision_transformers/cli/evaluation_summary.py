@@ -1,0 +1,40 @@
+"""What `vit evaluate` prints at its end."""
+
+from pathlib import Path
+from typing import Any
+
+WORST_CLASSES = 3
+
+
+def print_summary(metrics: dict[str, Any], folder: Path) -> None:
+    """What was measured, and the files of `folder` that have all of it."""
+    from vision_transformers.cli.baseline import in_words
+
+    calibration, classes = metrics["calibration"], len(metrics["classes"])
+    print(f"{metrics['data']} {metrics['split']}: {metrics['samples']:,} images, {classes} classes")
+    if "warning" in metrics:
+        print(f"warning        {metrics['warning']}")
+    for name in ("top_1", "top_5"):
+        if name in metrics:
+            share = metrics[name]
+            interval = f"95 % interval {share['lower']:.2%} to {share['upper']:.2%}"
+            print(f"{name.replace('_', '-')}          {share['accuracy']:.2%} ({interval})")
+    if "baseline" in metrics:
+        print(*in_words(metrics["baseline"]), sep="\n")
+    print(f"loss           {metrics['loss']:.4f}")
+    print(f"macro F1       {metrics['macro']['f1']:.2%}")
+    after = (
+        f", {calibration['error_after']:.2%} at its temperature {calibration['temperature']:.3f}"
+        if "error_after" in calibration
+        else " (the model has no temperature)"
+    )
+    print(f"calibration    error {calibration['error']:.2%}{after}")
+    occurring = [row for row in metrics["per_class"] if row["support"]]
+    worst = sorted(occurring, key=lambda row: float(row["recall"]))[:WORST_CLASSES]
+    recalls = [f"{row['class']} {row['recall']:.2%}" for row in worst]
+    print(f"worst recall   {', '.join(recalls)}")
+    for kind, accuracies in metrics.get("probe", {}).items():
+        print(f"{kind:<15}{', '.join(f'{name} {value:.2%}' for name, value in accuracies.items())}")
+    print(f"speed          {metrics['images_per_second']:,.0f} images/s")
+    print(f"page           {folder / 'index.html'}")
+    print(f"numbers        {folder / 'metrics.json'}, each picture's in {folder / 'predictions.csv'}")
