@@ -96,7 +96,7 @@ def test_a_run_that_computes_by_it_records_the_compiler(
     [
         ("avx2 fma", None, True),
         ("avx2 fma", "gcc 12", False),
-        ("avx2 fma avx512f", None, False),
+        ("avx2 fma avx512f", None, True),
         ("", None, False),
     ],
 )

@@ -1,6 +1,5 @@
 """`vit evaluate --baseline OTHER`: another model, judged by the very same images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,16 +92,3 @@ def _of_the_same_files(subject: Subject, path: Path, device: str, precision: Res
 def judged(baseline: Subject, name: str, judgement: Judgement) -> JudgedBaseline:
     """What is known of it once it was asked."""
     return JudgedBaseline(name, baseline.classifier.classes, judgement, baseline.was_learned_from)
-
-
-def in_words(metrics: Mapping[str, Any]) -> list[str]:
-    """Lines for a person, of what `JudgedBaseline.beside` says."""
-    difference, top_1 = metrics["difference"], metrics["top_1"]
-    points = [f"{100 * difference[name]:+.2f}" for name in ("accuracy", "lower", "upper")]
-    lines = [
-        f"baseline       {top_1['accuracy']:.2%} by {metrics['model']}",
-        f"difference     {points[0]} points (95 % interval {points[1]} to {points[2]}): "
-        f"{metrics['gained']:,} images gained, {metrics['lost']:,} lost, McNemar's p "
-        f"{metrics['p_value']:.2g}",
-    ]
-    return [*lines, f"warning        {metrics['warning']}"] if "warning" in metrics else lines

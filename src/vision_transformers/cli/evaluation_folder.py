@@ -1,4 +1,4 @@
-"""Where `vit evaluate` writes: with the run, in the working folder, or as asked; never over files of others."""
+"""Where `vit evaluate` writes: with the run, in the working folder, or as asked, and over nobody's files."""
 
 from pathlib import Path
 from typing import Any

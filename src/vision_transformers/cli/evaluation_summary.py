@@ -1,5 +1,6 @@
 """What `vit evaluate` prints at its end."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,6 @@ WORST_CLASSES = 3
 
 def print_summary(metrics: dict[str, Any], folder: Path) -> None:
     """What was measured, and the files of `folder` that have all of it."""
-    from vision_transformers.cli.baseline import in_words
-
     calibration, classes = metrics["calibration"], len(metrics["classes"])
     print(f"{metrics['data']} {metrics['split']}: {metrics['samples']:,} images, {classes} classes")
     if "warning" in metrics:
@@ -20,7 +19,7 @@ def print_summary(metrics: dict[str, Any], folder: Path) -> None:
             interval = f"95 % interval {share['lower']:.2%} to {share['upper']:.2%}"
             print(f"{name.replace('_', '-')}          {share['accuracy']:.2%} ({interval})")
     if "baseline" in metrics:
-        print(*in_words(metrics["baseline"]), sep="\n")
+        print(*_beside_the_baseline(metrics["baseline"]), sep="\n")
     print(f"loss           {metrics['loss']:.4f}")
     print(f"macro F1       {metrics['macro']['f1']:.2%}")
     after = (
@@ -38,3 +37,16 @@ def print_summary(metrics: dict[str, Any], folder: Path) -> None:
     print(f"speed          {metrics['images_per_second']:,.0f} images/s")
     print(f"page           {folder / 'index.html'}")
     print(f"numbers        {folder / 'metrics.json'}, each picture's in {folder / 'predictions.csv'}")
+
+
+def _beside_the_baseline(metrics: Mapping[str, Any]) -> list[str]:
+    """Of what `JudgedBaseline.beside` says."""
+    difference, top_1 = metrics["difference"], metrics["top_1"]
+    points = [f"{100 * difference[name]:+.2f}" for name in ("accuracy", "lower", "upper")]
+    lines = [
+        f"baseline       {top_1['accuracy']:.2%} by {metrics['model']}",
+        f"difference     {points[0]} points (95 % interval {points[1]} to {points[2]}): "
+        f"{metrics['gained']:,} images gained, {metrics['lost']:,} lost, McNemar's p "
+        f"{metrics['p_value']:.2g}",
+    ]
+    return [*lines, f"warning        {metrics['warning']}"] if "warning" in metrics else lines

@@ -50,7 +50,6 @@ PROGRAMS = (
     AttentionProgram(
         source=HERE / "short_attention_float32.c",
         instructions=("avx2", "fma"),
-        not_measured_with="avx512f",
         dtype=torch.float32,
         most_tokens=577,
     ),
