@@ -91,6 +91,15 @@ def test_a_run_that_computes_by_it_records_the_compiler(
     assert found == (said.splitlines()[0] if is_used else None)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_run_records_which_c_files_compute(precision: Literal["bfloat16", "float32"]) -> None:
+    """Of two that compute the same, each rounds in its own way; the system may permit one today alone."""
+    found = resolve_environment(tiny(precision=precision), "images").programs
+    program = short_attention.program_for(getattr(torch, precision))
+    assert (found is None) == (program is None)
+    assert program is None or program.source.stem in str(found)
+
+
 @pytest.mark.parametrize(
     ("instructions", "compiler", "is_told"),
     [

@@ -40,7 +40,7 @@ ERROR = {torch.bfloat16: 0.03, torch.float32: 1e-5}
         (program.source, f"{module.__name__.rsplit('.', 1)[1]}_bounds.c")
         for module in (short_attention, narrow_feed_forward)
         for program in module.PROGRAMS
-        if replace(program, not_measured_with=None).is_available()
+        if replace(program, superseded_by=None).is_available()
     ]
     or [pytest.param(None, None, marks=needs_c)],
     ids=lambda given: Path(given or "nothing").stem,

@@ -24,7 +24,7 @@ from vision_transformers.model.scaled_dot_product import attention_weights
 @pytest.fixture(params=PROGRAMS, ids=lambda program: program.source.stem)
 def dtype(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.dtype:
     """Whose attention one of the C files computes, also where this machine has a faster way."""
-    program = replace(request.param, not_measured_with=None)
+    program = replace(request.param, superseded_by=None)
     monkeypatch.setattr(short_attention_module, "PROGRAMS", (program,))
     if not is_available(program.dtype):
         pytest.skip(f"needs gcc and {' and '.join(program.instructions)}")
@@ -97,6 +97,19 @@ def test_an_image_does_not_see_the_others_nor_the_number_of_threads(dtype: torch
     finally:
         torch.set_num_threads(threads)
     assert torch.equal(all_at_once, one_by_one)
+
+
+def test_gradients_do_not_see_the_number_of_threads(dtype: torch.dtype) -> None:
+    given = together(8, 50, 16, dtype)
+    direction = random(8, 50, 3, 16, dtype=dtype, seed=1)
+    (found,) = torch.autograd.grad(short_attention(given)[0], given, direction)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        (alone,) = torch.autograd.grad(short_attention(given)[0], given, direction)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found, alone)
 
 
 def test_scores_of_any_size_give_weights_that_sum_to_one(dtype: torch.dtype) -> None:

@@ -20,16 +20,19 @@ static void run(int64_t tokens, int64_t width, int64_t hidden) {
     feed_forward(tokens, &first, &second, input, preactivations, out);
     feed_forward_backward(
         tokens, &first, &second, gradient, input, preactivations, &first_found, &second_found, found);
-#ifdef __AMX_BF16__
-    if (MULTIPLE == 32)
-        feed_forward_backward_of_tokens(
-            tokens, &first, &second, gradient, preactivations, activations, before, found, first_found.bias,
-            second_found.bias);
+#ifdef HAS_TILES
+    feed_forward_backward_of_tokens(
+        tokens, &first, &second, gradient, preactivations, activations, before, found, first_found.bias,
+        second_found.bias);
 #endif
-    free(activations), free(before);
     layer all[] = {first, second, first_found, second_found};
-    for (int i = 0; i < 4; i++) free(all[i].weight), free(all[i].bias);
-    free(input), free(out), free(gradient), free(found), free(preactivations);
+    for (int i = 0; i < 4; i++) {
+        free_numbers(all[i].weight, all[i].outputs * all[i].inputs);
+        free_numbers(all[i].bias, all[i].outputs);
+    }
+    element *of_tokens[] = {input, out, gradient, found}, *hidden_ones[] = {preactivations, before, activations};
+    for (int i = 0; i < 4; i++) free_numbers(of_tokens[i], tokens * width);
+    for (int i = 0; i < 3; i++) free_numbers(hidden_ones[i], tokens * hidden);
 }
 
 int main(void) {

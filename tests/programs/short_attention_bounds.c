@@ -19,7 +19,8 @@ static void run(const sizes *s) {
     tensor out = part(attended, s, 1, 0), dout = part(gradient, s, 1, 0);
     attend(s, statistics, &q, &k, &v, &out);
     attend_backward(s, statistics, &q, &k, &v, &out, &dout, &dq, &dk, &dv);
-    free(together), free(found), free(attended), free(gradient), free(statistics);
+    free_numbers(together, 3 * count), free_numbers(found, 3 * count);
+    free_numbers(attended, count), free_numbers(gradient, count), free(statistics);
 }
 
 int main(void) {

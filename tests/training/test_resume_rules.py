@@ -125,6 +125,7 @@ def test_every_other_field_is_compared() -> None:
         ("numpy", "1.0"),
         ("simplejpeg", "1.0"),
         ("compiler", "gcc 1.0"),
+        ("programs", "an_abacus"),
         ("vision_transformers", "0.0"),
         ("device", "cuda:3"),
         ("processor", "an abacus"),
@@ -167,7 +168,7 @@ def test_versions_that_earlier_runs_recorded_elsewhere_are_compared(
 
 def test_what_earlier_runs_did_not_record_is_no_difference(run: Path) -> None:
     content = json.loads((run / "recipe.json").read_text())
-    for name in ("simplejpeg", "compiler", "teacher"):
+    for name in ("simplejpeg", "compiler", "programs", "teacher"):
         del content["environments"][0][name]
     del content["recipe"]["teacher"]
     (run / "recipe.json").write_text(json.dumps(content))

@@ -55,8 +55,17 @@ def resolve_environment(
         simplejpeg=version("simplejpeg"),
         processes=processes,
         compiler=describe_compiler() if "native" in (attention, feed_forward) else None,
+        programs=_programs(attention, feed_forward, precision),
         teacher=teacher_fingerprint,
     )
+
+
+def _programs(attention: str, feed_forward: str, precision: ResolvedPrecision) -> str | None:
+    programs = (
+        short_attention.program_for(getattr(torch, precision)) if attention == "native" else None,
+        narrow_feed_forward.program_here() if feed_forward == "native" else None,
+    )
+    return ", ".join(program.source.stem for program in programs if program is not None) or None
 
 
 def _computed_by(

@@ -39,6 +39,8 @@ class Environment:
     """That train together, each a part of every batch."""
     compiler: str | None = None
     """Of the C files that compute, where one does: another may round their sums otherwise."""
+    programs: str | None = None
+    """The C files that compute, where one does: of two that compute the same, each rounds in its own way."""
     teacher: str | None = None
     """The fingerprint of the model that is learned from, where there is one."""
 

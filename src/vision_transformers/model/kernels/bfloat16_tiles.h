@@ -1,28 +1,30 @@
 /* Products of matrices of bfloat16 by tiles (AMX), whose sums are float32: for the C files beside this one.
  *
  * A tile of 16 rows of 16 pairs times one of 16 pairs of 16 columns is one instruction, which takes as long as
- * eight of those in `bfloat16_products.h` and does the work of 128. Of `left`, 16 rows of 32 numbers are a
- * tile as they lie in memory; of `right`, 16 rows of pairs as that file packs them. Whoever has fewer numbers
+ * nine of those in `bfloat16_products.h` and does the work of 256. Of `left`, 16 rows of 32 numbers are a tile as
+ * they lie in memory; of `right`, 16 rows of pairs as `bfloat16_pairs.h` packs them. Whoever has fewer numbers
  * fills up with zeros.
  */
 #pragma once
+#define HAS_TILES
 #include "bfloat16_pairs.h"
 
 enum { TILE = 16, TILE_DEPTH = 2 * TILE };
 
-/* Before a thread's first product, and after its last: of eight tiles, all have 16 rows of 64 bytes. */
-static inline void start_tiles(void) {
-    struct {
-        uint8_t palette, start_row, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } all_full = {.palette = 1};
-    for (int tile = 0; tile < 8; tile++) {
-        all_full.row_bytes[tile] = 64;
-        all_full.rows[tile] = TILE;
-    }
-    _tile_loadconfig(&all_full);
-}
+/* All eight tiles have 16 rows of 64 bytes. A constant, since gcc 12 believes that the instruction which reads
+ * this reads its first eight bytes, and might not write the others. */
+static const struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} ALL_FULL __attribute__((aligned(ALIGNMENT))) = {
+    .palette = 1,
+    .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+    .rows = {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE},
+};
+
+/* Before a thread's first product, and after its last. */
+static inline void start_tiles(void) { _tile_loadconfig(&ALL_FULL); }
 
 static inline void end_tiles(void) { _tile_release(); }
 

@@ -3,16 +3,14 @@
  *
  * A block of tokens goes through all of it before the next one does. What is between the layers is only written
  * to memory for backward, once, before the GELU; each thread adds up gradients of the weights of its own, in
- * float32. How matrices are multiplied, the C file says which includes this.
+ * float32 (of more weights: `narrow_feed_forward_tiles.c`). How matrices are multiplied, the C file says which
+ * includes this.
  */
 #pragma once
 #include "bfloat16_pairs.h"
 
 #include <omp.h>
 #include <string.h>
-
-/* Blocks are whole multiples of it, up to the last one. */
-enum { TOKENS_TOGETHER = 32 };
 
 /* With fewer tokens for each thread, backward takes more time to add up what threads have than they save. */
 enum { LEAST_TOKENS_OF_THREAD = 64 };
@@ -43,8 +41,7 @@ static void start_products(void);
 
 static void end_products(void);
 
-/* Rows of bfloat16 times a packed weight. What they go to has room for TOKENS_TOGETHER rows and their multiples
- * if it is `sums`. */
+/* Rows of bfloat16 times a packed weight. */
 static void multiply_rows(
     int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, destination to);
 
@@ -156,8 +153,8 @@ void feed_forward(
     free(second_packed);
 }
 
-/* What backward keeps of a block of tokens where weights are few; pairs are of two tokens, for the gradients of the weights:
- * output_pairs and hidden_pairs of gradients behind the layers, the others of what goes into them. */
+/* What backward keeps of a block of tokens where weights are few; pairs are of two tokens, for the gradients of
+ * the weights: output_pairs and hidden_pairs of gradients behind the layers, the others of what goes into them. */
 typedef struct {
     float *activation_gradients;
     bfloat16 *preactivation_gradients;

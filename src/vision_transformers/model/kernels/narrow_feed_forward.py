@@ -34,7 +34,7 @@ class FeedForwardProgram(Program):
     multiple: int
     """Both dimensions are multiples of it."""
     most_weights: int
-    """Of a layer: with more, PyTorch learns faster."""
+    """Of a layer: with more, PyTorch learns faster, eager or compiled."""
     most_weights_inferred: int
     """With more, PyTorch infers faster."""
     most_weights_added_up: int | None = None
@@ -57,7 +57,7 @@ PROGRAMS = (
     FeedForwardProgram(
         source=HERE / "narrow_feed_forward_registers.c",
         instructions=("avx512_bf16",),
-        not_measured_with="amx_bf16",
+        superseded_by="amx_bf16",
         multiple=16,
         most_weights=192 * 768,
         most_weights_inferred=192 * 768,
@@ -99,7 +99,12 @@ def is_served(
 @constant_in_compiled_models
 def is_available() -> bool:
     """Whether this machine has the instructions, and a compiler."""
-    return first_available(PROGRAMS) is not None
+    return program_here() is not None
+
+
+def program_here() -> FeedForwardProgram | None:
+    """The one that this machine computes by; None without instructions or a compiler."""
+    return first_available(PROGRAMS)
 
 
 def _sizes_fit(sequence: Tensor, input_weight: Tensor, output_weight: Tensor, most_weights: int) -> bool:
@@ -306,7 +311,7 @@ def _call(name: str, tokens: int, *parts: _Layer | Tensor | None) -> None:
 
 
 def _program() -> FeedForwardProgram:
-    program = first_available(PROGRAMS)
+    program = program_here()
     if program is None:
         raise ValueError("narrow_feed_forward is not computed on this machine")
     return program

@@ -4,6 +4,9 @@
 /* Of a block: more use what is packed more often, fewer leave it in the cache. Measured for widths up to 256. */
 enum { TOKENS = 64, TOKENS_BACKWARD = 128 };
 
+/* Blocks are whole multiples of it, up to the last one. */
+enum { TOKENS_TOGETHER = ROWS };
+
 #include "narrow_feed_forward.h"
 
 /* Both widths are multiples of it. */

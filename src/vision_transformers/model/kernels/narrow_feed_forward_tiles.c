@@ -6,6 +6,9 @@
 /* Of a block: more use what is packed more often, fewer leave it in the cache. Measured for widths up to 384. */
 enum { TOKENS = 128, TOKENS_BACKWARD = 128 };
 
+/* Blocks are whole multiples of it, up to the last one. */
+enum { TOKENS_TOGETHER = 2 * TILE };
+
 #include "narrow_feed_forward.h"
 
 /* Rows, and columns, that are multiplied together. */
@@ -53,7 +56,8 @@ static const bfloat16 *whole_tiles(int64_t rows, int64_t inputs, const bfloat16 
 static inline __attribute__((always_inline)) void multiply_and_use(
     int64_t rows, int64_t inputs, const bfloat16 *left, const pair *packed, int64_t outputs, use_of_sums use,
     const void *with) {
-    bfloat16 copy[AT_ONCE * inputs] __attribute__((aligned(ALIGNMENT)));
+    char *workspace = new_workspace(AT_ONCE * inputs / 2), *rest = workspace;
+    bfloat16 *copy = take(&rest, AT_ONCE * inputs / 2);
     float sums[AT_ONCE * AT_ONCE] __attribute__((aligned(ALIGNMENT)));
     int64_t whole = rows / AT_ONCE * AT_ONCE;
     const bfloat16 *last = whole_tiles(rows - whole, inputs, left + whole * inputs, copy);
@@ -67,6 +71,7 @@ static inline __attribute__((always_inline)) void multiply_and_use(
                     use(_mm512_load_ps(sums + i * AT_ONCE + half), row + i, column + half, outputs, with);
         }
     }
+    free(workspace);
 }
 
 static inline void keep(__m512 sums, int64_t row, int64_t column, int64_t width, const void *with) {

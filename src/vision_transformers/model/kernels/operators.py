@@ -82,13 +82,13 @@ class Program:
     source: Path
     instructions: tuple[str, ...]
     """That the processor has to have."""
-    not_measured_with: str | None = None
-    """Instructions that let PyTorch compute otherwise, which was not compared."""
+    superseded_by: str | None = None
+    """Instructions with which PyTorch, or another program, is faster."""
 
     def suits_processor(self) -> bool:
         """Whether it would be used here, if there were a compiler."""
-        has_others = self.not_measured_with is not None and has_instructions(self.not_measured_with)
-        return all(map(has_instructions, self.instructions)) and not has_others
+        is_superseded = self.superseded_by is not None and has_instructions(self.superseded_by)
+        return all(map(has_instructions, self.instructions)) and not is_superseded
 
     def is_available(self) -> bool:
         """Whether it is used here."""

@@ -26,7 +26,7 @@ typedef struct {
     float greatest, inverse_sum;
 } row_statistics;
 
-/* Gives a workspace for everything that backward takes, more than forward does. */
+/* Makes a thread ready, and gives it a workspace for everything that backward takes, more than forward does. */
 static char *start_thread(const sizes *s);
 
 static void end_thread(char *workspace);

@@ -43,7 +43,7 @@ PROGRAMS = (
     AttentionProgram(
         source=HERE / "short_attention_bfloat16.c",
         instructions=("avx512_bf16",),
-        not_measured_with="amx_bf16",
+        superseded_by="amx_bf16",
         dtype=torch.bfloat16,
         most_tokens=1025,
     ),

@@ -1,4 +1,4 @@
-/* How one head of `short_attention.h` is computed in bfloat16. */
+/* How one head of `short_attention.h` is computed in bfloat16, in registers. */
 #include "bfloat16_products.h"
 #include "short_attention_bfloat16.h"
 
