@@ -123,6 +123,13 @@ static inline __m512 gelu(__m512 x) {
     return _mm512_mul_ps(x, normal_distribution(x, &density));
 }
 
+/* gelu'(x) = Phi(x) + x phi(x), and gelu(x) itself. */
+static inline __m512 slope_of_gelu(__m512 x, __m512 *activation) {
+    __m512 density, distribution = normal_distribution(x, &density);
+    *activation = _mm512_mul_ps(x, distribution);
+    return _mm512_fmadd_ps(x, density, distribution);
+}
+
 /* Preactivations are written where there is memory for them. */
 void feed_forward(
     int64_t tokens, const layer *first, const layer *second, const bfloat16 *input, bfloat16 *preactivations,
@@ -172,7 +179,7 @@ static char *new_block(int64_t tokens, int64_t width, int64_t hidden, block_of_t
     return workspace;
 }
 
-/* The gradients before the GELU from those behind it: gelu'(x) = Phi(x) + x phi(x). Adds them up, too. */
+/* The gradients before the GELU from those behind it. Adds them up, too. */
 static void differentiate_gelu(
     int64_t tokens, int64_t hidden, const bfloat16 *preactivations, const block_of_tokens *block,
     float *bias_gradient) {
@@ -183,12 +190,10 @@ static void differentiate_gelu(
             __m256i activation[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
             for (int64_t i = 0; i < least(2, tokens - token); i++) {
                 int64_t here = (token + i) * hidden + column;
-                __m512 x = load(preactivations + here), density;
-                __m512 distribution = normal_distribution(x, &density);
-                __m512 slope = _mm512_fmadd_ps(x, density, distribution);
+                __m512 activated, slope = slope_of_gelu(load(preactivations + here), &activated);
                 __m512 behind = _mm512_load_ps(block->activation_gradients + here);
                 gradient[i] = to_bfloat16(_mm512_mul_ps(slope, behind));
-                activation[i] = to_bfloat16(_mm512_mul_ps(x, distribution));
+                activation[i] = to_bfloat16(activated);
                 sum = _mm512_add_ps(sum, to_float32(gradient[i]));
                 _mm256_store_si256((__m256i *)(block->preactivation_gradients + here), gradient[i]);
             }

@@ -22,22 +22,22 @@ static void start_products(void) { start_tiles(); }
 static void end_products(void) { end_tiles(); }
 
 /* Panels of 32 columns, one after the other, since rows of all columns are too far apart to be in the cache. */
-static pair *panel_of(pair *packed, int64_t column, int64_t depth) {
-    return packed + column / AT_ONCE * (depth / 2 * AT_ONCE) + column % AT_ONCE;
+static int64_t place_of(int64_t column, int64_t depth) {
+    return column / AT_ONCE * (depth / 2 * AT_ONCE) + column % AT_ONCE;
 }
 
 static void pack_forward(const layer *l, pair *packed) {
     matrix weight = {l->weight, l->outputs, l->inputs};
 #pragma omp for
     for (int64_t row = 0; row < l->outputs; row += LANES)
-        pack_columns_of_rows(weight, row, l->inputs, AT_ONCE, panel_of(packed, row, l->inputs));
+        pack_columns_of_rows(weight, row, l->inputs, AT_ONCE, packed + place_of(row, l->inputs));
 }
 
 static void pack_backward(const layer *l, pair *packed) {
 #pragma omp for
     for (int64_t column = 0; column < l->inputs; column += AT_ONCE) {
         matrix columns = {l->weight + column, l->outputs, l->inputs};
-        pack_rows(columns, AT_ONCE, panel_of(packed, column, l->outputs));
+        pack_rows(columns, AT_ONCE, packed + place_of(column, l->outputs));
     }
 }
 
@@ -62,7 +62,7 @@ static inline __attribute__((always_inline)) void multiply_and_use(
     int64_t whole = rows / AT_ONCE * AT_ONCE;
     const bfloat16 *last = whole_tiles(rows - whole, inputs, left + whole * inputs, copy);
     for (int64_t column = 0; column < outputs; column += AT_ONCE) {
-        tile_pairs columns = {panel_of((pair *)packed, column, inputs), AT_ONCE};
+        tile_pairs columns = {packed + place_of(column, inputs), AT_ONCE};
         for (int64_t row = 0; row < rows; row += AT_ONCE) {
             tile_rows these = {row < whole ? left + row * inputs : last, inputs};
             multiply_by_tiles(AT_ONCE, AT_ONCE, inputs, these, columns, (tile_sums){sums, AT_ONCE, 0});
@@ -137,12 +137,10 @@ static void differentiate_gelu_of_rows(
     for (int64_t row = 0; row < rows; row++)
         for (int64_t column = 0; column < hidden; column += LANES) {
             int64_t here = row * hidden + column;
-            __m512 x = load(preactivations + here), density;
-            __m512 distribution = normal_distribution(x, &density);
-            __m512 slope = _mm512_fmadd_ps(x, density, distribution);
+            __m512 activated, slope = slope_of_gelu(load(preactivations + here), &activated);
             __m512 gradient = _mm512_mul_ps(slope, _mm512_load_ps(activation_gradients + here));
             __m512 sum = _mm512_add_ps(_mm512_load_ps(bias_gradient + column), gradient);
-            store(activations + here, _mm512_mul_ps(x, distribution));
+            store(activations + here, activated);
             store(preactivation_gradients + here, gradient);
             _mm512_store_ps(bias_gradient + column, sum);
         }
