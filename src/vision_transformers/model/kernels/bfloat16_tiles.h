@@ -107,7 +107,7 @@ static inline void multiply_by_tiles(
     finish_writing();
 }
 
-/* Rows of 16 pairs become columns, the distance of whose pairs is `stride`: what `right` was becomes `left`. */
+/* 16 rows of 16 pairs become columns: what could be a tile of `right` becomes one of `left`. */
 static inline void transpose_pairs(const pair *from, int64_t from_stride, pair *to, int64_t to_stride) {
     __m512i r[TILE], t[TILE];
     for (int i = 0; i < TILE; i++) r[i] = _mm512_load_si512(from + i * from_stride);

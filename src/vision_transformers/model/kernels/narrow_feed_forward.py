@@ -34,9 +34,9 @@ class FeedForwardProgram(Program):
     multiple: int
     """Both dimensions are multiples of it."""
     most_weights: int
-    """Of a layer: with more, PyTorch learns faster, eager or compiled."""
+    """Of a layer: with more, PyTorch learns faster, or it was not measured."""
     most_weights_inferred: int
-    """With more, PyTorch infers faster."""
+    """With more, PyTorch infers faster, at least where models are compiled."""
     most_weights_added_up: int | None = None
     """With more, the gradients of weights are PyTorch's products; else each thread adds up its own."""
     most_weights_of_a_token: int
