@@ -73,10 +73,12 @@ def inference(
     return infer
 
 
-def training(way: Callable[[Tensor], Tensor], layers: nn.Module, sequence: Tensor) -> Callable[[], None]:
-    """Forward and backward, as in a block."""
+def training(
+    way: Callable[[Tensor], Tensor], layers: nn.Module, sequence: Tensor, outputs: int | None = None
+) -> Callable[[], None]:
+    """Forward and backward, as in a block; of `outputs` numbers a token, if they are not as many as go in."""
     learned = [sequence.clone().requires_grad_(), *layers.parameters()]
-    gradient = torch.randn_like(sequence)
+    gradient = torch.randn(len(sequence), outputs or sequence.shape[1]).bfloat16()
 
     def train() -> None:
         torch.autograd.grad(way(learned[0]), learned, gradient)

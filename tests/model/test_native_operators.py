@@ -18,10 +18,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_transformers.model.encoder import Encoder
-from vision_transformers.model.kernels import narrow_feed_forward, short_attention
+from vision_transformers.model.kernels import layer_norm, narrow_feed_forward, short_attention, tiled_linear
 from vision_transformers.model.kernels.operators import is_computed_here
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
+MODULES = (short_attention, narrow_feed_forward, layer_norm, tiled_linear)
 DTYPES = [dtype for dtype in short_attention.MULTIPLES if short_attention.is_available(dtype)]
 """Whose attention is computed in C here."""
 needs_c = pytest.mark.skipif(
@@ -38,7 +39,7 @@ ERROR = {torch.bfloat16: 0.03, torch.float32: 1e-5}
     ("source", "program"),
     [
         (program.source, f"{module.__name__.rsplit('.', 1)[1]}_bounds.c")
-        for module in (short_attention, narrow_feed_forward)
+        for module in MODULES
         for program in module.PROGRAMS
         if replace(program, superseded_by=None).is_available()
     ]
@@ -62,12 +63,20 @@ def test_no_byte_beside_its_tensors_is_touched(source: Path, program: str, tmp_p
     assert not ran.stderr
 
 
+@pytest.fixture(autouse=True)
+def _however_little_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too little to be worth the way into C would be left to PyTorch."""
+    monkeypatch.setattr(layer_norm, "LEAST_NUMBERS", 0)
+    monkeypatch.setattr(tiled_linear, "LEAST_TOKENS", 0)
+    monkeypatch.setattr(tiled_linear, "LEAST_MULTIPLICATIONS", 0)
+
+
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def block(dtype: torch.dtype) -> tuple[Encoder, Tensor]:
-    """One that is computed in C where the machine can: its attention, and in bfloat16 both of its parts."""
+    """One that is computed in C where the machine can: its attention, and in bfloat16 all of it."""
     torch.manual_seed(0)
     return Encoder(32, 64, 4).to(dtype), random(2, 17, 32).to(dtype)
 
@@ -85,7 +94,7 @@ def of_weights(encoder: Encoder) -> Any:
 @contextmanager
 def without_c() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (short_attention, narrow_feed_forward):
+        for module in MODULES:
             patch.setattr(module, "is_served", lambda *_: False)
         yield
 
@@ -153,7 +162,9 @@ def test_what_can_be_computed_in_c_is(dtype: torch.dtype) -> None:
         gradients(encoder, sequence)
     names = ["short_attention"]
     if dtype == torch.bfloat16 and narrow_feed_forward.is_available():
-        names.append("narrow_feed_forward")
+        names += ["narrow_feed_forward", "layer_norm"]
+    if dtype == torch.bfloat16 and tiled_linear.is_available():
+        names.append("tiled_linear")
     for name in names:
         assert f"vision_transformers.{name}.default" in seen
         assert f"vision_transformers.{name}_backward.default" in seen

@@ -1,32 +1,57 @@
 """A compiled model on a CPU calls C without a graph break, forward and backward, and learns.
 
-In bfloat16 and in float32; in which of them, and what of it, is the machine's affair.
+In bfloat16, in float32, and in bfloat16 by autocast; in which of them, and what of it, is the machine's
+affair.
 """
 
+from contextlib import nullcontext
 from unittest.mock import patch
 
 import torch
 
 from vision_transformers import ViT
-from vision_transformers.model.kernels import narrow_feed_forward, short_attention
+from vision_transformers.model.kernels import layer_norm, narrow_feed_forward, short_attention, tiled_linear
+from vision_transformers.model.kernels.operators import Program
 
-for dtype, error in ((torch.bfloat16, 0.05), (torch.float32, 1e-4)):
-    in_c = {
-        short_attention: short_attention.is_available(dtype),
-        narrow_feed_forward: dtype == torch.bfloat16 and narrow_feed_forward.is_available(),
-    }
-    if not any(in_c.values()):
+layer_norm.LEAST_NUMBERS = tiled_linear.LEAST_TOKENS = tiled_linear.LEAST_MULTIPLICATIONS = 0
+
+
+def in_c(dtype: torch.dtype, tokens: torch.dtype) -> set[str]:
+    """The functions of C that this machine has for a model."""
+    found = set()
+    if short_attention.is_available(dtype):
+        found |= {"attend", "attend_backward"}
+    if dtype == torch.bfloat16 and narrow_feed_forward.is_available():
+        found |= {"feed_forward", "feed_forward_backward"}
+    if dtype == torch.bfloat16 and layer_norm.is_available(tokens):
+        found |= {"normalize", "normalize_backward"}
+    if dtype == torch.bfloat16 and tiled_linear.is_available():
+        found |= {"weight_gradient"}
+    return found
+
+
+def train(model: torch.nn.Module, images: torch.Tensor, is_autocast: bool) -> tuple[torch.Tensor, ...]:
+    with torch.autocast("cpu", torch.bfloat16) if is_autocast else nullcontext():
+        loss = model(images).float().square().sum()
+    return torch.autograd.grad(loss, list(model.parameters()))
+
+
+for dtype, tokens, error in (
+    (torch.bfloat16, torch.bfloat16, 0.05),
+    (torch.bfloat16, torch.float32, 0.05),
+    (torch.float32, torch.float32, 1e-4),
+):
+    expected_calls = in_c(dtype, tokens)
+    if not expected_calls:
         continue
+    torch._dynamo.reset()
     torch.manual_seed(0)
-    model = ViT((7, 7), 32, 2, 2, 64, 1, 10).to(dtype)
-    images = torch.randn(4, 1, 28, 28).to(dtype)
-    eager = torch.autograd.grad(model(images).square().sum(), list(model.parameters()))
-    compiled = torch.compile(model, fullgraph=True)
-    for module, is_available in in_c.items():
-        with patch.object(module, "_call", wraps=module._call) as call:
-            loss = compiled(images).square().sum()
-            found = torch.autograd.grad(loss, list(model.parameters()))
-        called = {arguments.args[0] for arguments in call.call_args_list}
-        assert len(called) == (2 if is_available else 0), (dtype, called)
+    is_autocast = dtype != tokens
+    model = ViT((7, 7), 32, 2, 2, 64, 1, 10).to(tokens)
+    images = torch.randn(4, 1, 28, 28).to(tokens)
+    eager = train(model, images, is_autocast)
+    with patch.object(Program, "call", autospec=True, side_effect=Program.call) as call:
+        found = train(torch.compile(model, fullgraph=True), images, is_autocast)
+    assert {arguments.args[1] for arguments in call.call_args_list} == expected_calls, (dtype, tokens)
     for gradient, expected in zip(found, eager, strict=True):
         assert (gradient - expected).norm() <= error * expected.norm()

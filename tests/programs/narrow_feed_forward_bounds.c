@@ -22,8 +22,7 @@ static void run(int64_t tokens, int64_t width, int64_t hidden) {
         tokens, &first, &second, gradient, input, preactivations, &first_found, &second_found, found);
 #ifdef HAS_TILES
     feed_forward_backward_of_tokens(
-        tokens, &first, &second, gradient, preactivations, activations, before, found, first_found.bias,
-        second_found.bias);
+        tokens, &first, &second, gradient, preactivations, activations, before, found);
 #endif
     layer all[] = {first, second, first_found, second_found};
     for (int i = 0; i < 4; i++) {

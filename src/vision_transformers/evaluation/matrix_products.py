@@ -165,6 +165,15 @@ def _of_feed_forward_backward(
     yield from _of_matrices(hidden.t(), tokens)
 
 
+def _of_linear(tokens: Tensor, weight: Tensor) -> Found:
+    yield from _of_matrices(tokens, weight.t())
+
+
+def _of_linear_backward(gradient: Tensor, tokens: Tensor, weight: Tensor) -> Found:
+    yield from _of_matrices(gradient, weight)
+    yield from _of_matrices(gradient.t(), tokens)
+
+
 def _heads(query_key_value: Tensor) -> list[Tensor]:
     """Queries, keys and values as (batch, heads, tokens, head_dimension)."""
     return [part.transpose(1, 2) for part in query_key_value.unbind(2)]
@@ -191,5 +200,7 @@ _PRODUCTS_OF: dict[str, Callable[[tuple[Any, ...], Any], Found]] = {
     "packed_attention_backward": lambda given, _: _of_attention_backward(*_heads(given[1])),
     "narrow_feed_forward": lambda given, _: _of_feed_forward(given[0], given[1], given[3]),
     "narrow_feed_forward_backward": lambda given, _: _of_feed_forward_backward(*given),
+    "tiled_linear": lambda given, _: _of_linear(*given[:2]),
+    "tiled_linear_backward": lambda given, _: _of_linear_backward(*given),
 }
 """From an operator to the products in it, by its arguments and its result."""

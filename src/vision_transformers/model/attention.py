@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.fused_attention import fused_attention
+from vision_transformers.model.kernels.tiled_linear import linear
 from vision_transformers.model.plain import is_plain
 from vision_transformers.model.rotary import Rotation, rotate
 from vision_transformers.model.scaled_dot_product import attend, attention_weights
@@ -88,8 +89,8 @@ class MultiHeadAttention(nn.Module):
         if not (need_weights or dropout or self._changes_queries(rotation)):  # the same, in one go
             heads = self.number_of_heads
             attended = fused_attention(sequence, self.query_key_value, heads, number_of_queries)
-            return self.projection(attended), None
-        query_key_value = self.query_key_value(sequence).unflatten(2, (3, self.number_of_heads, -1))
+            return linear(attended, self.projection), None
+        query_key_value = linear(sequence, self.query_key_value).unflatten(2, (3, self.number_of_heads, -1))
         queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
         queries = rotate(self.query_normalization(queries), rotation)[:, :, :number_of_queries]
         keys = rotate(self.key_normalization(keys), rotation)
@@ -99,7 +100,7 @@ class MultiHeadAttention(nn.Module):
         else:
             weights = None
             attended = attend(queries, keys, values, dropout)
-        return self.projection(attended.transpose(1, 2).flatten(2)), weights
+        return linear(attended.transpose(1, 2).flatten(2), self.projection), weights
 
     def _changes_queries(self, rotation: Rotation | None) -> bool:
         """Whether queries and keys meet otherwise than the linear layer gave them."""

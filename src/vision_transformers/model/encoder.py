@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model.attention import MultiHeadAttention
 from vision_transformers.model.feed_forward import FeedForward
+from vision_transformers.model.normalization import LayerNorm
 from vision_transformers.model.residual import LayerScale, StochasticDepth
 from vision_transformers.model.rotary import Rotation
 
@@ -45,12 +46,12 @@ class Encoder(nn.Module):
         def scale() -> nn.Module:
             return nn.Identity() if layer_scale is None else LayerScale(model_dimension, layer_scale)
 
-        self.attention_normalization = nn.LayerNorm(model_dimension, normalization_epsilon)
+        self.attention_normalization = LayerNorm(model_dimension, normalization_epsilon)
         if attention is None:
             attention = MultiHeadAttention(model_dimension, number_of_heads, dropout)
         self.attention = attention
         self.attention_scale = scale()
-        self.feed_forward_normalization = nn.LayerNorm(model_dimension, normalization_epsilon)
+        self.feed_forward_normalization = LayerNorm(model_dimension, normalization_epsilon)
         if feed_forward is None:
             feed_forward = FeedForward(model_dimension, hidden_dimension, dropout)
         self.feed_forward = feed_forward

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vision_transformers.model import initialization
 from vision_transformers.model.kernels import narrow_feed_forward
 from vision_transformers.model.kernels.biased_gelu import activated
+from vision_transformers.model.kernels.tiled_linear import linear
 
 
 class QuickGELU(nn.Module):
@@ -51,7 +52,7 @@ class FeedForward(nn.Module):
         if narrow_feed_forward.is_served(sequence, *parts):  # the same, in the cache of a CPU
             return narrow_feed_forward.transform(sequence, self.input_layer, self.output_layer)
         hidden = self.dropout(activated(sequence, self.input_layer, self.activation))
-        return self.dropout(self.output_layer(hidden))
+        return self.dropout(linear(hidden, self.output_layer))
 
 
 class SwiGLU(nn.Module):
@@ -73,5 +74,5 @@ class SwiGLU(nn.Module):
 
     def forward(self, sequence: Float[Tensor, "... model_dimension"]) -> Float[Tensor, "... model_dimension"]:
         """Each token by itself."""
-        gate, up = self.gate_up_layer(sequence).chunk(2, dim=-1)
-        return self.dropout(self.output_layer(self.dropout(F.silu(gate) * up)))
+        gate, up = linear(sequence, self.gate_up_layer).chunk(2, dim=-1)
+        return self.dropout(linear(self.dropout(F.silu(gate) * up), self.output_layer))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model.gathering import gather
 from vision_transformers.model.kernels import packed_attention, short_attention
+from vision_transformers.model.kernels.tiled_linear import linear
 from vision_transformers.model.plain import is_plain
 from vision_transformers.model.scaled_dot_product import attend
 
@@ -28,7 +29,7 @@ def fused_attention(
         return _gathered(sequence, query_key_value, number_of_heads, number_of_queries)
     if number_of_queries is None and packed_attention.is_served(sequence, query_key_value, number_of_heads):
         return packed_attention.attend(sequence, query_key_value, number_of_heads)
-    product = query_key_value(sequence).unflatten(2, (3, number_of_heads, -1))
+    product = linear(sequence, query_key_value).unflatten(2, (3, number_of_heads, -1))
     if short_attention.is_served(product):
         attended, _ = short_attention.short_attention(product)
         return attended[:, :number_of_queries].flatten(2)

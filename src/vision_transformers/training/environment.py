@@ -12,8 +12,8 @@ import torch
 
 from vision_transformers.config import differences
 from vision_transformers.errors import Failure
-from vision_transformers.model.kernels import narrow_feed_forward, short_attention
-from vision_transformers.model.kernels.operators import is_triton_available
+from vision_transformers.model.kernels import layer_norm, narrow_feed_forward, short_attention, tiled_linear
+from vision_transformers.model.kernels.operators import Program, is_triton_available
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
 from vision_transformers.runtime.device import describe_device, resolve_device
@@ -61,10 +61,12 @@ def resolve_environment(
 
 
 def _programs(attention: str, feed_forward: str, precision: ResolvedPrecision) -> str | None:
-    programs = (
-        short_attention.program_for(getattr(torch, precision)) if attention == "native" else None,
-        narrow_feed_forward.program_here() if feed_forward == "native" else None,
-    )
+    programs: list[Program | None] = []
+    if attention == "native":
+        programs.append(short_attention.program_for(getattr(torch, precision)))
+    if feed_forward == "native":  # in bfloat16, with weights and tokens between blocks in float32
+        programs += [narrow_feed_forward.program_here(), layer_norm.program_for(torch.float32)]
+        programs.append(tiled_linear.program_here())
     return ", ".join(program.source.stem for program in programs if program is not None) or None
 
 

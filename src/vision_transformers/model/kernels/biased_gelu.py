@@ -17,6 +17,7 @@ from vision_transformers.model.kernels.operators import (
     is_triton_available,
     wanted_gradients,
 )
+from vision_transformers.model.kernels.tiled_linear import linear
 from vision_transformers.model.plain import is_plain
 
 
@@ -26,7 +27,7 @@ def activated(
     """activation(layer(sequence)), in one kernel of a GPU where it `is_served`."""
     if is_served(sequence, layer, activation):
         return activate(sequence, layer)
-    return activation(layer(sequence))
+    return activation(linear(sequence, layer))
 
 
 def is_served(

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.flop_counter import register_flop_formula
 
 from vision_transformers.model.kernels.operators import (
     Program,
@@ -24,6 +25,7 @@ from vision_transformers.model.kernels.operators import (
     is_computed_here,
     wanted_gradients,
 )
+from vision_transformers.model.kernels.tiled_linear import weight_gradient
 from vision_transformers.model.plain import is_plain
 
 
@@ -211,11 +213,9 @@ def narrow_feed_forward_backward(
         )
         return gradients
     activations, before = torch.empty_like(preactivations), torch.empty_like(preactivations)
-    found_here = (activations, before, of_tokens, of_input_bias, of_output_bias)
+    found_here = (activations, before, of_tokens)
     _call("feed_forward_backward_of_tokens", len(tokens), *layers, gradient, preactivations, *found_here)
-    torch.mm(before.t(), tokens, out=of_input_weight)
-    torch.mm(gradient.t(), activations, out=of_output_weight)
-    return gradients
+    return of_tokens, *weight_gradient(before, tokens), *weight_gradient(gradient, activations)
 
 
 @narrow_feed_forward.register_fake
@@ -275,6 +275,25 @@ def _differentiable_backward(
 
 
 narrow_feed_forward.register_autograd(_backward, setup_context=_keep_for_backward)
+
+
+@register_flop_formula(torch.ops.vision_transformers.narrow_feed_forward)
+def _operations(tokens: tuple[int, ...], input_weight: tuple[int, ...], *_: Any, **__: Any) -> int:
+    """Of its two products, for PyTorch's counter, which would pass it by."""
+    hidden, dimension = input_weight
+    return 2 * 2 * tokens[0] * hidden * dimension
+
+
+@register_flop_formula(torch.ops.vision_transformers.narrow_feed_forward_backward)
+def _operations_backward(
+    gradient: Any,  # noqa: ARG001
+    tokens: tuple[int, ...],
+    preactivations: Any,  # noqa: ARG001
+    input_weight: tuple[int, ...],
+    *_: Any,
+    **__: Any,
+) -> int:
+    return 2 * _operations(tokens, input_weight)
 
 
 def _check(tensors: Iterable[Tensor], shapes: Iterable[tuple[int, ...]]) -> None:

@@ -133,57 +133,43 @@ static void multiply_tokens(
 /* As in `differentiate_gelu`, row by row: columns of so many are too far apart. */
 static void differentiate_gelu_of_rows(
     int64_t rows, int64_t hidden, const bfloat16 *preactivations, const float *activation_gradients,
-    bfloat16 *activations, bfloat16 *preactivation_gradients, float *bias_gradient) {
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t column = 0; column < hidden; column += LANES) {
-            int64_t here = row * hidden + column;
-            __m512 activated, slope = slope_of_gelu(load(preactivations + here), &activated);
-            __m512 gradient = _mm512_mul_ps(slope, _mm512_load_ps(activation_gradients + here));
-            __m512 sum = _mm512_add_ps(_mm512_load_ps(bias_gradient + column), gradient);
-            store(activations + here, activated);
-            store(preactivation_gradients + here, gradient);
-            _mm512_store_ps(bias_gradient + column, sum);
-        }
+    bfloat16 *activations, bfloat16 *preactivation_gradients) {
+    for (int64_t i = 0; i < rows * hidden; i += LANES) {
+        __m512 activated, slope = slope_of_gelu(load(preactivations + i), &activated);
+        store(activations + i, activated);
+        store(preactivation_gradients + i, _mm512_mul_ps(slope, _mm512_load_ps(activation_gradients + i)));
+    }
 }
 
-/* Where weights are too many for each thread to have gradients of its own: finds all others, and that of which
- * those of the weights are products, activations and gradients before the GELU. */
+/* Where weights are too many for each thread to have gradients of its own: finds that of the input, and what
+ * `weight_gradient_tiles.c` makes the others of, activations and gradients before the GELU. */
 void feed_forward_backward_of_tokens(
     int64_t tokens, const layer *first, const layer *second, const bfloat16 *output_gradients,
     const bfloat16 *preactivations, bfloat16 *activations, bfloat16 *preactivation_gradients,
-    bfloat16 *input_gradients, bfloat16 *first_bias_gradient, bfloat16 *second_bias_gradient) {
-    int64_t width = first->inputs, hidden = first->outputs, each = hidden + width;
+    bfloat16 *input_gradients) {
+    int64_t width = first->inputs, hidden = first->outputs;
     pair *first_packed = new_packed_weight(first), *second_packed = new_packed_weight(second);
-    float *sums = (float *)new_workspace(each * omp_get_max_threads());
 #pragma omp parallel
     {
         start_products();
         int64_t most = block_of(tokens, TOKENS_BACKWARD);
         float *activation_gradients = (float *)new_workspace(most * hidden);
-        float *mine = sums + each * omp_get_thread_num();
-        memset(mine, 0, sizeof(float) * each);
         pack_backward(first, first_packed);
         pack_backward(second, second_packed);
-#pragma omp for schedule(static) nowait
+#pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < tokens; i += most) {
             int64_t these = least(most, tokens - i), between = i * hidden;
-            matrix from = {(bfloat16 *)output_gradients + i * width, these, width};
             destination to_hidden = {.sums = activation_gradients};
             destination to_input = {.rounded = input_gradients + i * width};
-            multiply_rows(these, width, from.data, second_packed, hidden, to_hidden);
+            multiply_rows(these, width, output_gradients + i * width, second_packed, hidden, to_hidden);
             differentiate_gelu_of_rows(
                 these, hidden, preactivations + between, activation_gradients, activations + between,
-                preactivation_gradients + between, mine);
+                preactivation_gradients + between);
             multiply_rows(these, hidden, preactivation_gradients + between, first_packed, width, to_input);
-            add_rows(from, width, mine + hidden);
         }
-#pragma omp barrier
-        add_threads(sums, each, hidden, first_bias_gradient);
-        add_threads(sums + hidden, each, width, second_bias_gradient);
         free(activation_gradients);
         end_products();
     }
-    free(sums);
     free(first_packed);
     free(second_packed);
 }

@@ -1,0 +1,20 @@
+"""The LayerNorm in front of the linear layers of a block (LN in Equations 2 and 3)."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vision_transformers.model.kernels import layer_norm
+
+
+class LayerNorm(nn.LayerNorm):
+    """Each token less its mean, over its standard deviation, scaled and shifted (arXiv 1607.06450).
+
+    As in PyTorch, but that tokens may come out in the type in which linear layers compute under autocast:
+    these would round them to it.
+    """
+
+    def forward(self, input: Float[Tensor, "... model_dimension"]) -> Float[Tensor, "... model_dimension"]:
+        """Each token by itself."""
+        if layer_norm.is_served(input, self):
+            return layer_norm.normalize(input, self)
+        return super().forward(input)
