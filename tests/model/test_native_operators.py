@@ -18,11 +18,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_transformers.model.encoder import Encoder
-from vision_transformers.model.kernels import layer_norm, narrow_feed_forward, short_attention, tiled_linear
+from vision_transformers.model.kernels import (
+    layer_norm,
+    narrow_encoder,
+    narrow_feed_forward,
+    short_attention,
+    tiled_linear,
+)
 from vision_transformers.model.kernels.operators import is_computed_here
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
-MODULES = (short_attention, narrow_feed_forward, layer_norm, tiled_linear)
+MODULES = (short_attention, narrow_feed_forward, layer_norm, tiled_linear, narrow_encoder)
 DTYPES = [dtype for dtype in short_attention.MULTIPLES if short_attention.is_available(dtype)]
 """Whose attention is computed in C here."""
 needs_c = pytest.mark.skipif(
@@ -69,6 +75,13 @@ def _however_little_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layer_norm, "LEAST_NUMBERS", 0)
     monkeypatch.setattr(tiled_linear, "LEAST_TOKENS", 0)
     monkeypatch.setattr(tiled_linear, "LEAST_MULTIPLICATIONS", 0)
+
+
+@pytest.fixture(params=["by its parts", "whole"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In which an encoder is computed in C, where both are to be had."""
+    if request.param == "whole":
+        monkeypatch.setattr(narrow_encoder, "LEAST_TOKENS", 0)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -147,7 +160,7 @@ def jacobian(encoder: Encoder, sequence: Tensor) -> Tensor:
 
 
 @with_each_dtype
-def test_what_can_be_computed_in_c_is(dtype: torch.dtype) -> None:
+def test_what_can_be_computed_in_c_is(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, sequence = block(dtype)
     seen: list[str] = []
 
@@ -165,12 +178,23 @@ def test_what_can_be_computed_in_c_is(dtype: torch.dtype) -> None:
         names += ["narrow_feed_forward", "layer_norm"]
     if dtype == torch.bfloat16 and tiled_linear.is_available():
         names.append("tiled_linear")
-    for name in names:
-        assert f"vision_transformers.{name}.default" in seen
-        assert f"vision_transformers.{name}_backward.default" in seen
+    expect(seen, names)
+    if dtype == torch.bfloat16 and narrow_encoder.is_available(dtype):
+        seen.clear()
+        monkeypatch.setattr(narrow_encoder, "LEAST_TOKENS", 0)
+        with Seen():
+            gradients(encoder, sequence)
+        expect(seen, ["narrow_encoder"])
+
+
+def expect(seen: list[str], names: list[str]) -> None:
+    """These of our operators, forward and backward, and no others."""
+    expected = {f"vision_transformers.{name}{way}.default" for name in names for way in ("", "_backward")}
+    assert {name for name in seen if name.startswith("vision_transformers")} == expected
 
 
 @with_each_dtype
+@pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("way", [gradients, jacobian, penalty, tangent, dual, of_each_sample])
 def test_whatever_is_differentiated_is_as_without_it(way: Callable[..., Tensor], dtype: torch.dtype) -> None:
     encoder, sequence = block(dtype)
@@ -217,6 +241,7 @@ class Stop(torch.autograd.Function):
         return None
 
 
+@pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 def test_where_no_gradient_comes_back_there_is_none(dtype: torch.dtype) -> None:
     encoder, sequence = block(dtype)
@@ -226,11 +251,13 @@ def test_where_no_gradient_comes_back_there_is_none(dtype: torch.dtype) -> None:
 
 
 @with_each_dtype
+@pytest.mark.usefixtures("_way")
 def test_an_exported_model_does_not_need_c(dtype: torch.dtype) -> None:
     encoder, sequence = block(dtype)
     program = torch.export.export(encoder.eval(), (sequence,))
     assert "vision_transformers" not in program.graph_module.code
-    assert torch.allclose(program.module()(sequence)[0], encoder(sequence)[0], atol=ERROR[dtype])
+    expected = encoder(sequence)[0]
+    assert (program.module()(sequence)[0] - expected).norm() < ERROR[dtype] * expected.norm()
 
 
 def test_what_is_traced_holds_operators_of_pytorch_alone() -> None:

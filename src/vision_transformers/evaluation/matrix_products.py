@@ -174,6 +174,31 @@ def _of_linear_backward(gradient: Tensor, tokens: Tensor, weight: Tensor) -> Fou
     yield from _of_matrices(gradient.t(), tokens)
 
 
+def _of_encoder(input: Tensor, weights: Sequence[Tensor], heads: int) -> Found:
+    tokens = input.detach().flatten(0, 1).to(weights[0].dtype)
+    query_key_value, projection, input_layer, output_layer = weights
+    yield from _of_linear(tokens, query_key_value)
+    yield from _of_attention(*_heads(_query_key_value(input, query_key_value, heads)))
+    yield from _of_linear(tokens, projection)
+    yield from _of_feed_forward(tokens, input_layer, output_layer)
+
+
+def _of_encoder_backward(input: Tensor, weights: Sequence[Tensor], heads: int) -> Found:
+    tokens = input.detach().flatten(0, 1).to(weights[0].dtype)
+    query_key_value, projection, input_layer, output_layer = weights
+    hidden = tokens.new_empty(len(tokens), len(input_layer))
+    yield from _of_linear_backward(
+        tokens.new_empty(len(tokens), len(query_key_value)), tokens, query_key_value
+    )
+    yield from _of_attention_backward(*_heads(_query_key_value(input, query_key_value, heads)))
+    yield from _of_linear_backward(tokens, tokens, projection)
+    yield from _of_feed_forward_backward(tokens, tokens, hidden, input_layer, output_layer)
+
+
+def _query_key_value(input: Tensor, weight: Tensor, heads: int) -> Tensor:
+    return weight.detach().new_empty(*input.shape[:2], 3, heads, input.shape[2] // heads)
+
+
 def _heads(query_key_value: Tensor) -> list[Tensor]:
     """Queries, keys and values as (batch, heads, tokens, head_dimension)."""
     return [part.transpose(1, 2) for part in query_key_value.unbind(2)]
@@ -200,6 +225,8 @@ _PRODUCTS_OF: dict[str, Callable[[tuple[Any, ...], Any], Found]] = {
     "packed_attention_backward": lambda given, _: _of_attention_backward(*_heads(given[1])),
     "narrow_feed_forward": lambda given, _: _of_feed_forward(given[0], given[1], given[3]),
     "narrow_feed_forward_backward": lambda given, _: _of_feed_forward_backward(*given),
+    "narrow_encoder": lambda given, _: _of_encoder(given[0], given[5:13:2], given[13]),
+    "narrow_encoder_backward": lambda given, _: _of_encoder_backward(given[6], given[11:19:2], given[19]),
     "tiled_linear": lambda given, _: _of_linear(*given[:2]),
     "tiled_linear_backward": lambda given, _: _of_linear_backward(*given),
 }

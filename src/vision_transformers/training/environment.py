@@ -12,7 +12,13 @@ import torch
 
 from vision_transformers.config import differences
 from vision_transformers.errors import Failure
-from vision_transformers.model.kernels import layer_norm, narrow_feed_forward, short_attention, tiled_linear
+from vision_transformers.model.kernels import (
+    layer_norm,
+    narrow_encoder,
+    narrow_feed_forward,
+    short_attention,
+    tiled_linear,
+)
 from vision_transformers.model.kernels.operators import Program, is_triton_available
 from vision_transformers.runtime.allocation import keep_freed_memory
 from vision_transformers.runtime.compilation import resolve_compile
@@ -65,8 +71,8 @@ def _programs(attention: str, feed_forward: str, precision: ResolvedPrecision) -
     if attention == "native":
         programs.append(short_attention.program_for(getattr(torch, precision)))
     if feed_forward == "native":  # in bfloat16, with weights and tokens between blocks in float32
-        programs += [narrow_feed_forward.program_here(), layer_norm.program_for(torch.float32)]
-        programs.append(tiled_linear.program_here())
+        programs += [narrow_feed_forward.program_here(), tiled_linear.program_here()]
+        programs += [module.program_for(torch.float32) for module in (layer_norm, narrow_encoder)]
     return ", ".join(program.source.stem for program in programs if program is not None) or None
 
 

@@ -11,6 +11,9 @@
 
 enum { TILE = 16, TILE_DEPTH = 2 * TILE };
 
+/* Rows, and columns, that are multiplied together. */
+enum { AT_ONCE = 2 * TILE };
+
 /* All eight tiles have 16 rows of 64 bytes. A constant, since gcc 12 believes that the instruction which reads
  * this reads its first eight bytes, and might not write the others. */
 static const struct {

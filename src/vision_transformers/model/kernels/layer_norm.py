@@ -53,17 +53,12 @@ def is_served(sequence: Float[Tensor, "... model_dimension"], layer: nn.LayerNor
     if sequence.device.type != "cpu" or layer.weight is None or layer.bias is None:
         return False
     tensors = (sequence, layer.weight, layer.bias)
+    if not are_multiplied_in_bfloat16(tensors, "cpu"):
+        return False
     if not is_computed_here(*tensors):  # first: in an export, asking for a size fixes it
         return False
-    is_wide = any(tensor.dtype not in (torch.bfloat16, torch.float32) for tensor in tensors)
     fits = layer.normalized_shape == sequence.shape[-1:] and sequence.shape[-1] % MULTIPLE == 0
-    return (
-        fits
-        and not is_wide
-        and are_multiplied_in_bfloat16(tensors, "cpu")
-        and sequence.numel() >= LEAST_NUMBERS
-        and is_available(sequence.dtype)
-    )
+    return fits and sequence.numel() >= LEAST_NUMBERS and is_available(sequence.dtype)
 
 
 @constant_in_compiled_models
@@ -136,7 +131,8 @@ def _normalized(input: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> 
         _check(tensor, torch.float32, input.shape[-1:])
     found = _new_outputs(input, weight, bias, epsilon)
     given = [tensor.contiguous() for tensor in (input, weight, bias)]
-    program.call("normalize", _sizes(input), ctypes.c_float(epsilon), *map(_pointer, (*given, *found)))
+    normalization = Normalization.of(given[1], given[2], epsilon)
+    program.call("normalize", *_sizes(input), ctypes.byref(normalization), *map(_pointer, (given[0], *found)))
     return found
 
 
@@ -149,8 +145,10 @@ def _gradients(
     _check(statistics, torch.float32, (*input.shape[:-1], 2))
     _check(weight, torch.float32, input.shape[-1:])
     found = _new_gradients(gradient, input, statistics, weight)
-    given = [tensor.contiguous() for tensor in (gradient, input, statistics, weight)]
-    program.call("normalize_backward", _sizes(input), *map(_pointer, (*given, *found)))
+    *given, weight = (tensor.contiguous() for tensor in (gradient, input, statistics, weight))
+    normalization = Normalization.of(weight)
+    parts = map(_pointer, (*given, *found))
+    program.call("normalize_backward", *_sizes(input), ctypes.byref(normalization), *parts)
     return found
 
 
@@ -225,15 +223,21 @@ def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
         )
 
 
-class _Sizes(ctypes.Structure):
+class Normalization(ctypes.Structure):
     """As in `layer_norm.h`."""
 
-    _fields_ = (("rows", ctypes.c_int64), ("width", ctypes.c_int64))
+    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p), ("epsilon", ctypes.c_float))
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None = None, epsilon: float = 0.0) -> "Normalization":
+        """Both contiguous float32, and alive until the call is over; backward needs the weight alone."""
+        return cls(weight.data_ptr(), None if bias is None else bias.data_ptr(), epsilon)
 
 
-def _sizes(input: Tensor) -> Any:
+def _sizes(input: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64]:
+    """How many tokens, and of how many numbers."""
     width = input.shape[-1]
-    return ctypes.byref(_Sizes(input.numel() // width, width))
+    return ctypes.c_int64(input.numel() // width), ctypes.c_int64(width)
 
 
 def _pointer(tensor: Tensor) -> ctypes.c_void_p:

@@ -3,7 +3,7 @@
  *
  * A block of tokens goes through all of it before the next one does. What is between the layers is only written
  * to memory for backward, once, before the GELU; each thread adds up gradients of the weights of its own, in
- * float32 (of more weights: `narrow_feed_forward_tiles.c`). How matrices are multiplied, the C file says which
+ * float32 (of more weights: `narrow_feed_forward_tiles.h`). How matrices are multiplied, the C file says which
  * includes this.
  */
 #pragma once

@@ -180,7 +180,7 @@ def narrow_feed_forward(
     _check(given, shapes)
     transformed, preactivations = _new_outputs(*given, is_learned)
     tokens, *weights = (tensor.contiguous() for tensor in given)
-    layers = _Layer.of(*weights[:2]), _Layer.of(*weights[2:])
+    layers = Layer.of(*weights[:2]), Layer.of(*weights[2:])
     kept = preactivations if is_learned else None
     _call("feed_forward", len(tokens), *layers, tokens, kept, transformed)
     return transformed, preactivations
@@ -203,11 +203,11 @@ def narrow_feed_forward_backward(
     _check(given, (of_tokens, of_tokens, (len(tokens), hidden), (hidden, dimension), (dimension, hidden)))
     gradients = _new_gradients(*given)
     gradient, tokens, preactivations, *weights = (tensor.contiguous() for tensor in given)
-    layers = [_Layer.of(weight) for weight in weights]
+    layers = [Layer.of(weight) for weight in weights]
     of_tokens, of_input_weight, of_input_bias, of_output_weight, of_output_bias = gradients
     most_added_up = _program().most_weights_added_up
     if most_added_up is None or input_weight.numel() <= most_added_up:
-        found = _Layer.of(of_input_weight, of_input_bias), _Layer.of(of_output_weight, of_output_bias)
+        found = Layer.of(of_input_weight, of_input_bias), Layer.of(of_output_weight, of_output_bias)
         _call(
             "feed_forward_backward", len(tokens), *layers, gradient, tokens, preactivations, *found, of_tokens
         )
@@ -308,7 +308,7 @@ def _check(tensors: Iterable[Tensor], shapes: Iterable[tuple[int, ...]]) -> None
             raise ValueError(f"expected the shape {shape}, not {tuple(tensor.shape)}")
 
 
-class _Layer(ctypes.Structure):
+class Layer(ctypes.Structure):
     """As in the C file."""
 
     _fields_ = (
@@ -319,12 +319,12 @@ class _Layer(ctypes.Structure):
     )
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor | None = None) -> "_Layer":
+    def of(cls, weight: Tensor, bias: Tensor | None = None) -> "Layer":
         """Both contiguous, and alive until the call is over; backward needs no bias."""
         return cls(weight.data_ptr(), None if bias is None else bias.data_ptr(), *weight.shape)
 
 
-def _call(name: str, tokens: int, *parts: _Layer | Tensor | None) -> None:
+def _call(name: str, tokens: int, *parts: Layer | Tensor | None) -> None:
     """Calls a function of `narrow_feed_forward.h` with layers and contiguous tensors."""
     _program().call(name, ctypes.c_int64(tokens), *map(_argument, parts))
 
@@ -336,7 +336,7 @@ def _program() -> FeedForwardProgram:
     return program
 
 
-def _argument(part: _Layer | Tensor | None) -> Any:
+def _argument(part: Layer | Tensor | None) -> Any:
     if isinstance(part, Tensor):
         return ctypes.c_void_p(part.data_ptr())
     return None if part is None else ctypes.byref(part)

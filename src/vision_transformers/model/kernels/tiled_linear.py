@@ -55,19 +55,17 @@ def is_served(sequence: Float[Tensor, "... input_dimension"], layer: nn.Linear) 
     Only where all of it `is_computed_here`, and where the input's gradient, the weight's and the bias's are
     wanted: all are computed.
     """
-    if sequence.device.type != "cpu" or not is_plain(layer):
+    is_learning = torch.is_grad_enabled() and sequence.requires_grad
+    if sequence.device.type != "cpu" or not is_learning or not is_plain(layer) or layer.bias is None:
         return False
-    weights = list(layer.parameters())
-    tensors = [sequence, *weights]
+    tensors = (sequence, layer.weight, layer.bias)
     if not is_computed_here(*tensors):  # first: in an export, asking for a size fixes it
         return False
-    are_learned = torch.is_grad_enabled() and all(tensor.requires_grad for tensor in tensors)
-    has_bias = len(weights) == 2
     return (
-        are_learned
-        and has_bias
+        layer.weight.requires_grad
+        and layer.bias.requires_grad
         and are_multiplied_in_bfloat16(tensors, "cpu")
-        and _sizes_fit(sequence, weights[0])
+        and _sizes_fit(sequence, layer.weight)
         and is_available()
     )
 

@@ -8,9 +8,6 @@
 #include <omp.h>
 #include <string.h>
 
-/* Rows, and columns, that are multiplied together. */
-enum { AT_ONCE = 2 * TILE };
-
 /* So many at a time lie in the cache, packed. */
 enum { TOKENS = 256 };
 
