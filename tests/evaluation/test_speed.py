@@ -14,7 +14,7 @@ from vision_transformers.evaluation import speed
 from vision_transformers.evaluation.matrix_products import matrix_products, operations_of, seconds_of
 from vision_transformers.evaluation.speed import Numbers, Work, measure_speed, prepare
 from vision_transformers.model.config import Pool
-from vision_transformers.model.kernels import narrow_encoder, tiled_linear
+from vision_transformers.model.kernels import narrow_encoder, tiled_linear, token_means
 from vision_transformers.model.vit import ViT
 
 SHAPE = (1, 28, 28)
@@ -49,6 +49,7 @@ def test_the_ceiling_is_the_same_work_in_whatever_way_it_is_computed(
     """In PyTorch, and in bfloat16 where the machine can in C, layer by layer or encoder by encoder."""
     monkeypatch.setattr(tiled_linear, "LEAST_TOKENS", 0)
     monkeypatch.setattr(tiled_linear, "LEAST_MULTIPLICATIONS", 0)
+    monkeypatch.setattr(token_means, "LEAST_NUMBERS", 0)
     monkeypatch.setattr(narrow_encoder, "LEAST_TOKENS", 0 if whole else 10**9)
     cpu = torch.device("cpu")
     fused, written = (

@@ -24,11 +24,19 @@ from vision_transformers.model.kernels import (
     narrow_feed_forward,
     short_attention,
     tiled_linear,
+    token_means,
 )
 from vision_transformers.model.kernels.operators import is_computed_here
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
-MODULES = (short_attention, narrow_feed_forward, layer_norm, tiled_linear, narrow_encoder)
+MODULES = (
+    short_attention,
+    narrow_feed_forward,
+    layer_norm,
+    tiled_linear,
+    token_means,
+    narrow_encoder,
+)
 DTYPES = [dtype for dtype in short_attention.MULTIPLES if short_attention.is_available(dtype)]
 """Whose attention is computed in C here."""
 needs_c = pytest.mark.skipif(

@@ -16,10 +16,12 @@ from vision_transformers.model.kernels import (
     narrow_feed_forward,
     short_attention,
     tiled_linear,
+    token_means,
 )
 from vision_transformers.model.kernels.operators import Program
 
-layer_norm.LEAST_NUMBERS = tiled_linear.LEAST_TOKENS = tiled_linear.LEAST_MULTIPLICATIONS = 0
+layer_norm.LEAST_NUMBERS = token_means.LEAST_NUMBERS = 0
+tiled_linear.LEAST_TOKENS = tiled_linear.LEAST_MULTIPLICATIONS = 0
 
 
 def in_c(dtype: torch.dtype, tokens: torch.dtype, is_whole: bool) -> set[str]:
@@ -36,6 +38,8 @@ def in_c(dtype: torch.dtype, tokens: torch.dtype, is_whole: bool) -> set[str]:
         found |= {"normalize", "normalize_backward"}
     if dtype == torch.bfloat16 and tiled_linear.is_available():
         found |= {"weight_gradient"}
+    if dtype == torch.bfloat16 and token_means.is_available():
+        found |= {"average", "average_backward"}
     return found
 
 

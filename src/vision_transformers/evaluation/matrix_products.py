@@ -174,6 +174,18 @@ def _of_linear_backward(gradient: Tensor, tokens: Tensor, weight: Tensor) -> Fou
     yield from _of_matrices(gradient.t(), tokens)
 
 
+def _of_means(sequence: Tensor, vectors: Tensor) -> Found:
+    weights = vectors.new_empty(*vectors.shape[:2], sequence.shape[1])
+    yield from _of_matrices(vectors, sequence.transpose(1, 2))
+    yield from _of_matrices(weights, sequence)
+
+
+def _of_means_backward(sequence: Tensor, vectors: Tensor) -> Found:
+    """Of weights, of vectors, and twice of tokens."""
+    yield from _of_means(sequence, vectors)
+    yield from _of_means(sequence, vectors)
+
+
 def _of_encoder(input: Tensor, weights: Sequence[Tensor], heads: int) -> Found:
     tokens = input.detach().flatten(0, 1).to(weights[0].dtype)
     query_key_value, projection, input_layer, output_layer = weights
@@ -227,6 +239,8 @@ _PRODUCTS_OF: dict[str, Callable[[tuple[Any, ...], Any], Found]] = {
     "narrow_feed_forward_backward": lambda given, _: _of_feed_forward_backward(*given),
     "narrow_encoder": lambda given, _: _of_encoder(given[0], given[5:13:2], given[13]),
     "narrow_encoder_backward": lambda given, _: _of_encoder_backward(given[6], given[11:19:2], given[19]),
+    "token_means": lambda given, _: _of_means(*given),
+    "token_means_backward": lambda given, _: _of_means_backward(*given[1:3]),
     "tiled_linear": lambda given, _: _of_linear(*given[:2]),
     "tiled_linear_backward": lambda given, _: _of_linear_backward(*given),
 }

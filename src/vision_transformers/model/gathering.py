@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from vision_transformers.model.kernels import token_means
+
 ROUND_ON_GPUS = 8
 """A product takes a GPU several times as long where the rows of a matrix are no multiple of eight numbers."""
 
@@ -37,11 +39,21 @@ def gather(
     by_head = queries.unflatten(2, heads)
     by_head = by_head * by_head.shape[-1] ** -0.5
     through_keys = torch.einsum("bqhd,hdm->bhqm", by_head, key_weight.unflatten(0, heads)).flatten(1, 2)
-    scores = sequence @ _rounded_up(through_keys).transpose(1, 2)
-    weights = scores.softmax(dim=1)  # of each query, over the tokens, which lie one after another
-    gathered = (weights.transpose(1, 2) @ sequence)[:, : through_keys.shape[1]].unflatten(1, heads)
+    gathered = _weighted_means(through_keys, sequence).unflatten(1, heads)
     values = torch.einsum("bhqm,hdm->bqhd", gathered, value_weight.unflatten(0, heads)).flatten(2)
     return values if value_bias is None else values + value_bias
+
+
+def _weighted_means(
+    vectors: Float[Tensor, "batch vectors model_dimension"],
+    sequence: Float[Tensor, "batch tokens model_dimension"],
+) -> Float[Tensor, "batch vectors model_dimension"]:
+    """A x, where A is the softmax of the scores."""
+    if token_means.is_served(sequence, vectors):  # the same, in the cache of a CPU
+        return token_means.average(sequence, vectors)
+    scores = sequence @ _rounded_up(vectors).transpose(1, 2)
+    weights = scores.softmax(dim=1)  # of each vector, over the tokens, which lie one after another
+    return (weights.transpose(1, 2) @ sequence)[:, : vectors.shape[1]]
 
 
 def _rounded_up(

@@ -18,6 +18,7 @@ from vision_transformers.model.kernels import (
     narrow_feed_forward,
     short_attention,
     tiled_linear,
+    token_means,
 )
 from vision_transformers.model.kernels.operators import Program, is_triton_available
 from vision_transformers.runtime.allocation import keep_freed_memory
@@ -71,7 +72,7 @@ def _programs(attention: str, feed_forward: str, precision: ResolvedPrecision) -
     if attention == "native":
         programs.append(short_attention.program_for(getattr(torch, precision)))
     if feed_forward == "native":  # in bfloat16, with weights and tokens between blocks in float32
-        programs += [narrow_feed_forward.program_here(), tiled_linear.program_here()]
+        programs += [module.program_here() for module in (narrow_feed_forward, tiled_linear, token_means)]
         programs += [module.program_for(torch.float32) for module in (layer_norm, narrow_encoder)]
     return ", ".join(program.source.stem for program in programs if program is not None) or None
 
