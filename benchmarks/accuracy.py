@@ -41,7 +41,8 @@ def main() -> None:
             accuracy, seconds = found["test_accuracy"], found["seconds"]
             print(f"{recipe}, seed {seed}: {accuracy:.2%} in {seconds:.1f} s", flush=True)
             add(recipe, found)
-        runs = recorded(recipe)
+        machine = record.machine(resolve_device("auto"))
+        runs = [each for each in recorded(recipe) if record.machine_of(each["title"]) == machine]
         accuracies = [each["test_accuracy"] for each in runs]
         median = statistics.median(each["seconds"] for each in runs)
         print(

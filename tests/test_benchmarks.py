@@ -232,6 +232,24 @@ def test_each_machine_keeps_its_speeds_and_goals_are_for_some(monkeypatch: pytes
         assert goals.swift(MNIST, wanted).judge() == goals.Judged("3 (3 to 3)", is_met, where)
 
 
+def test_a_recipe_is_judged_by_the_machine_that_was_last_measured_with_enough_seeds() -> None:
+    """Seconds of a faster and a slower machine are no median."""
+    for title, seeds, seconds in (
+        ("2026-11-01, EPYC (AVX512), 2 threads", (0, 1, 2), 50.0),
+        ("2026-11-02, Xeon (AVX512), 2 threads", (0, 1, 2), 20.0),
+        ("2026-11-03, EPYC (AVX512), 2 threads", (0,), 40.0),
+        ("2026-11-04, Ryzen (AVX512), 2 threads", (0,), 1.0),
+        ("2026-11-04, Xeon (AVX512), 64 threads", (0, 1, 2), 1.0),
+    ):
+        for seed in seeds:
+            run = {"seed": seed, "title": f"{title}, Python 3", "test_accuracy": 0.9, "seconds": seconds}
+            accuracy.add("mnist-fast", run | {"recipe": accuracy.digest("mnist-fast")})
+    judged = goals.accurate("mnist-fast", 0.9, 60, seeds=3).judge()
+    assert judged is not None
+    assert "in 50 s" in judged.measured
+    assert goals.accurate("mnist-fast", 0.9, 60, seeds=4).judge() is None
+
+
 @pytest.mark.slow
 def test_a_wave_is_measured_and_written_before_its_ceiling_is(capsys: pytest.CaptureFixture[str]) -> None:
     """On a CPU, in processes of their own, as on a GPU: minutes there are few."""
@@ -263,7 +281,7 @@ def test_the_runs_that_readme_reports_are_those_of_the_recipes_as_they_are(
         ("mnist-fast", 5),
         ("cifar10-fast", 3),
     ):
-        assert len(accuracy.recorded(recipe)) == runs
+        assert len(accuracy.recorded(recipe)) >= runs
 
 
 def test_time_is_told_by_the_stage_that_takes_it(tmp_path: Path) -> None:
