@@ -181,6 +181,7 @@ def test_another_type_or_shape_is_refused() -> None:
         (0, sequence.double(), "float64 is not computed"),
         (0, sequence[..., :24], "not 24, 64 and 4 heads"),
         (0, sequence[0], r"not \(17, 32\)"),
+        (0, sequence[:, :0], r"not \(3, 0, 32\)"),
         (1, torch.ones(32).bfloat16(), r"expected torch.float32 of the shape \(32,\)"),
         (5, torch.ones(64, 32).bfloat16(), r"expected torch.bfloat16 of the shape \(96, 32\)"),
         (13, 3, "and 3 heads"),
@@ -266,7 +267,16 @@ def test_only_what_it_can_do_faster_is_given_to_it(monkeypatch: pytest.MonkeyPat
     assert not is_served(sequence, new_encoder().bfloat16())
 
 
-def test_dropout_that_drops_nothing_now_keeps_nothing_out() -> None:
+def test_dropout_is_asked_where_it_drops() -> None:
+    """Some are switched on again by themselves, to see how sure a model is."""
     encoder, sequence = Encoder(32, 64, 4, dropout=0.1).bfloat16(), random(3, 17, 32).bfloat16()
     assert not is_served(sequence, encoder)
     assert is_served(sequence, encoder.eval())
+    for part in (encoder.attention, encoder.feed_forward.dropout):
+        assert isinstance(part, nn.Module)
+        part.train()
+        assert not is_served(sequence, encoder)
+        part.eval()
+    encoder.train()
+    encoder.feed_forward.dropout = nn.Identity()
+    assert not is_served(sequence, encoder)

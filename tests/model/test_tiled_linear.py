@@ -100,8 +100,19 @@ def test_another_type_or_shape_is_refused() -> None:
         weight_gradient(gradient.half(), sequence)
     with pytest.raises(ValueError, match="multiples of 32"):
         weight_gradient(gradient, sequence[:, :24])
+    with pytest.raises(ValueError, match="multiples of 32"):
+        weight_gradient(gradient, sequence[:, :0])
     with pytest.raises(ValueError, match="for 4 tokens"):
         weight_gradient(gradient, sequence[:3])
+
+
+def test_without_its_c_pytorch_finds_the_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another operator may count on them whose own C is there."""
+    gradient, sequence = random(40, 64), random(40, 32, seed=1)
+    expected = weight_gradient(gradient, sequence)
+    monkeypatch.setattr(module, "PROGRAMS", ())
+    for found, ours in zip(weight_gradient(gradient, sequence), expected, strict=True):
+        assert relative_error(found, ours.double()) < 0.006
 
 
 def test_it_is_an_operator_that_pytorch_can_check() -> None:

@@ -182,8 +182,10 @@ def _of_means(sequence: Tensor, vectors: Tensor) -> Found:
 
 def _of_means_backward(sequence: Tensor, vectors: Tensor) -> Found:
     """Of weights, of vectors, and twice of tokens."""
+    weights = vectors.new_empty(len(vectors), sequence.shape[1], vectors.shape[1])
     yield from _of_means(sequence, vectors)
-    yield from _of_means(sequence, vectors)
+    yield from _of_matrices(weights, vectors)
+    yield from _of_matrices(weights, vectors)
 
 
 def _of_encoder(input: Tensor, weights: Sequence[Tensor], heads: int) -> Found:

@@ -20,7 +20,8 @@ class Encoder(nn.Module):
         number_of_heads: it divides model_dimension.
         dropout: on attention weights and in the feed-forward network, in training.
         attention: what stands for `MultiHeadAttention(model_dimension, number_of_heads, dropout)`.
-        feed_forward: what stands for `FeedForward(model_dimension, hidden_dimension, dropout)`.
+        feed_forward: what stands for `FeedForward(model_dimension, hidden_dimension, dropout)`. Under
+            autocast, both may be given tokens in the type that linear layers compute in.
         layer_scale: first value of a learned scale on each branch; none if not given.
         stochastic_depth: chance that an image skips a branch in training.
         normalization_epsilon: epsilon of both LayerNorms.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vision_transformers.model.kernels.operators import (
     Program,
     are_multiplied_in_bfloat16,
+    check_tensor,
     constant_in_compiled_models,
     first_available,
     is_computed_here,
@@ -128,7 +129,7 @@ torch.library.define(
 def _normalized(input: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     program = _checked_program(input)
     for tensor in (weight, bias):
-        _check(tensor, torch.float32, input.shape[-1:])
+        check_tensor(tensor, torch.float32, input.shape[-1:])
     found = _new_outputs(input, weight, bias, epsilon)
     given = [tensor.contiguous() for tensor in (input, weight, bias)]
     normalization = Normalization.of(given[1], given[2], epsilon)
@@ -141,9 +142,9 @@ def _gradients(
     gradient: Tensor, input: Tensor, statistics: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     program = _checked_program(input)
-    _check(gradient, torch.bfloat16, input.shape)
-    _check(statistics, torch.float32, (*input.shape[:-1], 2))
-    _check(weight, torch.float32, input.shape[-1:])
+    check_tensor(gradient, torch.bfloat16, input.shape)
+    check_tensor(statistics, torch.float32, (*input.shape[:-1], 2))
+    check_tensor(weight, torch.float32, input.shape[-1:])
     found = _new_gradients(gradient, input, statistics, weight)
     *given, weight = (tensor.contiguous() for tensor in (gradient, input, statistics, weight))
     normalization = Normalization.of(weight)
@@ -214,13 +215,6 @@ def _checked_program(input: Tensor) -> LayerNormProgram:
     if width == 0 or width % MULTIPLE:
         raise ValueError(f"layer_norm takes tokens of multiples of {MULTIPLE} numbers, not of {width}")
     return program
-
-
-def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    if tensor.dtype != dtype or tensor.shape != shape:
-        raise ValueError(
-            f"expected {dtype} of the shape {tuple(shape)}, not {tensor.dtype} of {tuple(tensor.shape)}"
-        )
 
 
 class Normalization(ctypes.Structure):

@@ -251,14 +251,14 @@ typedef struct {
 
 static char *new_backward_block(const encoder *e, int64_t tokens, backward_block *block) {
     int64_t width = e->projection.outputs;
-    char *workspace = new_workspace(tokens * (8 * width + 2) + 9 * ALIGNMENT), *rest = workspace;
+    char *workspace = new_workspace(tokens * (13 * width / 2 + 2) + 9 * ALIGNMENT), *rest = workspace;
     block->normalized = take(&rest, tokens * width / 2);
     block->normalized_gradients = take(&rest, tokens * width / 2);
     block->attended_gradients = take(&rest, tokens * width / 2);
     block->query_key_value_gradients = take(&rest, tokens * 3 * width / 2);
     block->rounded = take(&rest, tokens * width / 2);
     block->sequence_gradients = take(&rest, tokens * width);
-    block->left_pairs = take(&rest, tokens * 3 * width / 2);
+    block->left_pairs = take(&rest, tokens * 3 * width / 2); /* of the widest layer behind, and before */
     block->right_pairs = take(&rest, tokens * width / 2);
     block->statistics = take(&rest, tokens * 2);
     return workspace;

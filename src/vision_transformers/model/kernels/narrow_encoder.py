@@ -23,6 +23,7 @@ from vision_transformers.model.kernels.narrow_feed_forward import Layer
 from vision_transformers.model.kernels.operators import (
     Program,
     are_multiplied_in_bfloat16,
+    check_tensor,
     constant_in_compiled_models,
     first_available,
     is_computed_here,
@@ -76,7 +77,8 @@ def _are_tokens_served(sequence: Tensor) -> bool:
     """What is soon asked, and mostly answered by no: before each layer of the encoder is asked."""
     if sequence.device.type != "cpu" or not are_multiplied_in_bfloat16((sequence,), "cpu"):
         return False
-    if not is_computed_here(sequence):  # first: in an export, asking for a size fixes it
+    # First: in an export, asking for a size fixes it.
+    if not is_computed_here(sequence) or sequence.dim() != 3:
         return False
     batch, tokens, _ = sequence.shape
     are_as_many = tokens <= MOST_TOKENS and batch * tokens >= LEAST_TOKENS
@@ -167,7 +169,7 @@ def _gradients(gradient: Tensor, *given: Any) -> tuple[Tensor, ...]:
     program = _checked_program(input, weights, heads)
     expected = _new_outputs(input, *weights, heads, attention_epsilon, feed_forward_epsilon, True)
     for tensor, like in zip((gradient, *kept), expected, strict=True):
-        _check(tensor, like.dtype, like.shape)
+        check_tensor(tensor, like.dtype, like.shape)
     gradient, input = gradient.contiguous(), input.contiguous()
     kept, weights = [[tensor.contiguous() for tensor in some] for some in (kept, weights)]
     encoder = _Encoder.of(weights, attention_epsilon, feed_forward_epsilon)
@@ -275,7 +277,7 @@ def _checked_program(input: Tensor, weights: list[Tensor], heads: int) -> Encode
     program = program_for(input.dtype)
     if program is None:
         raise ValueError(f"narrow_encoder of {input.dtype} is not computed on this machine")
-    if input.dim() != 3:
+    if input.dim() != 3 or input.shape[1] == 0:
         raise ValueError(f"narrow_encoder takes (batch, tokens, model_dimension), not {tuple(input.shape)}")
     width, hidden = input.shape[-1], len(weights[8])
     if width == 0 or width % MULTIPLE or hidden % MULTIPLE or heads < 1 or width % (2 * heads):
@@ -286,15 +288,8 @@ def _checked_program(input: Tensor, weights: list[Tensor], heads: int) -> Encode
     of_layers = [(3 * width, width), (width, width), (hidden, width), (width, hidden)]
     shapes = [(width,)] * 4 + [shape for layer in of_layers for shape in (layer, layer[:1])]
     for weight, dtype, shape in zip(weights, _TYPES, shapes, strict=True):
-        _check(weight, dtype, shape)
+        check_tensor(weight, dtype, shape)
     return program
-
-
-def _check(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    if tensor.dtype != dtype or tensor.shape != shape:
-        raise ValueError(
-            f"expected {dtype} of the shape {tuple(shape)}, not {tensor.dtype} of {tuple(tensor.shape)}"
-        )
 
 
 class _Encoder(ctypes.Structure):

@@ -40,7 +40,7 @@ class FeedForwardProgram(Program):
     most_weights_inferred: int
     """With more, PyTorch infers faster, at least where models are compiled."""
     most_weights_added_up: int | None = None
-    """With more, the gradients of weights are PyTorch's products; else each thread adds up its own."""
+    """With more, `tiled_linear.weight_gradient` finds those of weights; else each thread adds up its own."""
     most_weights_of_a_token: int
     """With more for each token, it takes more time to lay them out, which each call does, than it saves."""
 
@@ -201,21 +201,19 @@ def narrow_feed_forward_backward(
     hidden, dimension = input_weight.shape
     of_tokens = (len(tokens), dimension)
     _check(given, (of_tokens, of_tokens, (len(tokens), hidden), (hidden, dimension), (dimension, hidden)))
-    gradients = _new_gradients(*given)
     gradient, tokens, preactivations, *weights = (tensor.contiguous() for tensor in given)
     layers = [Layer.of(weight) for weight in weights]
-    of_tokens, of_input_weight, of_input_bias, of_output_weight, of_output_bias = gradients
     most_added_up = _program().most_weights_added_up
     if most_added_up is None or input_weight.numel() <= most_added_up:
-        found = Layer.of(of_input_weight, of_input_bias), Layer.of(of_output_weight, of_output_bias)
-        _call(
-            "feed_forward_backward", len(tokens), *layers, gradient, tokens, preactivations, *found, of_tokens
-        )
+        gradients = _new_gradients(*given)
+        found = Layer.of(*gradients[1:3]), Layer.of(*gradients[3:])
+        parts = (gradient, tokens, preactivations, *found, gradients[0])
+        _call("feed_forward_backward", len(tokens), *layers, *parts)
         return gradients
-    activations, before = torch.empty_like(preactivations), torch.empty_like(preactivations)
-    found_here = (activations, before, of_tokens)
+    found_here = [torch.empty_like(tensor) for tensor in (preactivations, preactivations, tokens)]
     _call("feed_forward_backward_of_tokens", len(tokens), *layers, gradient, preactivations, *found_here)
-    return of_tokens, *weight_gradient(before, tokens), *weight_gradient(gradient, activations)
+    activations, before, of_input = found_here
+    return of_input, *weight_gradient(before, tokens), *weight_gradient(gradient, activations)
 
 
 @narrow_feed_forward.register_fake

@@ -138,3 +138,15 @@ def wanted_gradients(
     wanted = [tensor for tensor, is_wanted in zip(inputs, are_wanted, strict=False) if is_wanted]
     found = iter(torch.autograd.grad(output, wanted, gradient, create_graph=True))
     return [next(found) if is_wanted else None for _, is_wanted in zip(inputs, are_wanted, strict=False)]
+
+
+def check_tensor(tensor: Tensor, dtype: torch.dtype, shape: Iterable[int]) -> None:
+    """Before its memory is given to C.
+
+    Raises:
+        ValueError: it is of another type or shape.
+    """
+    if tensor.dtype != dtype or tensor.shape != tuple(shape):
+        raise ValueError(
+            f"expected {dtype} of the shape {tuple(shape)}, not {tensor.dtype} of {tuple(tensor.shape)}"
+        )

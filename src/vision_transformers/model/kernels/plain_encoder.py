@@ -78,7 +78,6 @@ def is_plain_encoder(encoder: "Encoder") -> bool:
         feed_forward.input_layer,
         feed_forward.output_layer,
     )
-    drops = encoder.training and (attention.dropout or feed_forward.dropout.p)
     return (
         all(is_plain(part, nn.Identity) for part in nothing)
         and all(is_plain(norm, LayerNorm) and norm.bias is not None for norm in norms)
@@ -86,6 +85,7 @@ def is_plain_encoder(encoder: "Encoder") -> bool:
         and is_plain(feed_forward.activation, nn.GELU)
         and feed_forward.activation.approximate == "none"
         and is_plain(feed_forward.dropout, nn.Dropout)
-        and not drops
+        and not (feed_forward.dropout.training and feed_forward.dropout.p)
+        and not (attention.training and attention.dropout)
         and PlainEncoder.of(encoder).fits_together()
     )

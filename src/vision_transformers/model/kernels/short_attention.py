@@ -18,6 +18,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from vision_transformers.model.kernels.operators import (
     Program,
+    check_tensor,
     constant_in_compiled_models,
     first_available,
     is_computed_here,
@@ -145,8 +146,8 @@ def _gradient(gradient: Tensor, query_key_value: Tensor, attended: Tensor, stati
     batch, tokens, _, heads, dimension = query_key_value.shape
     of_output = [gradient, attended]
     for tensor in of_output:
-        _check_output(tensor, query_key_value.dtype, (batch, tokens, heads, dimension))
-    _check_output(statistics, torch.float32, (batch, heads, tokens, 2))
+        check_tensor(tensor, query_key_value.dtype, (batch, tokens, heads, dimension))
+    check_tensor(statistics, torch.float32, (batch, heads, tokens, 2))
     gradient, attended = (tensor if _lies_well(tensor) else tensor.contiguous() for tensor in of_output)
     statistics = statistics.contiguous()
     found = torch.empty_like(query_key_value)
@@ -219,13 +220,6 @@ def _check(query_key_value: Tensor) -> None:
     if query_key_value.dtype not in MULTIPLES or not _lies_well(query_key_value):
         raise ValueError(
             "short_attention takes float32, or bfloat16 of an even width, with heads contiguous in memory"
-        )
-
-
-def _check_output(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    if tensor.dtype != dtype or tensor.shape != shape:
-        raise ValueError(
-            f"expected {dtype} of the shape {shape}, not {tensor.dtype} of {tuple(tensor.shape)}"
         )
 
 

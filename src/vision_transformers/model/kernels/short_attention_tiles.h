@@ -17,9 +17,9 @@ static room room_for(const sizes *s) {
         round_up(s->dimension, TILE)};
 }
 
-/* Each part is rounded up to ALIGNMENT bytes. All is zero, and stays so where a part has room for more than there
- * is: what is not there is multiplied by what is not there either. So one workspace serves either forward or
- * backward, whose parts lie elsewhere. */
+/* Each part is rounded up to ALIGNMENT bytes. All is zero to begin with: where there is room for more tokens or
+ * numbers than there are, what is summed over is never written, and rows of sums are not stored. So a workspace
+ * serves either forward or backward, whose parts lie elsewhere. */
 static char *start_thread(const sizes *s) {
     room r = room_for(s);
     int64_t of_tokens = r.token_depth * (2 * r.depth + 3 * r.width / 2 + 3 * AT_ONCE + r.token_depth / 2 + 3);

@@ -139,7 +139,7 @@ def weight_gradient(gradient: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     _check(gradient, tokens)
     program = program_here()
     if program is None:
-        raise ValueError("weight_gradient is not computed on this machine")
+        return gradient.t() @ tokens, gradient.sum(0)
     (count, outputs), inputs = gradient.shape, tokens.shape[1]
     gradient, tokens = gradient.contiguous(), tokens.contiguous()
     weight, bias = gradient.new_empty(outputs, inputs), gradient.new_empty(outputs)
@@ -204,7 +204,8 @@ def _operations_backward(
 def _check(*tensors: Tensor) -> None:
     """Before their memory is given to C."""
     for tensor in tensors:
-        if tensor.dtype != torch.bfloat16 or tensor.shape[1] % MULTIPLE or len(tensor) != len(tensors[0]):
+        has_width = tensor.shape[1] > 0 and tensor.shape[1] % MULTIPLE == 0
+        if tensor.dtype != torch.bfloat16 or not has_width or len(tensor) != len(tensors[0]):
             raise ValueError(
                 f"expected bfloat16 and multiples of {MULTIPLE} for {len(tensors[0])} tokens, not "
                 f"{tensor.dtype} of {tuple(tensor.shape)}"

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import register_flop_formula
 from vision_transformers.model.kernels.operators import (
     Program,
     are_multiplied_in_bfloat16,
+    check_tensor,
     constant_in_compiled_models,
     first_available,
     is_computed_here,
@@ -97,7 +98,7 @@ def _averaged(sequence: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
 def _gradients(gradient: Tensor, sequence: Tensor, vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     program = _checked_program(sequence, vectors)
     for tensor, like in zip((gradient, weights), _new_outputs(sequence, vectors), strict=True):
-        _check(tensor, like.shape)
+        check_tensor(tensor, torch.bfloat16, like.shape)
     found = _new_gradients(gradient, sequence, vectors, weights)
     given = [tensor.contiguous() for tensor in (gradient, sequence, vectors, weights)]  # until C is done
     program.call("average_backward", _sizes(sequence, vectors), *map(_pointer, (*given, *found)))
@@ -182,16 +183,9 @@ def _checked_program(sequence: Tensor, vectors: Tensor) -> Program:
         raise ValueError(
             f"token_means takes 1 to {MOST_VECTORS} vectors for an image, not {tuple(vectors.shape)}"
         )
-    _check(sequence, sequence.shape)
-    _check(vectors, (len(sequence), vectors.shape[1], sequence.shape[2]))
+    check_tensor(sequence, torch.bfloat16, sequence.shape)
+    check_tensor(vectors, torch.bfloat16, (len(sequence), vectors.shape[1], sequence.shape[2]))
     return program
-
-
-def _check(tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tensor.dtype != torch.bfloat16 or tensor.shape != shape:
-        raise ValueError(
-            f"expected bfloat16 of the shape {tuple(shape)}, not {tensor.dtype} of {tuple(tensor.shape)}"
-        )
 
 
 class _Sizes(ctypes.Structure):

@@ -16,8 +16,8 @@ typedef struct {
     int64_t images, tokens, width, vectors;
 } sizes;
 
-/* What a thread has of an image. It is zero to begin with, and stays so where there is room for more tokens or
- * vectors than there are. */
+/* What a thread has of an image. It is zero to begin with, and stays so where there is room for more tokens than
+ * there are. What is computed of vectors that are not there is not stored. */
 typedef struct {
     bfloat16 *rows;          /* of tokens */
     pair *token_pairs;       /* of two tokens */
