@@ -3,4 +3,4 @@
 #include "narrow_feed_forward_tiles.h"
 #include "short_attention_tiles.h"
 
-#include "narrow_encoder.h"
+#include "narrow_encoder_backward.h"
