@@ -61,25 +61,27 @@ static inline __attribute__((always_inline)) void normalize_some(
     }
 }
 
-/* At most TOKENS_AT_ONCE of them. */
 static void normalize_tokens(
     int64_t tokens, int64_t width, const normalization *n, const stream_element *input, bfloat16 *out,
     token_statistics *statistics) {
-    if (tokens == TOKENS_AT_ONCE) /* a constant, for which loops over tokens are unrolled */
-        normalize_some(TOKENS_AT_ONCE, width, n, input, out, statistics);
-    else
-        normalize_some(tokens, width, n, input, out, statistics);
+    for (int64_t token = 0; token < tokens; token += TOKENS_AT_ONCE) {
+        int64_t here = token * width, rest = tokens - token;
+        if (rest >= TOKENS_AT_ONCE) /* a constant, for which loops over tokens are unrolled */
+            normalize_some(TOKENS_AT_ONCE, width, n, input + here, out + here, statistics + token);
+        else
+            normalize_some(rest, width, n, input + here, out + here, statistics + token);
+    }
 }
 
 /* Of what is normalised, y, the gradient g loses its mean and what lies along y: with the deviation s,
  * (g - mean(g) - y mean(g y)) / s. */
 typedef struct {
     float mean_gradient, along;
-} token_means;
+} gradient_means;
 
 static inline __attribute__((always_inline)) void find_means(
     const int tokens, int64_t width, const bfloat16 *gradients, const stream_element *input, const float *weight,
-    const token_statistics *statistics, token_means *means) {
+    const token_statistics *statistics, gradient_means *means) {
     __m512 sums[TOKENS_AT_ONCE], products[TOKENS_AT_ONCE];
     for (int token = 0; token < tokens; token++) sums[token] = products[token] = _mm512_setzero_ps();
     for (int64_t i = 0; i < width; i += LANES) {
@@ -93,11 +95,11 @@ static inline __attribute__((always_inline)) void find_means(
         }
     }
     for (int token = 0; token < tokens; token++)
-        means[token] = (token_means){
+        means[token] = (gradient_means){
             _mm512_reduce_add_ps(sums[token]) / width, _mm512_reduce_add_ps(products[token]) / width};
 }
 
-static inline __m512 stream_gradient(__m512 gradient, __m512 y, token_means means, token_statistics of_token) {
+static inline __m512 stream_gradient(__m512 gradient, __m512 y, gradient_means means, token_statistics of_token) {
     __m512 across = _mm512_fnmadd_ps(y, _mm512_set1_ps(means.along), gradient);
     across = _mm512_sub_ps(across, _mm512_set1_ps(means.mean_gradient));
     return _mm512_mul_ps(across, _mm512_set1_ps(of_token.inverse_deviation));
@@ -111,7 +113,7 @@ static inline __attribute__((always_inline)) void differentiate_some(
     const int tokens, int64_t width, const bfloat16 *gradients, const stream_element *input,
     const token_statistics *statistics, const float *weight, const stream_element *past,
     stream_element *input_gradients, float *of_weight, float *of_bias) {
-    token_means means[TOKENS_AT_ONCE];
+    gradient_means means[TOKENS_AT_ONCE];
     find_means(tokens, width, gradients, input, weight, statistics, means);
     for (int64_t i = 0; i < width; i += LANES) {
         __m512 sum = _mm512_setzero_ps(), products = _mm512_setzero_ps(), scale = _mm512_loadu_ps(weight + i);
@@ -129,17 +131,22 @@ static inline __attribute__((always_inline)) void differentiate_some(
     }
 }
 
-/* At most TOKENS_AT_ONCE of them. */
 static inline __attribute__((always_inline)) void differentiate_tokens(
     int64_t tokens, int64_t width, const bfloat16 *gradients, const stream_element *input,
     const token_statistics *statistics, const float *weight, const stream_element *past,
     stream_element *input_gradients, float *of_weight, float *of_bias) {
-    if (tokens == TOKENS_AT_ONCE)
-        differentiate_some(
-            TOKENS_AT_ONCE, width, gradients, input, statistics, weight, past, input_gradients, of_weight, of_bias);
-    else
-        differentiate_some(
-            tokens, width, gradients, input, statistics, weight, past, input_gradients, of_weight, of_bias);
+    for (int64_t token = 0; token < tokens; token += TOKENS_AT_ONCE) {
+        int64_t here = token * width, rest = tokens - token;
+        const stream_element *past_here = past ? past + here : NULL;
+        if (rest >= TOKENS_AT_ONCE)
+            differentiate_some(
+                TOKENS_AT_ONCE, width, gradients + here, input + here, statistics + token, weight, past_here,
+                input_gradients + here, of_weight, of_bias);
+        else
+            differentiate_some(
+                rest, width, gradients + here, input + here, statistics + token, weight, past_here,
+                input_gradients + here, of_weight, of_bias);
+    }
 }
 
 /* Adds up what threads have, whose sums are `each` numbers apart. */

@@ -23,8 +23,8 @@ typedef struct {
     int64_t images, tokens, heads;
 } encoder_sizes;
 
-/* What is kept of images, and what backward needs of them: queries, keys and values; what heads gathered; tokens after attention was added;
- * what is before the GELU; and of each row of scores, its statistics. */
+/* What is kept of images, for backward: queries, keys and values; what heads gathered; tokens after attention was
+ * added; what is before the GELU; and the statistics of each row of scores. */
 typedef struct {
     bfloat16 *query_key_value, *attended;
     stream_element *sequence;
@@ -103,16 +103,6 @@ static void attend_images(const encoder *e, const encoder_sizes *s, int64_t imag
                 k.statistics + (image * s->heads + head) * s->tokens, workspace);
 }
 
-static void normalize_block(
-    int64_t tokens, int64_t width, const normalization *n, const stream_element *input, bfloat16 *out,
-    token_statistics *statistics) {
-    for (int64_t token = 0; token < tokens; token += TOKENS_AT_ONCE) {
-        int64_t here = token * width;
-        normalize_tokens(
-            least(tokens - token, TOKENS_AT_ONCE), width, n, input + here, out + here, statistics + token);
-    }
-}
-
 /* The residual sum: a product with its bias is added to tokens. */
 static void add_branch(
     int64_t tokens, int64_t width, const stream_element *input, const float *product, const bfloat16 *bias,
@@ -148,13 +138,13 @@ static void encode_images(
     int64_t tokens = images * s->tokens, width = e->projection.outputs, hidden = e->input_layer.outputs;
     destination to_query_key_value = {.bias = e->query_key_value.bias, .rounded = k.query_key_value};
     destination to_product = {.sums = block->product};
-    normalize_block(
+    normalize_tokens(
         tokens, width, &e->attention_normalization, input, block->normalized, block->statistics);
     multiply_rows(tokens, width, block->normalized, p->query_key_value, 3 * width, to_query_key_value);
     attend_images(e, s, images, k, workspace);
     multiply_rows(tokens, width, k.attended, p->projection, width, to_product);
     add_branch(tokens, width, input, block->product, e->projection.bias, k.sequence);
-    normalize_block(
+    normalize_tokens(
         tokens, width, &e->feed_forward_normalization, k.sequence, block->normalized, block->statistics);
     multiply_rows_and_activate(
         tokens, width, block->normalized, p->input_layer, hidden, e->input_layer.bias, k.preactivations,

@@ -69,12 +69,9 @@ static void add_gradients(
 static void differentiate_normalization(
     int64_t tokens, int64_t width, const normalization *n, const stream_element *input, const stream_element *past,
     const backward_block *block, stream_element *found, float *sums) {
-    for (int64_t token = 0; token < tokens; token += TOKENS_AT_ONCE) {
-        int64_t here = token * width;
-        differentiate_tokens(
-            least(tokens - token, TOKENS_AT_ONCE), width, block->normalized_gradients + here, input + here,
-            block->statistics + token, n->weight, past + here, found + here, sums, sums + width);
-    }
+    differentiate_tokens(
+        tokens, width, block->normalized_gradients, input, block->statistics, n->weight, past, found, sums,
+        sums + width);
 }
 
 static void differentiate_feed_forward(
@@ -90,7 +87,7 @@ static void differentiate_feed_forward(
     multiply_rows(
         tokens, hidden, between->preactivation_gradients, p->input_layer, width,
         (destination){.rounded = block->normalized_gradients});
-    normalize_block(
+    normalize_tokens(
         tokens, width, &e->feed_forward_normalization, k.sequence, block->normalized, block->statistics);
     pack_rows(inputs, width, block->right_pairs);
     multiply_tokens(
@@ -137,7 +134,7 @@ static void differentiate_attention(
     multiply_rows(
         tokens, 3 * width, block->query_key_value_gradients, p->query_key_value, width,
         (destination){.rounded = block->normalized_gradients});
-    normalize_block(
+    normalize_tokens(
         tokens, width, &e->attention_normalization, input, block->normalized, block->statistics);
     add_gradients(
         tokens, &e->query_key_value, block->query_key_value_gradients, block->normalized, block,
