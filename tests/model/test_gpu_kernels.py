@@ -10,6 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.model.computing import relative_error
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -57,10 +58,6 @@ def printed_by(program: str) -> str:
 
 def random(*shape: int) -> Tensor:
     return torch.randn(shape, device=CUDA).bfloat16()
-
-
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
 
 
 def written_out(product: Tensor) -> Tensor:

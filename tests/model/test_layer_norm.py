@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.model.computing import relative_error
 from torch import Tensor, nn
 
 from vision_transformers.model.encoder import Encoder
@@ -43,10 +44,6 @@ def in_c(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def with_gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     return [out, *torch.autograd.grad(out, inputs, random(*out.shape, seed=4).to(out.dtype))]
-
-
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
 
 
 @with_each_type

@@ -1,10 +1,10 @@
 """A whole encoder in C is Equations 2 and 3, to bfloat16's precision."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import pytest
 import torch
+from tests.model.computing import relative_error, threads
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -61,20 +61,6 @@ def with_gradients(encoder: Encoder, sequence: Tensor, *, in_c: bool) -> list[Te
         out = encoder(sequence)[0]
     direction = random(*out.shape, seed=5).bfloat16().to(out.dtype)
     return [out, *torch.autograd.grad(out, [sequence, *encoder.parameters()], direction)]
-
-
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @with_each_type

@@ -1,12 +1,12 @@
 """A feed-forward network in C is two linear layers and exact GELU, to bfloat16's precision."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.model.computing import relative_error, threads
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
@@ -72,10 +72,6 @@ def with_gradients(way: Callable[..., Tensor], inputs: list[Tensor]) -> list[Ten
     return [out, *torch.autograd.grad(out, inputs, direction)]
 
 
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
-
-
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 @pytest.mark.parametrize("sizes", SIZES)
 def test_it_and_its_gradients_are_as_near_to_the_truth_as_pytorch_is(
@@ -111,16 +107,6 @@ def test_gelu_and_its_slope_are_right_for_every_number() -> None:
     (true_slope,) = torch.autograd.grad(truth.sum(), exactly)
     for found, expected in ((out[:, 0], truth), (slope[:, 0], true_slope)):
         assert ((found.double() - expected).abs() <= 2**-8 * expected.abs() + 1e-7).all()
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("tokens", [3, 300, 1000])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.model.computing import relative_error
 from torch import Tensor
 
 from vision_transformers.model.attention import MultiHeadAttention
@@ -54,10 +55,6 @@ def scaled_last(query_key_value: Tensor) -> Tensor:
     queries, keys, values = (part.transpose(1, 2) for part in query_key_value.unbind(2))
     scores = queries @ keys.transpose(2, 3) * queries.shape[3] ** -0.5
     return (scores.softmax(dim=3) @ values).transpose(1, 2)
-
-
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])

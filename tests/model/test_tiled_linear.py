@@ -1,11 +1,9 @@
 """A linear layer whose weight learns by tiles is a linear layer, to bfloat16's precision."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.model.computing import relative_error, threads
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -38,20 +36,6 @@ def given(tokens: int, inputs: int, outputs: int) -> list[Tensor]:
 
 def with_gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     return [out, *torch.autograd.grad(out, inputs, random(*out.shape, seed=3).to(out.dtype))]
-
-
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("sizes", SIZES)

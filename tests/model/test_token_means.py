@@ -1,10 +1,8 @@
 """Means of tokens in C are a softmax and two products, to bfloat16's precision."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
+from tests.model.computing import relative_error, threads
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -40,20 +38,6 @@ def written_out(sequence: Tensor, vectors: Tensor) -> Tensor:
 
 def with_gradients(out: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     return [out, *torch.autograd.grad(out, inputs, random(*out.shape, seed=2).to(out.dtype))]
-
-
-def relative_error(found: Tensor, truth: Tensor) -> float:
-    return float((found.detach().double() - truth.detach()).norm() / truth.detach().norm())
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("sizes", SIZES)
