@@ -22,6 +22,7 @@ from vision_transformers.model.kernels.layer_norm import Normalization
 from vision_transformers.model.kernels.narrow_feed_forward import Layer
 from vision_transformers.model.kernels.operators import (
     Program,
+    are_learned_together,
     are_multiplied_in_bfloat16,
     check_tensor,
     constant_in_compiled_models,
@@ -96,13 +97,8 @@ def _is_encoder_served(sequence: Tensor, encoder: "Encoder") -> bool:
         and width * (4 * width + 2 * hidden) <= MOST_WEIGHTS
         and is_computed_here(*weights)
         and are_multiplied_in_bfloat16(weights, "cpu")
-        and _are_learned_together(sequence, weights)
+        and are_learned_together(sequence, weights)
     )
-
-
-def _are_learned_together(sequence: Tensor, weights: list[Tensor]) -> bool:
-    wanted = [tensor.requires_grad for tensor in (sequence, *weights)]
-    return all(wanted[1:]) or not (torch.is_grad_enabled() and any(wanted))
 
 
 @constant_in_compiled_models

@@ -19,11 +19,13 @@ from torch.utils.flop_counter import register_flop_formula
 
 from vision_transformers.model.kernels.operators import (
     Program,
+    are_learned_together,
     are_multiplied_in_bfloat16,
     constant_in_compiled_models,
     first_available,
     is_computed_here,
     wanted_gradients,
+    wants_gradients,
 )
 from vision_transformers.model.kernels.tiled_linear import weight_gradient
 from vision_transformers.model.plain import is_plain
@@ -92,9 +94,9 @@ def is_served(
         activation.approximate == "none"
         and len(weights) == 4  # both layers have a bias
         and are_multiplied_in_bfloat16([sequence, *weights], "cpu")
-        and _are_learned_together(sequence, weights)
+        and are_learned_together(sequence, weights)
         and is_available()
-        and _sizes_fit(sequence, weights[0], weights[2], _most_weights(_wants_gradients(sequence, weights)))
+        and _sizes_fit(sequence, weights[0], weights[2], _most_weights(wants_gradients(sequence, *weights)))
     )
 
 
@@ -126,16 +128,6 @@ def _limits() -> tuple[int, int]:
 @constant_in_compiled_models
 def _most_weights(is_learned: bool) -> int:
     return _program().most_weights if is_learned else _program().most_weights_inferred
-
-
-def _wants_gradients(sequence: Tensor, weights: list[nn.Parameter]) -> bool:
-    return torch.is_grad_enabled() and (
-        sequence.requires_grad or any(weight.requires_grad for weight in weights)
-    )
-
-
-def _are_learned_together(sequence: Tensor, weights: list[nn.Parameter]) -> bool:
-    return all(weight.requires_grad for weight in weights) or not _wants_gradients(sequence, weights)
 
 
 def transform(

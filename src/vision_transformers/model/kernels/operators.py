@@ -75,6 +75,16 @@ def are_multiplied_in_bfloat16(tensors: Iterable[Tensor], device: str) -> bool:
     return all(tensor.dtype == torch.bfloat16 for tensor in tensors)
 
 
+def wants_gradients(*tensors: Tensor) -> bool:
+    """Whether what is computed of these now is to have any."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def are_learned_together(sequence: Tensor, weights: Sequence[Tensor]) -> bool:
+    """Whether all weights are learned, or no gradient is wanted: for what computes all gradients or none."""
+    return all(weight.requires_grad for weight in weights) or not wants_gradients(sequence, *weights)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """A C file, and where it is faster than what PyTorch has."""
