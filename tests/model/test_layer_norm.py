@@ -10,6 +10,7 @@ from vision_transformers.model.encoder import Encoder
 from vision_transformers.model.kernels import layer_norm as module
 from vision_transformers.model.kernels.layer_norm import is_served, layer_norm, layer_norm_backward
 from vision_transformers.model.normalization import LayerNorm
+from vision_transformers.model.stem import ConvolutionalStem
 
 pytestmark = pytest.mark.skipif(
     not module.is_available(torch.bfloat16), reason="needs gcc and AVX512_BF16: PyTorch computes everything"
@@ -78,6 +79,20 @@ def test_under_autocast_a_block_gives_what_it_gave() -> None:
             expected = encoder(sequence)[0]
     assert found.dtype == expected.dtype == torch.float32
     assert relative_error(found, expected.double()) < 0.001
+
+
+def test_under_autocast_a_stem_gives_nearly_what_it_gave() -> None:
+    """Its GELU is given rounded numbers, where PyTorch's LayerNorm has it compute in float32."""
+    torch.manual_seed(0)
+    stem, images = ConvolutionalStem(64, (4, 4), 3), random(5, 3, 16, 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = stem(images)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "is_served", lambda *_: False)
+            expected = stem(images)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    truth = stem(images)
+    assert relative_error(found, truth.double()) < 1.2 * relative_error(expected, truth.double())
 
 
 def test_a_token_far_from_zero_is_normalised_by_what_varies() -> None:

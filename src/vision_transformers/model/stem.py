@@ -7,6 +7,7 @@ from torch import Tensor, channels_last, nn
 
 from vision_transformers.model import initialization
 from vision_transformers.model.config import check_stem
+from vision_transformers.model.normalization import LayerNorm
 from vision_transformers.model.patches import check_channels, grid_shape
 
 
@@ -69,7 +70,7 @@ class ConvolutionalStem(nn.Module):
         return self.projector(features.permute(0, 2, 3, 1).flatten(1, 2))
 
 
-class ChannelNormalization(nn.LayerNorm):
+class ChannelNormalization(LayerNorm):
     """A LayerNorm over the channels of each pixel.
 
     Behind batch normalisation, tokens would depend on the other images of their batch.
