@@ -1,6 +1,7 @@
 """`vit convert` says what it did with every tensor, checks it, and writes nothing that is not whole."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.weights.portable import CLIP_OPTIONS, VIT_PYTORCH_OPTIONS, outputs, p
 from torch import Tensor
 
 from vision_transformers.classifier import load
+from vision_transformers.cli.convert import _verify
+from vision_transformers.errors import Failure
 from vision_transformers.weights.conversion import export_model, import_model, read_native, write_native
 from vision_transformers.weights.format import Given
 from vision_transformers.weights.formats.table import FORMATS
@@ -224,6 +227,16 @@ def test_a_tensor_that_nobody_knows_is_named_before_a_library_is_asked(vit: Vit,
     assert "torchvision cannot load there itself" in finished.errors
     assert "Traceback" not in finished.errors
     assert not (tmp_path / "back").exists()
+
+
+def test_what_another_library_computes_otherwise_is_not_said_to_be_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = replace(FORMATS["timm"], reference=lambda *_: lambda images: torch.ones(len(images), 5))
+    monkeypatch.setitem(FORMATS, "timm", other)
+    with pytest.raises(Failure, match=r"timm computes something else from there: largest difference .*"):
+        _verify(portable(), "timm", Path("there"))
+    assert capsys.readouterr().out == ""
 
 
 PUBLISHED: dict[str, tuple[dict[str, Any], dict[str, Tensor], str, str]] = {

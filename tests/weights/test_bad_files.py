@@ -120,6 +120,21 @@ def test_a_torchscript_archive_is_refused_with_what_to_do(tmp_path: Path) -> Non
         read_weights(tmp_path / "a.pt")
 
 
+@pytest.mark.parametrize(
+    ("format", "config"),
+    [("timm", {"architecture": "swin_tiny"}), ("huggingface", {"model_type": "siglip_vision_model"})],
+)
+def test_another_architecture_of_the_library_is_called_by_its_name(
+    format: str, config: dict[str, str], tmp_path: Path
+) -> None:
+    """Not taken for somebody else's, for what its tensors are called."""
+    save_file({"stem.conv1.weight": torch.ones(3)}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (name,) = config.values()
+    with pytest.raises(UsageFailure, match=f"a {name}, which no model here computes"):
+        read_any(tmp_path, format, Given(), Report())
+
+
 def test_a_file_of_another_format_is_refused_with_the_likely_one(tmp_path: Path) -> None:
     export_model(tmp_path / "timm", portable(), TIMM, Report())
     with pytest.raises(UsageFailure, match=r"not of the format torchvision.*They look like timm"):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tests.parity.weights import assert_same_outputs, randomise
 from tests.photographs import noise
 from tests.weights.portable import check_reference, check_round_trip, outputs, portable
@@ -356,7 +357,14 @@ def test_without_a_bias_after_attention_timm_has_none_in_its_networks_either(tmp
 
 @pytest.mark.parametrize(
     "name",
-    ["vit_base_patch16_rpn_224", "vit_dwee_patch16_reg1_gap_256", "vit_pe_core_gigantic_patch14_448"],
+    [
+        "vit_base_patch16_rpn_224",
+        "vit_dwee_patch16_reg1_gap_256",
+        "vit_pe_core_gigantic_patch14_448",
+        "vit_small_patch16_rope_ape_224",
+        "eva02_tiny_patch14_224",
+        "beit_base_patch16_224",
+    ],
 )
 def test_what_computes_something_else_under_the_same_names_is_refused(name: str, tmp_path: Path) -> None:
     """Also where what only the name tells is given."""
@@ -365,6 +373,15 @@ def test_what_computes_something_else_under_the_same_names_is_refused(name: str,
     timm.models.save_for_hf(theirs, tmp_path, model_args=sizes, safe_serialization=True)
     with pytest.raises(UsageFailure, match=f"of timm's {name}, wh.*: no model here does so"):
         import_model(tmp_path, TIMM, Given(number_of_heads=2, normalization_epsilon=1e-5), Report())
+
+
+def test_an_encoder_is_never_read_without_one_of_its_tensors(tmp_path: Path) -> None:
+    """No option allows what would make it another network, of a name that is not known here."""
+    export_model(tmp_path / "model", portable(), TIMM, Report())
+    file = tmp_path / "model" / "model.safetensors"
+    save_file(load_file(file) | {"blocks.1.attn.rel_pos": torch.ones(3)}, file)
+    with pytest.raises(Failure, match=r"1 tensor that no encoder here has.*: blocks\.1\.attn\.rel_pos"):
+        import_model(tmp_path / "model", TIMM, Given(), Report())
 
 
 @pytest.mark.parametrize(

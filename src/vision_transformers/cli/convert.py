@@ -215,12 +215,10 @@ def _verify(model: "PortableModel", format: str, path: Path) -> None:
     except RuntimeError as error:
         raise Failure(f"{format} cannot load {path} itself: {error}. Leave --verify out") from error
     difference = compare(model, theirs)
-    print(
-        f"verified       {format} computes the same: largest difference {difference.largest:.1e} "
-        f"where outputs reach {difference.largest_output:.2f}"
-    )
+    found = f"largest difference {difference.largest:.1e} where outputs reach {difference.largest_output:.2f}"
     if not difference.is_small:
-        raise Failure(f"{format} computes something else from {path}: nothing was written")
+        raise Failure(f"{format} computes something else from {path}: {found}. Nothing was written")
+    print(f"verified       {format} computes the same: {found}")
 
 
 def _compare_pictures(model: "PortableModel", format: str, written: Path) -> None:

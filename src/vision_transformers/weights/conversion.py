@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vision_transformers.config import first_of
 from vision_transformers.errors import Failure, UsageFailure
 from vision_transformers.files import write_folder
 from vision_transformers.model.config import ViTConfig
@@ -22,8 +23,8 @@ from vision_transformers.weights.model_folder import (
     write_model,
     write_tensors,
 )
-from vision_transformers.weights.report import NAMED, Report, Row
-from vision_transformers.weights.rules import names_of, read_by, write_by
+from vision_transformers.weights.report import NAMED, Report, Row, tensors_counted
+from vision_transformers.weights.rules import Rule, names_of, read_by, write_by
 from vision_transformers.weights.sidecar import description_beside, is_of, write_sidecar
 
 ASIDE = re.compile(r"kept-aside\.(?P<format>[a-z-]+)\.safetensors")
@@ -32,10 +33,14 @@ ASIDE = re.compile(r"kept-aside\.(?P<format>[a-z-]+)\.safetensors")
 class NotThisFormat(UsageFailure):
     """The file is not what it is said to be."""
 
-    def __init__(self, path: Path, format: str, tensors: Mapping[str, Tensor]) -> None:
-        names = ", ".join(list(tensors)[:NAMED])
-        super().__init__(f"{path} is not of the format {format}: its tensors are called {names}, ...")
-        self.tensors = tensors
+    def __init__(self, format: Format, foreign: ForeignModel) -> None:
+        names = ", ".join(list(foreign.tensors)[:NAMED])
+        super().__init__(
+            f"{foreign.path} is not of the format {format.name}: its tensors are called {names}, ..."
+        )
+        self.tensors = foreign.tensors
+        self.architecture = foreign.config.text(format.architecture_key, "")
+        """As the config names it, if it is of the format's library."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     given.check(format.given, f"{format.name} files")
     opened = open_foreign(path, format.prefix, format.recognises)
     if not format.recognises(opened.tensors):
-        raise NotThisFormat(path, format.name, opened.tensors)
+        raise NotThisFormat(format, opened)
     report.notes += opened.notes
     foreign = replace(opened, tensors=format.canonical(opened.tensors))
     description = _described(foreign, format, given, report)
@@ -80,10 +85,27 @@ def import_model(path: Path, format: Format, given: Given, report: Report) -> Po
     used = names_of(rules, layers)
     # Empty ones, of which transformers' DINOv3 has one where it has no registers, hold nothing to lose.
     unused = {name: tensor for name, tensor in foreign.tensors.items() if name not in used and tensor.numel()}
+    _check_layers_are_read(unused, rules, path)
     for name, tensor in opened.beside.items():
         if tensor.numel():
             report.add("left_out", Row.of([name], [tensor]), Row(()), "beside the model in its file")
     return PortableModel(weights, description, _set_aside(unused, format, report))
+
+
+def _check_layers_are_read(unused: Mapping[str, Tensor], rules: list[Rule], path: Path) -> None:
+    """An encoder without one of its tensors would compute something else; so would any model here.
+
+    Raises:
+        Failure: some tensor of an encoder is not known; names them.
+    """
+    named = {name.partition("{layer}")[0] for rule in rules for name in rule.theirs if rule.is_of_layers}
+    layers = re.compile("|".join(rf"{re.escape(before)}\d+\b.*" for before in named))
+    unknown = [name for name in unused if layers.fullmatch(name)]
+    if unknown:
+        raise Failure(
+            f"{path} holds {tensors_counted(len(unknown))} that no encoder here has, and would compute "
+            f"something else without them: {first_of(unknown, NAMED)}"
+        )
 
 
 def export_model(

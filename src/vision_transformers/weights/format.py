@@ -138,6 +138,8 @@ class Format:
     loading: Callable[[Path, ModelDescription], tuple[str, ...]] | None = None
     """Lines of Python with which its library loads what was written to a folder, as `model`, in evaluation
     mode; None where no library that can be installed does."""
+    architecture_key: str = ""
+    """Under which its config names the architecture."""
     prefix: str = ""
     """How the names of its files begin, which are taken first where a folder holds others' too."""
     computes_positions: tuple[Positions, ...] = ()

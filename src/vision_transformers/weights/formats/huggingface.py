@@ -232,6 +232,7 @@ def _recognises(tensors: Mapping[str, Tensor]) -> bool:
 
 HUGGINGFACE = Format(
     name="huggingface",
+    architecture_key="model_type",
     given=("number_of_heads", "normalization_epsilon", "activation", "pool", "max_image_shape", "classes"),
     recognises=_recognises,
     canonical=canonical,

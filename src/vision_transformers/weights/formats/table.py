@@ -53,6 +53,9 @@ def read_any(path: Path, format: str, given: Given, report: Report) -> PortableM
     try:
         return import_model(path, FORMATS[format], given, report)
     except NotThisFormat as failure:
+        if failure.architecture:
+            why = f"Its config says that it is a {failure.architecture}, which no model here computes"
+            raise UsageFailure(f"{failure}. {why}") from failure
         likely = [each.name for each in FORMATS.values() if each.recognises(failure.tensors)]
         if (path / "config.json").exists() and "patches.projector.weight" in failure.tensors:
             likely = [NATIVE]

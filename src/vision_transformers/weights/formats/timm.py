@@ -144,6 +144,7 @@ def _reference(path: Path, description: ModelDescription) -> Callable[[Tensor], 
 
 TIMM = Format(
     name="timm",
+    architecture_key="architecture",
     given=tuple(field.name for field in fields(Given)),
     recognises=lambda tensors: "blocks.0.norm1.weight" in stripped(tensors),
     canonical=stripped,

@@ -44,6 +44,9 @@ _NOT_READ = {
     r".*_rpn_.*": "which normalises what attention and feed-forward networks give, not what they get",
     r"vit_d(little|wee)_.*": "whose attention is the difference of two",
     r"vit_pe_.*": "which has rotary positions beside learned ones",
+    r"vit_.*_rope_.*": "whose rotary positions are others than DINOv3's",
+    r"eva02_.*": "whose attention and feed-forward networks are others",
+    r"beit.*": "whose attention has biases for relative positions",
 }
 """Architectures whose weights have the names of others that compute something else."""
 
