@@ -15,7 +15,7 @@ from tests.training.recipes import run_of, tiny
 
 from vision_transformers.model.kernels import narrow_feed_forward, operators, short_attention
 from vision_transformers.runtime import native
-from vision_transformers.runtime.native import SWITCH, has_instructions, load_native
+from vision_transformers.runtime.native import SWITCH, describe_compiler, has_instructions, load_native
 from vision_transformers.training import advice
 from vision_transformers.training.environment import resolve_environment
 
@@ -243,3 +243,6 @@ def test_a_compiler_that_does_not_run_is_said_and_left_out(
     with caplog.at_level(logging.WARNING):
         assert load_native(source) is None
     assert "no licence" in caplog.text
+    assert describe_compiler() is None
+    broken.write_text("#!/bin/sh\n")
+    assert describe_compiler() is None

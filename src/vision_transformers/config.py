@@ -4,9 +4,10 @@ And how errors everywhere name what is known, or the first of many."""
 
 import dataclasses
 import difflib
+import numbers
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vision_transformers.errors import Failure, UsageFailure
@@ -41,13 +42,33 @@ def first_of(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def to_json(config: Any) -> Any:
-    """Turns a dataclass, with what it holds, into dicts, lists and plain values."""
+def to_json(config: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
+    """Turns a dataclass, with what it holds, into dicts, lists and plain values.
+
+    Paths become strings, and numbers of NumPy those of Python.
+    """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {field.name: to_json(getattr(config, field.name)) for field in dataclasses.fields(config)}
     if isinstance(config, tuple | list):
         return [to_json(item) for item in config]
+    if isinstance(config, PurePath):
+        return str(config)
+    if isinstance(config, bool):
+        return config
+    if isinstance(config, numbers.Integral):
+        return int(config)
+    if isinstance(config, numbers.Real):
+        return float(config)
     return config
+
+
+def checked(config: Config) -> Config:
+    """The same, made of plain values, as it will be read from a file again.
+
+    Raises:
+        UsageFailure: a value is of the wrong type, or none of the known ones, with its place.
+    """
+    return from_json(type(config), to_json(config))
 
 
 def from_json(kind: type[Config], data: Any, where: str = "") -> Config:

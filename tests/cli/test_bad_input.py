@@ -83,7 +83,10 @@ def one_picture_each(folder: Path) -> None:
         (one_class, "images has one class, 'cat': a classifier needs two or more"),
         (a_text_among_pictures, "images/dog/2.jpg cannot be decoded: it is none of JPEG, PNG"),
         (a_cut_header, "images/dog/2.png cannot be decoded"),
-        (one_picture_each, "the class 'cat' has 1 of the 2 images that it needs to hold one out: add some"),
+        (
+            one_picture_each,
+            "the class 'cat' has 1 of the 2 images that it needs to hold one out, not counting",
+        ),
     ],
 )
 def test_a_folder_that_cannot_be_trained_on(

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from vision_transformers.errors import Failure
-from vision_transformers.report.metrics import MetricsLog, RowLog, read_metrics, write_csv
+from vision_transformers.report.metrics import (
+    MetricsLog,
+    Row,
+    RowLog,
+    of_kept_weights,
+    read_metrics,
+    write_csv,
+)
 
 ROWS = [
     {"step": 10, "epoch": 0.5, "train_loss": 0.1 + 0.2, "learning_rate": 1e-300},
@@ -183,6 +190,22 @@ def test_a_file_that_may_not_grow_says_so(path: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
             signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_what_a_run_kept_is_named_with_its_own_validation() -> None:
+    """Not with that of the last weights, which were thrown away; the test is of those that were kept."""
+    rows: list[Row] = [
+        {"step": 1, "validation_accuracy": 0.7, "validation_loss": 0.9, "best_validation_accuracy": 0.7},
+        {"step": 2, "validation_accuracy": 0.8, "validation_loss": 0.5, "best_validation_accuracy": 0.8},
+        {"step": 3, "train_loss": 0.2},
+        {"step": 4, "validation_accuracy": 0.8, "validation_loss": 0.6, "best_validation_accuracy": 0.8}
+        | {"test_accuracy": 0.6},
+    ]
+    kept = of_kept_weights(rows)
+    assert (kept["validation_accuracy"], kept["validation_loss"]) == (0.8, 0.5)
+    assert (kept["step"], kept["test_accuracy"]) == (4, 0.6)
+    last_ones: list[Row] = [{"step": 1, "validation_accuracy": 0.9}, {"step": 2, "validation_accuracy": 0.8}]
+    assert of_kept_weights(last_ones) == last_ones[-1]
 
 
 def test_a_spreadsheet_has_every_column_and_the_same_numbers(tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
 """An image that fails only in decoding stops the run, which is saved; once mended, nothing was lost."""
 
+import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import numpy
 import pytest
 from PIL import Image
 from tests.commands import Vit
-from tests.training.runs import FROM_FOLDER, last_step, result
+from tests.training.runs import FROM_FOLDER, last_step, make_images, result
 
 from vision_transformers.cli.train import CommandLine, parse
 from vision_transformers.errors import ReadFailure
-from vision_transformers.training.observer import Silent
+from vision_transformers.training.observer import Silent, StepReport
 from vision_transformers.training.train import resume, train
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -78,6 +80,25 @@ def test_photographs_that_broke_off_are_all_named_before_the_first_step(vit: Vit
     assert "images/train/cat/0.png cannot be decoded" in refused.errors
     assert "images/train/owl/7.png cannot be decoded" in refused.errors
     assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_worker_stops_the_run_saved(tmp_path: Path) -> None:
+    """As by a system that runs out of memory: at the next batch, and not in half of a step."""
+    make_images(tmp_path / "images")
+    command = [*FROM_FOLDER[1:], "--steps", "40", "--checkpoint-steps", "0", "--data.workers", "2"]
+    options, _ = parse(CommandLine.of([word.replace("images", str(tmp_path / "images")) for word in command]))
+    train(options.recipe, tmp_path / "undisturbed")
+
+    class KillsThem(Silent):
+        def stepped(self, report: StepReport) -> None:  # noqa: ARG002
+            for worker in multiprocessing.active_children():
+                assert worker.pid is not None
+                os.kill(worker.pid, signal.SIGKILL)
+
+    with pytest.raises(ReadFailure, match=r"(?s)was killed.*fewer --data.workers.*saved. To go on"):
+        train(options.recipe, tmp_path / "run", KillsThem())
+    resume(tmp_path / "run")
+    assert result(tmp_path / "run") == result(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

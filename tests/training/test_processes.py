@@ -183,12 +183,16 @@ def run_unlike(vit: Vit, folder: Path, *commands: list[str]) -> list[Finished]:
     return [process.wait() for process in processes]
 
 
-def test_processes_that_would_not_train_one_model_do_not_begin(vit: Vit, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("option", "value"), [("optimizer.learning-rate", "0.5"), ("log-steps", "2")])
+def test_processes_that_would_not_train_one_model_do_not_begin(
+    option: str, value: str, vit: Vit, tmp_path: Path
+) -> None:
+    """Those that would log at other steps would wait for each other at different ones."""
     begin = [*IN_MEMORY, "--steps", "4", "--run-folder", "run"]
-    unlike = run_unlike(vit, tmp_path, begin, [*begin, "--optimizer.learning-rate", "0.5"])
+    unlike = run_unlike(vit, tmp_path, begin, [*begin, f"--{option}", value])
     assert [each.code for each in unlike] == [1, 1]
-    assert "optimizer.learning_rate differs" in unlike[0].errors
-    assert "process 1: 0.5" in unlike[0].errors
+    assert f"{option.replace('-', '_')} differs" in unlike[0].errors
+    assert f"process 1: {value}" in unlike[0].errors
 
 
 def test_an_option_that_one_process_refuses_ends_all(vit: Vit, tmp_path: Path) -> None:

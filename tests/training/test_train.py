@@ -1,10 +1,13 @@
 """A run leaves what it promises: one honest test, the weights that were chosen, and something to look at."""
 
+import copy
 import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -14,10 +17,12 @@ from tests.training.runs import make_images
 from vision_transformers.data.batches import evaluation_batches
 from vision_transformers.data.images import Images
 from vision_transformers.data.loading import load_data
+from vision_transformers.data.source import DataSource
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.evaluation.metrics import evaluate
-from vision_transformers.report.metrics import Row, read_metrics
+from vision_transformers.report.metrics import Row, of_kept_weights, read_metrics
 from vision_transformers.training.observer import Silent, StepReport
+from vision_transformers.training.run_folder import RunFolder
 from vision_transformers.training.train import resume, train
 from vision_transformers.weights.model_folder import read_model
 
@@ -153,7 +158,45 @@ def test_the_model_folder_says_how_it_was_made(run: Path) -> None:
     description = json.loads((run / "model" / "config.json").read_text())
     assert description["classes"] == [str(digit) for digit in range(10)]
     assert description["training"]["recipe"] == "tiny"
-    assert description["training"]["metrics"] == read_metrics(run / "metrics.jsonl")[-1]
+    assert description["training"]["metrics"] == of_kept_weights(read_metrics(run / "metrics.jsonl"))
+
+
+def with_value(config: Any, name: str, value: object) -> Any:
+    """As in a program whose types nobody checks; these tests check them."""
+    first, _, rest = name.partition(".")
+    changed = copy.copy(config)
+    object.__setattr__(changed, first, with_value(getattr(config, first), rest, value) if rest else value)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("keep", "Best", "keep is 'Best': did you mean 'best'"),
+        ("optimizer.name", "AdamW", "optimizer.name is 'AdamW': did you mean 'adamw'"),
+        ("data.name", "cifar", "data.name is 'cifar': did you mean 'cifar10'"),
+        ("steps", 2.5, "steps is 2.5: expected int"),
+    ],
+)
+def test_what_no_recipe_may_say_is_told_before_anything_is_written(
+    name: str, value: object, message: str, tmp_path: Path
+) -> None:
+    """Else it would be something else in silence, and no such run could be resumed."""
+    with pytest.raises(UsageFailure, match=message):
+        train(with_value(tiny(), name, value), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_paths_and_numbers_of_numpy_are_those_of_python(tmp_path: Path) -> None:
+    make_images(tmp_path / "images")
+    data = DataSource(name="folder", path="elsewhere", workers=0)
+    model = replace(tiny().model, number_of_classes=0)
+    recipe = with_value(tiny(data=data, model=model, batch_size=8), "data.path", tmp_path / "images")
+    recipe = with_value(with_value(recipe, "seed", np.int64(3)), "label_smoothing", np.float32(0.5))
+    run = train(recipe, tmp_path / "run").folder
+    found = RunFolder(run).record().recipe
+    assert (found.seed, found.label_smoothing) == (3, 0.5)
+    assert found.data.path == str(tmp_path / "images")
 
 
 def test_two_runs_of_one_recipe_are_equal_and_another_seed_is_not(tmp_path: Path) -> None:

@@ -16,6 +16,10 @@ class Needs:
     """What to type as well, or in its place."""
 
 
+MUON = Needs(
+    lambda recipe: recipe.optimizer.name == "muon" and not recipe.low_rank.rank and recipe.frozen != "body",
+    "--optimizer.name muon, and encoders whose own matrices learn (no --low-rank.rank, no --frozen body)",
+)
 NEEDS = {
     "augmentation.erasing-area": Needs(
         lambda recipe: recipe.augmentation.erasing > 0, "--augmentation.erasing"
@@ -31,13 +35,12 @@ NEEDS = {
     "frozen-layers": Needs(lambda recipe: recipe.frozen != "body", "--frozen nothing or --frozen embeddings"),
     "low-rank.alpha": Needs(lambda recipe: recipe.low_rank.rank > 0, "--low-rank.rank"),
     "low-rank.parts": Needs(lambda recipe: recipe.low_rank.rank > 0, "--low-rank.rank"),
-    "optimizer.muon-learning-rate": Needs(
-        lambda recipe: recipe.optimizer.name == "muon", "--optimizer.name muon"
+    "optimizer.layer-decay": Needs(
+        lambda recipe: recipe.frozen != "body", "--frozen nothing or --frozen embeddings"
     ),
-    "optimizer.muon-momentum": Needs(lambda recipe: recipe.optimizer.name == "muon", "--optimizer.name muon"),
-    "optimizer.muon-weight-decay": Needs(
-        lambda recipe: recipe.optimizer.name == "muon", "--optimizer.name muon"
-    ),
+    "optimizer.muon-learning-rate": MUON,
+    "optimizer.muon-momentum": MUON,
+    "optimizer.muon-weight-decay": MUON,
     "probe.learning-rate": Needs(lambda recipe: recipe.probe.fraction > 0, "--probe.fraction"),
     "schedule.final": Needs(
         lambda recipe: recipe.schedule.shape != "constant",

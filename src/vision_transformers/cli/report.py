@@ -164,6 +164,8 @@ def _evaluations(folder: RunFolder) -> "Iterator[Evaluation]":
 
 def _seconds(timing: "Sequence[Row]") -> float | None:
     """Of training, in all processes; that a clock or a step goes back tells where one ended."""
+    if not all("seconds" in row for row in timing):
+        raise Failure("a line of its timing.jsonl does not say its seconds: take the line out")
     ends = [
         before["seconds"]
         for before, after in pairwise(timing)

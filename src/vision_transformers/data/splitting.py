@@ -32,8 +32,9 @@ def hold_out(
         places = (labels == label).nonzero().flatten()
         if len(places) < 2:
             raise DataFailure(
-                f"the class {name!r} has {len(places)} of the 2 images that it needs to hold one out: "
-                "add some, remove the class, or set --data.validation-fraction 0 and --data.test-fraction 0"
+                f"the class {name!r} has {len(places)} of the 2 images that it needs to hold one out, "
+                "not counting those that are held out already: add some, remove the class, or set "
+                "--data.validation-fraction 0 or --data.test-fraction 0"
             )
         count = number_held_out(len(places), fraction)
         order = torch.randperm(len(places), generator=generator(seed, "hold out", label))

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -41,13 +42,28 @@ def load_batches(
     )
     before = multiprocessing.active_children()
     try:
-        return map(_raise_failure, iter(loader))
+        return map(_raise_failure, _begun(loader))
     except OSError:
         # Python would end them by SIGTERM, which they ignore, and then wait for them.
         for process in multiprocessing.active_children():
             if process not in before:
                 process.kill()
         raise
+
+
+def _begun(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Its batches, which tell that a worker was killed when they are asked for.
+
+    By a signal, which PyTorch asks the system for, it would be raised wherever this process is, such as in
+    half of a training step.
+    """
+    is_asked_here = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGCHLD)
+    try:
+        return iter(loader)
+    finally:
+        if is_asked_here:
+            signal.signal(signal.SIGCHLD, handler)
 
 
 class _FailuresAsBatches(Dataset[Any]):

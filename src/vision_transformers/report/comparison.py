@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 from vision_transformers.config import first_of
 from vision_transformers.files import write_file
 from vision_transformers.report.csv_records import csv_record
-from vision_transformers.report.metrics import Row
+from vision_transformers.report.metrics import Row, of_kept_weights
 from vision_transformers.report.page import fill_template, inline_drawing
 from vision_transformers.report.style import Palette, on_one_line, render_for_a_page
 
@@ -65,8 +65,9 @@ class ComparedRun:
     evaluations: Sequence[Evaluation] = ()
 
     def last(self, measurement: str) -> float | None:
-        """The last value of a measurement, if there is one."""
-        values = [row[measurement] for row in self.rows if measurement in row]
+        """The last value of a measurement, if there is one; a finished run's is of the weights it kept."""
+        rows = [*self.rows, of_kept_weights(self.rows)] if self.state == FINISHED else self.rows
+        values = [row[measurement] for row in rows if measurement in row]
         return values[-1] if values else None
 
 

@@ -114,6 +114,16 @@ def read_metrics(path: Path) -> list[Row]:
     return _rows(_content(path), path)
 
 
+def of_kept_weights(rows: Sequence[Row]) -> Row:
+    """The last row of a finished run, with the validation of the weights that it kept, if not the last."""
+    last = rows[-1] if rows else {}
+    if "best_validation_accuracy" not in last:
+        return last
+    validated = (row for row in rows if "validation_accuracy" in row)
+    best = max(validated, key=lambda row: row["validation_accuracy"])
+    return last | {name: best[name] for name in ("validation_loss", "validation_accuracy")}
+
+
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Writes rows for spreadsheets; the columns are all keys, in the order in which they first appear."""
     columns = list(dict.fromkeys(key for row in rows for key in row))

@@ -49,7 +49,11 @@ def load_native(source: Path) -> ctypes.CDLL | None:
 def describe_compiler() -> str | None:
     """The name and version of what compiles here; None where nothing can."""
     compiler = _compiler()
-    return None if compiler is None else _version(compiler).decode(errors="replace").splitlines()[0]
+    try:
+        lines = [] if compiler is None else _version(compiler).decode(errors="replace").splitlines()
+    except (OSError, subprocess.CalledProcessError):  # as of a cluster whose module is not loaded
+        return None
+    return lines[0] if lines else None
 
 
 def _compiler() -> str | None:

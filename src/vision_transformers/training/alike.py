@@ -9,8 +9,9 @@ from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
 from vision_transformers.weights.digest import sha256_of
 
-MAY_DIFFER = CANNOT_CHANGE_THE_RESULT | {"teacher.source"}
-"""Fields of a recipe; the environment has the fingerprints of images and of a teacher."""
+MAY_DIFFER = CANNOT_CHANGE_THE_RESULT - {"log_steps", "explain_every"} | {"teacher.source"}
+"""Fields of a recipe; the environment has the fingerprints of images and of a teacher. By the two that may
+not, processes would wait for each other at different steps."""
 
 
 def check_alike(run: Run, state: TrainingState) -> None:

@@ -7,7 +7,7 @@ from vision_transformers.evaluation.metrics import outputs
 from vision_transformers.files import write_folder
 from vision_transformers.model.low_rank import merged_weights
 from vision_transformers.report.curves import draw_curves
-from vision_transformers.report.metrics import read_metrics, write_csv
+from vision_transformers.report.metrics import of_kept_weights, read_metrics, write_csv
 from vision_transformers.training.advice import FEWEST_TO_CALIBRATE
 from vision_transformers.training.run import Run
 from vision_transformers.training.state import TrainingState
@@ -21,7 +21,7 @@ def finish(run: Run, state: TrainingState) -> None:
     write_csv(rows, run.folder.table)
     draw_curves(rows, run.folder.plots / "curves.png", f"{run.recipe.name}, seed {run.recipe.seed}")
     kept = state.kept()
-    description = run.describe_model(_temperature(run, kept), metrics=rows[-1])
+    description = run.describe_model(_temperature(run, kept), metrics=of_kept_weights(rows))
     if run.recipe.low_rank.rank:
         source = str(run.recipe.init)
         write_folder(

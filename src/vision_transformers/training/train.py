@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vision_transformers.config import first_of
+from vision_transformers.config import checked, first_of
 from vision_transformers.data.loading import load_data
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.files import expanded
@@ -77,8 +77,9 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
 
     Raises:
         Failure: what went wrong and what to do; its subclasses tell usage, data and interruption apart.
+            So do words in the recipe that are not known, before anything is written.
     """
-    processes = joined_processes()
+    processes, recipe = joined_processes(), checked(recipe)
     path = processes.hear_first(str(expanded(run_folder or new_run_folder(recipe).path)))
     run, images = processes.after_the_first(lambda: _new_run(recipe, RunFolder(Path(path)), processes))
 
