@@ -226,10 +226,17 @@ def test_a_run_that_cannot_be_read_is_named_and_the_others_are_compared(vit: Vit
     alone = vit.run(runs, ["report", "mixed", "--output", "mixed-report"])
     assert (alone.code, "none of these runs can be read" in alone.errors) == (1, True), alone.errors
     assert not (runs / "mixed-report").exists()
+    for name in ("placeless", "timeless"):
+        shutil.copytree(runs / "runs" / "one", runs / "mixed" / name)
+    recipe = runs / "mixed" / "placeless" / "recipe.json"
+    recipe.write_text(json.dumps(json.loads(recipe.read_text()) | {"environments": []}))
+    (runs / "mixed" / "timeless" / "timing.jsonl").write_text('{"step": 1}\n')
     shutil.copytree(runs / "runs" / "one", runs / "mixed" / "whole")
     found = vit.run(runs, ["report", "mixed", "--output", "mixed-report"])
     assert found.code == 0, found.errors
     assert "mixed/of-a-later-release is passed over: " in found.errors
     assert "mixed/damaged is passed over: line 1 of" in found.errors
+    assert "it does not say where the run began" in found.errors
+    assert "a line of its timing.jsonl does not say its seconds" in found.errors
     with open(runs / "mixed-report" / "table.csv", newline="") as file:
         assert [row["run"] for row in csv.DictReader(file)] == ["mixed/whole"]

@@ -10,10 +10,11 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 from tests.photographs import save_photographs
 
 from vision_transformers.data import decoding
@@ -86,6 +87,27 @@ def test_16_bits_are_scaled_not_clipped_to_white(tmp_path: Path, name: str) -> N
     assert np.array_equal(decoded, np.round(values / 257))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_x_ray_whose_zero_is_white_is_no_negative(tmp_path: Path, dtype: type) -> None:
+    """As TIFF files may have it, with 16 bits as with 8."""
+    most = np.iinfo(dtype).max
+    values = np.array([[0, most // 5, most]], dtype)
+    Image.fromarray(values).save(tmp_path / "x-ray.tif")
+    shown = np.asarray(decode(tmp_path / "x-ray.tif", channels=1, background=255))
+    bytes_of_it = bytearray((tmp_path / "x-ray.tif").read_bytes())
+    place = bytes_of_it.index(struct.pack("<HHIH", TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 3, 1, 1))
+    bytes_of_it[place + 8] = 0
+    (tmp_path / "x-ray.tif").write_bytes(bytes_of_it)
+    assert (np.asarray(decode(tmp_path / "x-ray.tif", channels=1, background=255)) == 255 - shown).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_as_eyes_measure_them_are_read_in_grey_too(tmp_path: Path, channels: Literal[1, 3]) -> None:
+    Image.new("LAB", (2, 2), (128, 128, 128)).save(tmp_path / "lab.tif")
+    decoded = np.asarray(decode(tmp_path / "lab.tif", channels=channels, background=255))
+    assert np.abs(decoded.astype(int) - 118).max() <= 2
+
+
 def test_16_bits_take_no_many_times_their_own_memory() -> None:
     """A server decodes several at a time, of as many pixels as it allows."""
     picture = Image.fromarray(np.zeros((2500, 2000), np.uint16))
@@ -102,6 +124,25 @@ def test_the_transparent_value_of_a_picture_with_16_bits_shows_the_background(tm
     for channels in (1, 3):
         decoded = np.asarray(decode(tmp_path / "grey.png", channels=channels, background=200))
         assert decoded.reshape(4, channels)[:, 0].tolist() == [200, 17, 0, 255]
+
+
+def test_the_transparent_colour_of_a_picture_with_16_bits_shows_the_background(tmp_path: Path) -> None:
+    """Pillow cuts the pixels to 8 bits, and not the colour."""
+    rows = struct.pack(">B6H", 0, 1000, 1000, 1000, 60000, 60000, 60000)
+    (tmp_path / "colour.png").write_bytes(png(b"\x10\x02", rows, tRNS=struct.pack(">3H", 1000, 1000, 1000)))
+    decoded = np.asarray(decode(tmp_path / "colour.png", channels=3, background=200))
+    assert decoded[0, :, 0].tolist() == [200, 234]
+
+
+def png(depth_and_kind: bytes, rows: bytes, **chunks: bytes) -> bytes:
+    """A file of two pixels on one row, written by hand: Pillow writes none of 16 bits a channel."""
+    head = struct.pack(">2I", 2, 1) + depth_and_kind + bytes(3)
+    parts = {"IHDR": head, **chunks, "IDAT": zlib.compress(rows), "IEND": b""}
+    written = b"\x89PNG\r\n\x1a\n"
+    for name, content in parts.items():
+        body = name.encode() + content
+        written += struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+    return written
 
 
 def test_big_endian_and_32_bit_tiffs_are_scaled_too(tmp_path: Path) -> None:

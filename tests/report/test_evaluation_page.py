@@ -16,6 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.browser import open_browser, opened_page
 
+from vision_transformers.cli.evaluation_folder import check_output
 from vision_transformers.evaluation import scores as scores_of_sums
 from vision_transformers.evaluation.scores import scores
 from vision_transformers.evaluation.sums import EvaluationSums
@@ -161,6 +162,25 @@ def test_an_evaluation_that_dies_while_it_is_drawn_leaves_an_empty_folder(
     with pytest.raises(KeyboardInterrupt):
         written(tmp_path, metrics(), galleries(), CURVES)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_an_evaluation_that_dies_while_it_is_written_says_whose_it_was_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it can be begun anew, and one that it was to replace is not taken for whole."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    asked = metrics() | {"format_version": 1, "places": {"model": "here", "data": "there"}}
+    written(tmp_path, asked, galleries(), CURVES)
+    monkeypatch.setattr("vision_transformers.report.evaluation_page.write_judged_pictures", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        written(tmp_path, asked, galleries(), CURVES)
+    left = json.loads((tmp_path / "metrics.json").read_text())
+    assert left == {"format_version": 1, "places": {"model": "here", "data": "there"}}
+    check_output(tmp_path)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vision_transformers.report.predictions import printable
+
 WORST_CLASSES = 3
 
 
 def print_summary(metrics: dict[str, Any], folder: Path) -> None:
     """What was measured, and the files of `folder` that have all of it."""
     calibration, classes = metrics["calibration"], len(metrics["classes"])
-    print(f"{metrics['data']} {metrics['split']}: {metrics['samples']:,} images, {classes} classes")
+    print(
+        f"{printable(metrics['data'])} {metrics['split']}: {metrics['samples']:,} images, {classes} classes"
+    )
     if "warning" in metrics:
         print(f"warning        {metrics['warning']}")
     for name in ("top_1", "top_5"):
@@ -30,7 +34,7 @@ def print_summary(metrics: dict[str, Any], folder: Path) -> None:
     print(f"calibration    error {calibration['error']:.2%}{after}")
     occurring = [row for row in metrics["per_class"] if row["support"]]
     worst = sorted(occurring, key=lambda row: float(row["recall"]))[:WORST_CLASSES]
-    recalls = [f"{row['class']} {row['recall']:.2%}" for row in worst]
+    recalls = [f"{printable(row['class'])} {row['recall']:.2%}" for row in worst]
     print(f"worst recall   {', '.join(recalls)}")
     for kind, accuracies in metrics.get("probe", {}).items():
         print(f"{kind:<15}{', '.join(f'{name} {value:.2%}' for name, value in accuracies.items())}")

@@ -117,7 +117,7 @@ def _explain_pictures(options: ExplainOptions) -> int:
         earlier.discard(file.name)
         if options.format == "html":
             entries.append(IndexEntry.of(file.name, explanation))
-        guess = f"{explanation.label} {explanation.probability:.1%}"
+        guess = f"{printable(explanation.label)} {explanation.probability:.1%}"
         print(f"{printable(str(path))}: {guess}  {printable(str(file))}")
     if entries:
         write_file(options.output / "index.html", index_page("What the model looks at", entries))

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,6 +35,8 @@ def as_seen(image: Image.Image, channels: Literal[1, 3], background: int) -> Ima
     image.load()
     turn = turn_of(image)
     picture, mode = _opaque(_eight_bits(image), background), "L" if channels == 1 else "RGB"
+    if picture.mode == "LAB":  # of which Pillow makes nothing else
+        picture = picture.convert("RGB")
     if picture.mode != mode:  # where nothing is converted, Pillow would copy
         picture = picture.convert(mode)
     return picture if turn is None else picture.transpose(turn)
@@ -76,11 +78,19 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"its pixels reach from {values.min()} to {values.max()}: 0 to 65535 are known here")
     scaled = Image.fromarray(_scaled(values))
+    if _has_white_at_zero(image):
+        scaled = ImageOps.invert(scaled)
     transparent = image.info.get("transparency")  # one of the values, in grey PNG files
     if not isinstance(transparent, int):
         return scaled
     opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
     return Image.merge("LA", (scaled, opaque))
+
+
+def _has_white_at_zero(image: Image.Image) -> bool:
+    """Of a TIFF file, as X-rays may be: Pillow inverts such a one of 8 bits, and none of 16."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def _scaled(values: Integer[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
@@ -97,5 +107,8 @@ def _opaque(image: Image.Image, background: int) -> Image.Image:
     """Lays a picture with transparent pixels over a grey background."""
     if not image.has_transparency_data:
         return image
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, tuple) and max(transparent) > 255:  # in a PNG file of 16 bits a channel
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)  # as Pillow cuts its pixels
     backdrop = Image.new("RGBA", image.size, (background, background, background, 255))
     return Image.alpha_composite(backdrop, image if image.mode == "RGBA" else image.convert("RGBA"))

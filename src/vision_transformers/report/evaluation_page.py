@@ -43,7 +43,8 @@ def write_evaluation(
 
     Args:
         folder: is there; a report that it held is written over.
-        metrics: as `metrics.json` stores them, last of all.
+        metrics: as `metrics.json` stores them, last of all; it says first whose evaluation this will be, so
+            that one that is interrupted can be begun anew.
         galleries: the pictures to show; what there is none of gets no file.
         judged: every picture, a row for each.
         curves: rows of the run's `metrics.jsonl`; empty where the model is of no run.
@@ -57,6 +58,8 @@ def write_evaluation(
     for name, specimens in _named(galleries).items():
         if specimens:
             pictures[f"{name}.png"] = encode_png(specimen_sheet(specimens))
+    begun = {name: value for name, value in metrics.items() if name in ("format_version", "places")}
+    write_json(folder / "metrics.json", begun)
     for name in _PICTURES:
         if name not in pictures:  # an earlier report's would be taken for this one's
             (folder / name).unlink(missing_ok=True)

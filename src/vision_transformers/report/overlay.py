@@ -1,5 +1,7 @@
 """A map of patches as colours, and over the picture that it is about."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -36,8 +38,10 @@ def overlaid(
     values: Float[np.ndarray, "rows columns"],
     box: Box,
     opacity: float = 0.75,
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> UInt8[np.ndarray, "shown_height shown_width 3"]:
     """A map over the part of a picture that the model saw, each patch a block; the rest is paled.
+
+    A picture with fewer pixels than patches is enlarged by a whole number.
 
     Args:
         picture: in any size and aspect.
@@ -45,6 +49,10 @@ def overlaid(
         box: the part that the model saw.
         opacity: of the strongest colour, 0 to 1.
     """
+    seen_size = ((box[3] - box[1]) * picture.shape[0], (box[2] - box[0]) * picture.shape[1])
+    patches_a_pixel = max(count / size for count, size in zip(values.shape, seen_size, strict=True))
+    factor = max(math.ceil(patches_a_pixel), 1)
+    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
     height, width = picture.shape[:2]
     left, top, right, bottom = (
         round(part * size) for part, size in zip(box, (width, height, width, height), strict=True)

@@ -71,8 +71,6 @@ class Record:
     """Where the images lay and how many there were, for a person; earlier runs did not record it."""
 
     def __post_init__(self) -> None:
-        if not self.environments:
-            raise ValueError("environments is empty: a run begins in one")
         versions = self.versions
         completed = tuple(
             replace(

@@ -162,9 +162,12 @@ class RunFolder:
                 f"this release reads {FORMAT_VERSION}"
             )
         try:
-            return from_json(Record, content)
+            record = from_json(Record, content)
         except UsageFailure as failure:
             raise UsageFailure(f"{self.path / 'recipe.json'}: {failure}") from failure
+        if not record.environments:
+            raise Failure(f"{self.path / 'recipe.json'} is damaged: it does not say where the run began")
+        return record
 
 
 def _may_be_left_of_a_run(path: Path) -> bool:
