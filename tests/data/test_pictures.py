@@ -50,3 +50,15 @@ def test_a_picture_that_was_opened_but_is_damaged_is_told_as_its_file_is(tmp_pat
     assert f"{path} cannot be decoded" in failure(path)
     with Image.open(path) as opened:
         assert "this PngImageFile cannot be used as a picture" in failure(opened)
+
+
+@pytest.mark.parametrize("shape", [(8, 9, 3), (1, 1, 1, 8, 9), (9,)])
+def test_a_tensor_in_another_order_is_told_in_which_it_is_read(shape: tuple[int, ...]) -> None:
+    expected = "a tensor (channels, height, width), and several pictures have four dimensions"
+    assert expected in failure(torch.zeros(shape, dtype=torch.uint8))
+
+
+def test_an_array_in_another_order_is_told_in_which_it_is_read() -> None:
+    assert "an array is (height, width) or (height, width, channels)" in failure(
+        np.zeros((3, 8, 9), np.uint8)
+    )

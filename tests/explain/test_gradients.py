@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from vision_transformers.explain.attention_lrp import attention_lrp, conservative
 from vision_transformers.explain.integrated_gradients import integrated_gradients
+from vision_transformers.explain.methods import Explain
+from vision_transformers.explain.occlusion import occlusion
 from vision_transformers.explain.relevance import relevance
 from vision_transformers.explain.tokens import embed, logits_of, reading
 from vision_transformers.model.vit import ViT
@@ -46,6 +48,29 @@ def test_integrated_gradients_begin_at_the_mean_colour_of_each_image_unless_told
     baseline = IMAGES.mean(dim=(2, 3), keepdim=True).expand_as(IMAGES)
     expected = integrated_gradients(model, IMAGES, CLASSES, baseline, steps=4)
     torch.testing.assert_close(integrated_gradients(model, IMAGES, CLASSES, steps=4), expected)
+
+
+BY_GRADIENTS = [attention_lrp, relevance, integrated_gradients]
+
+
+@pytest.mark.parametrize("method", BY_GRADIENTS, ids=lambda method: method.__name__)
+def test_in_inference_mode_the_maps_are_the_same(method: Explain) -> None:
+    """In which programs compute all they can, and no gradients are computed."""
+    model = random_model({})
+    expected = method(model, IMAGES, CLASSES)
+    with torch.inference_mode():
+        found = method(model, IMAGES + 0, CLASSES + 0)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    "classes", [torch.tensor([0, 1, 99]), torch.tensor([0, -1, 1])], ids=["more", "less"]
+)
+@pytest.mark.parametrize("method", [*BY_GRADIENTS, occlusion], ids=lambda method: method.__name__)
+def test_a_class_that_there_is_none_of_is_told(method: Explain, classes: Tensor) -> None:
+    """On a GPU, all that follows would fail."""
+    with pytest.raises(ValueError, match=r"classes are \[0, .*\]: expected 0 to"):
+        method(random_model({}), IMAGES, classes)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vision_transformers.model.config import ViTConfig
 from vision_transformers.model.head import ClassificationHead
+from vision_transformers.model.presets import preset
 from vision_transformers.model.vit import ViT
 
 
@@ -94,6 +95,8 @@ def test_an_unknown_option_names_the_nearest():
     """A misspelt option that is swallowed trains another model than the one asked for."""
     with pytest.raises(TypeError, match="no option 'layer_scal': did you mean 'layer_scale'"):
         ViT((4, 4), 16, 1, 2, 24, 1, 5, layer_scal=1.0)
+    with pytest.raises(TypeError, match="no option 'image_shape': did you mean 'max_image_shape'"):
+        preset("ViT-S/16", image_shape=(384, 384))
 
 
 def test_a_model_is_made_again_from_its_config():
@@ -197,6 +200,15 @@ def test_whoever_watches_what_comes_of_the_last_layer_sees_every_token(place):
     assert seen == [(2, 7, 16)]
     handle.remove()
     assert model.tokens_read == 1
+
+
+def test_a_last_layer_is_not_taken_for_a_head() -> None:
+    """As timm and torchvision have it: logits of each token would be compared with an image's label."""
+    model = ViT((4, 4), 16, 2, 2, 24, 3, 5, (8, 12))
+    with pytest.raises(TypeError, match=r"replace model\.head\.classifier, or call model\.reset_classifier"):
+        model.head = torch.nn.Linear(16, 3)
+    model.head.classifier = torch.nn.Linear(16, 3)
+    assert model(torch.randn(2, 3, 8, 12)).shape == (2, 3)
 
 
 def test_somebody_elses_head_gets_every_token():

@@ -23,6 +23,16 @@ def check_dynamic_batch(**options: Any) -> None:
         torch.testing.assert_close(program(image), plain(image))
 
 
+def check_dynamic_size() -> None:
+    """The same logits, for any number of patches, though the example has as many as the model has positions."""
+    plain, anything = model(), torch.export.Dim.AUTO
+    shapes = {"image": {0: anything, 2: anything, 3: anything}}
+    program = torch.export.export(plain, (images(2),), dynamic_shapes=shapes).module()
+    for size in ((8, 12), (16, 8), (20, 32)):
+        image = torch.randn(3, 3, *size)
+        torch.testing.assert_close(program(image), plain(image))
+
+
 def check_weights() -> None:
     """The same attention weights."""
     plain, image = model(), images()
@@ -33,4 +43,5 @@ def check_weights() -> None:
 for options in ({}, LOADED):
     check_static(**options)
     check_dynamic_batch(**options)
+check_dynamic_size()
 check_weights()

@@ -26,6 +26,8 @@ channels), or a tensor of 8 bits, (channels, height, width)."""
 
 Pictures = str | Picture | Iterable[str | Picture]
 """One picture, or many: paths, PIL images, arrays and tensors of 8 bits."""
+MOST_CHANNELS = 4
+"""Of an array or a tensor: red, green, blue and opacity."""
 _ONE = (str, Path, Image.Image, np.ndarray, Tensor)
 
 
@@ -112,6 +114,13 @@ def _from_array(array: np.ndarray | Tensor) -> Image.Image:
     if array.dtype not in (np.uint8, torch.uint8):
         raise ValueError(
             f"its values are {array.dtype}: give 8 bits, 0 to 255; what is normalised goes to `.model` itself"
+        )
+    channels_last = isinstance(array, np.ndarray)
+    channels = 1 if array.ndim == 2 else array.shape[-1 if channels_last else 0]
+    if array.ndim not in (2, 3) or not 1 <= channels <= MOST_CHANNELS:
+        raise ValueError(
+            f"its shape is {tuple(array.shape)}: an array is (height, width) or (height, width, channels), "
+            "a tensor (channels, height, width), and several pictures have four dimensions"
         )
     from torchvision.transforms.v2.functional import to_pil_image  # takes as long to import as torch
 

@@ -16,7 +16,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from vision_transformers.explain.tokens import embed, logits_of
+from vision_transformers.explain.tokens import (
+    embed,
+    logits_of,
+    of_classes,
+    outside_of_inference,
+    with_gradients,
+)
 from vision_transformers.model.attention import MultiHeadAttention
 from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.feed_forward import QuickGELU, SwiGLU
@@ -36,11 +42,11 @@ def attention_lrp(
         images: normalised.
         classes: the class of each image that is asked about.
     """
-    with evaluating(model), conservative(model), torch.enable_grad():
-        tokens = embed(model, images)
+    with evaluating(model), conservative(model), with_gradients():
+        tokens = embed(model, outside_of_inference(images))
         sequence = tokens.sequence.detach().requires_grad_()
-        chosen = logits_of(model, replace(tokens, sequence=sequence))
-        (gradient,) = torch.autograd.grad(chosen.gather(1, classes[:, None]).sum(), sequence)
+        logits = logits_of(model, replace(tokens, sequence=sequence))
+        (gradient,) = torch.autograd.grad(of_classes(logits, classes).sum(), sequence)
     return tokens.on_grid((gradient * sequence).sum(dim=2).detach())
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vision_transformers.explain.removal import Judge, Removal, judge_of
+from vision_transformers.explain.tokens import of_classes
 from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
@@ -117,7 +118,7 @@ def _insertion(
     values = []
     for count in counts:
         probabilities = (judge(ranking[:, :count]) / temperature).softmax(dim=1)
-        values.append(probabilities.gather(1, classes[:, None])[:, 0])
+        values.append(of_classes(probabilities, classes))
     return torch.stack(values, dim=1)
 
 

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vision_transformers.explain.tokens import of_classes, with_gradients
 from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
@@ -31,12 +32,11 @@ def integrated_gradients(
     if baseline is None:
         baseline = images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     places, shares = np.polynomial.legendre.leggauss(steps)
-    total = torch.zeros_like(images)
-    with evaluating(model), torch.enable_grad():
+    with evaluating(model), with_gradients():
+        total = torch.zeros_like(images)
         for place, share in zip(((places + 1) / 2).tolist(), (shares / 2).tolist(), strict=True):
             point = (baseline + place * (images - baseline)).detach().requires_grad_()
-            chosen = model(point).gather(1, classes[:, None]).sum()
-            (gradient,) = torch.autograd.grad(chosen, point)
+            (gradient,) = torch.autograd.grad(of_classes(model(point), classes).sum(), point)
             total += share * gradient
     rows, columns = model.grid(images)
     pixels = ((images - baseline) * total).sum(dim=1)

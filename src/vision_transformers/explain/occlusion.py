@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vision_transformers.explain.removal import Removal, judge_of
+from vision_transformers.explain.tokens import of_classes
 from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
@@ -46,7 +47,7 @@ def occlusion(
 
         def log_probability(kept: Int[Tensor, " kept"]) -> Float[Tensor, " batch"]:
             logits = judge(kept.expand(len(images), -1))
-            return logits.log_softmax(dim=1).gather(1, classes[:, None])[:, 0]
+            return of_classes(logits.log_softmax(dim=1), classes)
 
         whole = log_probability(numbers.flatten())
         for top in range(rows - window + 1):

@@ -4,7 +4,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vision_transformers.explain.tokens import embed, reading
+from vision_transformers.explain.tokens import (
+    embed,
+    of_classes,
+    outside_of_inference,
+    reading,
+    with_gradients,
+)
 from vision_transformers.model.evaluating import evaluating
 from vision_transformers.model.vit import ViT
 
@@ -25,14 +31,13 @@ def relevance(
     Returns:
         0 or more.
     """
-    with evaluating(model), torch.enable_grad():
-        tokens = embed(model, images)
+    with evaluating(model), with_gradients():
+        tokens = embed(model, outside_of_inference(images))
         # Gradients end here: those of parameters and pixels are not wanted.
         first = tokens.sequence.detach().requires_grad_()
         sequence, attention = model.transformer(first, True, tokens.rotation)
         logits = model.head(sequence)
-        chosen = logits.gather(1, classes[:, None]).sum()
-        gradients = torch.autograd.grad(chosen, attention)
+        gradients = torch.autograd.grad(of_classes(logits, classes).sum(), attention)
     with torch.no_grad():
         rows = reading(model, sequence)
         # rows (1 + A_L) ... (1 + A_1) from the left: vectors instead of matrices.

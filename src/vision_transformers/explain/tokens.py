@@ -1,5 +1,7 @@
 """Images as the tokens that the first encoder reads: whole, or with patches left out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -46,6 +48,33 @@ class Tokens:
         if rotation is not None:
             rotation = Rotation(rotation.cosine[patches][:, None], rotation.sine[patches][:, None])
         return replace(self, sequence=torch.cat([prefix, kept], dim=1), rotation=rotation)
+
+
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Inside, gradients are computed, whatever is asked for outside."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def outside_of_inference(tensor: Tensor) -> Tensor:
+    """The same; a copy of what was made in inference mode, which no gradient is computed from."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def of_classes(
+    values: Float[Tensor, "batch classes"], classes: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """Each image's value of its class.
+
+    Raises:
+        ValueError: the classes are not one for each image, or there is no such class.
+    """
+    if not isinstance(classes, Tensor) or classes.shape != values.shape[:1]:
+        raise ValueError(f"classes are {classes}: expected a tensor with one class for each image")
+    if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < values.shape[1]:
+        raise ValueError(f"classes are {classes.tolist()}: expected 0 to {values.shape[1] - 1}")
+    return values.gather(1, outside_of_inference(classes)[:, None])[:, 0]
 
 
 def embed(model: ViT, images: Float[Tensor, "batch channels height width"]) -> Tokens:

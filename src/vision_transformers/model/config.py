@@ -1,7 +1,8 @@
 """The whole description of a Vision Transformer, as plain values: what a model folder stores."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vision_transformers.config import nearest
@@ -220,6 +221,14 @@ def _rows_and_columns(name: str, shape: Any) -> tuple[int, int]:
         raise ValueError(f"{name} is {shape!r}: expected rows and columns, as in (16, 16)")
     rows, columns = shape
     return rows, columns
+
+
+def check_options(names: Iterable[str]) -> None:
+    """Raises TypeError for an option that `ViTConfig` does not have; names the nearest."""
+    known = [field.name for field in fields(ViTConfig)]
+    for name in names:
+        if name not in known:
+            raise TypeError(f"a ViT has no option {name!r}: {nearest(name, known)}")
 
 
 def check_stem(patch_shape: tuple[int, int], model_dimension: int) -> None:

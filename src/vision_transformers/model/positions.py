@@ -86,13 +86,20 @@ class LearnablePositionalEncoding(nn.Module):
             raise ValueError(
                 "these positions were made without a grid: give grid=(rows, columns) when making them"
             )
-        if grid == self.grid and not self.prefix_tokens_without_position:
+        is_resized = _is_left_open(grid) or grid != self.grid
+        if not is_resized and not self.prefix_tokens_without_position:
             return self.position_embeddings
         prefix = self.position_embeddings[:, : self.number_of_prefix_positions]
         patches = self.position_embeddings[:, self.number_of_prefix_positions :]
-        if grid != self.grid:
+        if is_resized:
             patches = resize_positions(patches, self.grid, grid, self.resize)
         return torch.cat([prefix, F.pad(patches, (0, 0, self.prefix_tokens_without_position, 0))], dim=1)
+
+
+def _is_left_open(grid: tuple[int, int]) -> bool:
+    """Whether an exported program is to take any: it always resizes, which changes no position of its own
+    grid but by rounding."""
+    return any(isinstance(size, torch.SymInt) for size in grid)
 
 
 class SineCosinePositionalEncoding(nn.Module):

@@ -5,7 +5,7 @@ from typing import Any
 
 from vision_transformers.config import nearest
 from vision_transformers.errors import UsageFailure
-from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.config import ViTConfig, check_options
 
 
 def _imagenet(patch: int, dimension: int, layers: int, heads: int, hidden: int, **options: Any) -> ViTConfig:
@@ -52,7 +52,9 @@ def preset(name: str, **changes: Any) -> ViTConfig:
 
     Raises:
         UsageFailure: no preset has that name; names the nearest.
+        TypeError: `ViTConfig` has no field of a name; names the nearest.
     """
     if name not in PRESETS:
         raise UsageFailure(f"no preset is called {name!r}: {nearest(name, PRESETS)}")
+    check_options(changes)
     return replace(PRESETS[name], **changes)

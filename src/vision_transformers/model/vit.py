@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vision_transformers.config import nearest
 from vision_transformers.model import building
-from vision_transformers.model.config import ViTConfig
+from vision_transformers.model.config import ViTConfig, check_options
 from vision_transformers.model.head import ClassificationHead, DistillationHead
 from vision_transformers.model.patches import check_images, grid_shape
 from vision_transformers.model.plain import has_hooks, is_plain, is_watched
@@ -55,10 +54,7 @@ class ViT(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        known = [field.name for field in fields(ViTConfig)]
-        for name in options:
-            if name not in known:
-                raise TypeError(f"ViT has no option {name!r}: {nearest(name, known)}")
+        check_options(options)
         self.config = ViTConfig(
             patch_shape,
             model_dimension,
@@ -79,6 +75,19 @@ class ViT(nn.Module):
         self.rotary_positions = building.rotary_positions(self.config)
         self.transformer = building.transformer(self.config)
         self.head = building.classification_head(self.config)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As of every module, but that a head is no linear layer, which elsewhere is put in its place.
+
+        Raises:
+            TypeError: says where the last layer is; of all tokens, this one would give logits for each.
+        """
+        if name == "head" and isinstance(value, nn.Linear):
+            raise TypeError(
+                "model.head reads the whole sequence, and a linear layer in its place would give logits for "
+                "each token: replace model.head.classifier, or call model.reset_classifier(number_of_classes)"
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def from_config(cls, config: ViTConfig) -> "ViT":
