@@ -16,6 +16,7 @@ from vision_transformers.training.train import Result, train
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+LIBRARY = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
 EXPLAINING = (ROOT / "docs" / "explaining.md").read_text(encoding="utf-8")
 PAGES = {
     path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
@@ -23,7 +24,9 @@ PAGES = {
 SOURCE = ROOT / "src" / "vision_transformers"
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README + EXPLAINING, flags=re.DOTALL))
+@pytest.mark.parametrize(
+    "code", re.findall(r"```python\n(.*?)```", README + EXPLAINING + LIBRARY, flags=re.DOTALL)
+)
 def test_python_of_the_readme_runs(
     code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

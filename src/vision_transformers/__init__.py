@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vision_transformers.classifier import Classifier, load
+    from vision_transformers.data.preprocessing import Preprocessing
     from vision_transformers.data.source import DataSource
     from vision_transformers.export.export_onnx import export_int8_onnx, export_onnx
     from vision_transformers.model.config import ViTConfig
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vision_transformers.model.vit import ViT
     from vision_transformers.recipes.table import find_recipe
     from vision_transformers.training.train import resume, train
+    from vision_transformers.weights.model_folder import ModelDescription
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,8 @@ _MODULES = {
     "Encoder": "model.encoder",
     "LearnablePositionalEncoding": "model.positions",
     "LinearFeatureExtractor": "model.patches",
+    "ModelDescription": "weights.model_folder",
+    "Preprocessing": "data.preprocessing",
     "Transformer": "model.transformer",
     "ViT": "model.vit",
     "ViTConfig": "model.config",
@@ -62,6 +66,8 @@ __all__ = [
     "Encoder",
     "LearnablePositionalEncoding",
     "LinearFeatureExtractor",
+    "ModelDescription",
+    "Preprocessing",
     "Transformer",
     "ViT",
     "ViTConfig",

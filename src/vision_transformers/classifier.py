@@ -1,5 +1,6 @@
 """A model with its preprocessing and class names: what a person loads, asks and saves."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,14 +31,18 @@ from vision_transformers.weights.conversion import (
     Aside,
     PortableModel,
     check_shapes,
+    export_model,
     read_aside,
     write_native,
 )
-from vision_transformers.weights.format_names import NATIVE
-from vision_transformers.weights.formats.table import CONVERT_FIRST, read_as_it_is
+from vision_transformers.weights.format_names import NATIVE, check_format
+from vision_transformers.weights.formats.table import CONVERT_FIRST, FORMATS, read_as_it_is
 from vision_transformers.weights.model_folder import ModelDescription, build, find_model_folder, read_model
 from vision_transformers.weights.places import local_path
 from vision_transformers.weights.report import Report
+from vision_transformers.weights.rewrites import expressible
+
+logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 64
 
@@ -83,8 +88,7 @@ class Classifier:
     ) -> None:
         _check_described(model, description)
         _check_named(description.model.number_of_classes, description.classes)
-        self.device = resolve_device(device)
-        self.model = model.to(self.device).eval()
+        self.model = model.to(resolve_device(device)).eval()
         self.description = description
         self.precision: ResolvedPrecision = resolve_precision(precision, self.device)
         self.aside = aside
@@ -93,6 +97,20 @@ class Classifier:
         """What it is, on one line."""
         rows, columns = self.preprocessing.size
         return f"<Classifier: {len(self.classes)} classes, images of {rows} x {columns}, on {self.device}>"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> "Classifier":
+        """Moves it to another device, and gives it back.
+
+        Raises:
+            UsageFailure: the device is not known, or not there.
+        """
+        self.model.to(resolve_device(device))
+        return self
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -215,7 +233,7 @@ class Classifier:
         self, pixels: UInt8[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images channels height width"]:
         """Pixels that have the model's size and channels already, as the model reads them, on its device."""
-        return normalise(pixels.to(self.device), self.preprocessing)
+        return normalise(pixels.to(self.device), self.preprocessing).to(self.model.dtype)
 
     def logits(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Logits of normalised images on the device: what the model gives when it is called."""
@@ -251,13 +269,18 @@ class Classifier:
         self.model.reset_classifier(len(classes))
         self.description = self.description.under_another_head(self.model.config, classes)
 
-    def save(self, path: Path | str) -> None:
-        """Writes a model folder, from which `load` gives this classifier again, with what was kept aside.
+    def save(self, path: Path | str, format: str = NATIVE) -> None:
+        """Writes a folder, from which `load` gives this classifier again, with what was kept aside.
 
         Low-rank matrices are merged into the weights beside them.
 
+        Args:
+            path: it is made.
+            format: `native` is this project's model folder; of others, as of `vit convert`, what they cannot
+                say is in the log.
+
         Raises:
-            UsageFailure: there is something already.
+            UsageFailure: there is something already; the format is not known, or cannot express the model.
             Failure: the model is no longer the one that the description describes; nothing is written. So
                 with one from `torch.compile(model)`: `model.compile()` leaves the weights their names.
         """
@@ -266,7 +289,11 @@ class Classifier:
             raise UsageFailure(f"{folder} is there already: choose another path, or remove it first")
         weights = merged_weights(self.model)
         check_shapes(weights, self.description.model, "the model")
-        write_native(folder, PortableModel(weights, self.description, self.aside))
+        model = PortableModel(weights, self.description, self.aside)
+        if format == NATIVE:
+            write_native(folder, model)
+        else:
+            _write_foreign(folder, model, format)
 
     def _outcomes(
         self, batches: Iterator[list[ReadPicture]], top: int, with_features: bool
@@ -311,9 +338,10 @@ def _all_read(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
 def _check_named(logits: int, names: Sequence[str]) -> None:
     if logits != len(names):
         raise Failure(
-            f"the model has {logits} classes, but {len(names)} class names: give them to load(classes=...), "
-            "or once and for all to `vit convert` with --classes FILE. "
-            f"For those of ImageNet, give {IMAGENET_1K!r}; for a new last layer, call reset_classes(names)"
+            f"the model has {logits} classes, but {len(names)} class names: give as many to "
+            "load(classes=...), or once and for all to `vit convert` with --classes FILE. For those of "
+            f"ImageNet, give {IMAGENET_1K!r}; for a new last layer, load it without names, and call "
+            "reset_classes(names)"
         )
 
 
@@ -341,7 +369,7 @@ def load(
         precision: of its matrix products: `float32`, `bfloat16`, `auto` (bfloat16 on GPUs that compute in
             it), `bfloat16-where-native` (on such CPUs, too).
         classes: class names, in the order of the logits, where the files have none, or others; `imagenet-1k`
-            stands for ImageNet's.
+            stands for ImageNet's. Without any, classes are called by their places, 0, 1, 2, ...
 
     Raises:
         UsageFailure: there is no model at that path, its format is not known, or it is of another; the
@@ -357,7 +385,19 @@ def load(
     if classes is not None:
         names = named_classes(classes) if isinstance(classes, str) else checked_names(classes)
         description = replace(description, classes=names)
+    elif description.model.number_of_classes and not description.classes:
+        numbered = tuple(map(str, range(description.model.number_of_classes)))
+        logger.warning("%s has no class names: they are called 0 to %s here", path, numbered[-1])
+        description = replace(description, classes=numbered)
     return Classifier(model, description, device, precision, aside)
+
+
+def _write_foreign(folder: Path, model: PortableModel, format: str) -> None:
+    check_format(format)
+    report, written_as = Report(), FORMATS[format]
+    model = expressible(model, written_as, report)
+    export_model(folder, model, written_as, report, lambda _: report.check(("positions",)))
+    report.log_notes(folder)
 
 
 def _read_foreign(path: Path | str, format: str) -> PortableModel:

@@ -83,6 +83,18 @@ def test_the_tokens_after_each_layer_are_what_that_layer_gives(options):
     assert torch.equal(model.transformer.normalization(states[-1]), model.encode(images)[0])
 
 
+@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "number_of_register_tokens": 2}], ids=str)
+def test_feature_maps_have_the_patches_of_those_layers_in_their_places(options):
+    model, images = ViT((4, 4), 16, 3, 2, 24, 1, 5, (8, 12), **options), torch.randn(2, 1, 8, 12)
+    last, first = model.feature_maps(images, layers=(-1, 0))
+    assert first.shape == last.shape == (2, 16, 2, 3)
+    tokens = model.encode(images)[0]
+    assert torch.equal(last[:, :, 1, 2], tokens[:, -1])
+    assert torch.equal(last[:, :, 0, 0], tokens[:, model.number_of_prefix_tokens])
+    normalised = model.transformer.normalization(model.states(images)[0])
+    assert torch.equal(first[:, :, 0, 1], normalised[:, model.number_of_prefix_tokens + 1])
+
+
 def test_layers_after_the_last_that_is_taken_are_not_computed():
     model = ViT((4, 4), 16, 3, 2, 24, 1, 5, (8, 12))
     model.transformer.layers[2] = nn.Linear(1, 1)  # would fail

@@ -24,7 +24,7 @@ def check_dynamic_batch(**options: Any) -> None:
 
 
 def check_dynamic_size() -> None:
-    """The same logits, for any number of patches, though the example has as many as the model has positions."""
+    """The same logits, for any size, though the example has as many patches as the model has positions."""
     plain, anything = model(), torch.export.Dim.AUTO
     shapes = {"image": {0: anything, 2: anything, 3: anything}}
     program = torch.export.export(plain, (images(2),), dynamic_shapes=shapes).module()

@@ -85,7 +85,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _convert(options: ConvertOptions) -> None:
-    from vision_transformers.weights.adaptation import with_stored_positions
     from vision_transformers.weights.conversion import export_model, write_native
     from vision_transformers.weights.formats.table import FORMATS, read_any
     from vision_transformers.weights.places import local_path
@@ -114,8 +113,6 @@ def _convert(options: ConvertOptions) -> None:
         write_native(options.target, model, further)
     else:
         format = FORMATS[options.target_format]
-        if model.description.model.positions not in format.computes_positions:
-            model = with_stored_positions(model, writing)
         model = expressible(model, format, writing)
         export_model(options.target, model, format, writing, further)
     _print("read", reading)

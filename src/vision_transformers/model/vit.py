@@ -1,5 +1,6 @@
 """The Vision Transformer (Dosovitskiy et al., "An Image is Worth 16x16 Words", arXiv 2010.11929)."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -224,6 +225,22 @@ class ViT(nn.Module):
         """
         sequence, rotation = self.transformer_inputs(image)
         return [state for state, _ in self.transformer.states(sequence, rotation)]
+
+    def feature_maps(
+        self, image: Float[Tensor, "batch channels height width"], layers: Sequence[int] = (-1,)
+    ) -> list[Float[Tensor, "batch model_dimension rows columns"]]:
+        """The patches after some layers, normalised and in their places, as decoders of pixels read them.
+
+        Args:
+            image: normalised.
+            layers: which, from 0, or from -1 for the last; maps come in this order.
+
+        Raises:
+            IndexError: there is no such layer.
+        """
+        states, grid = self.states(image), self.grid(image)
+        normalised = (self.transformer.normalization(states[layer]) for layer in layers)
+        return [tokens[:, self.number_of_prefix_tokens :].mT.unflatten(2, grid) for tokens in normalised]
 
     def transformer_inputs(
         self, image: Float[Tensor, "batch channels height width"]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vision_transformers.model.config import ViTConfig
+from vision_transformers.weights.adaptation import with_stored_positions
 from vision_transformers.weights.conversion import PortableModel
 from vision_transformers.weights.format import CannotExpress, Format
 from vision_transformers.weights.report import Report, Row
@@ -20,9 +21,13 @@ Rewrite = Callable[[Weights, ViTConfig], tuple[Weights, dict[str, Any]]]
 def expressible(model: PortableModel, format: Format, report: Report) -> PortableModel:
     """The model as a format can express it: the same outputs, though what was learned where may be lost.
 
+    Positions that its library does not compute are stored, as if they were learned.
+
     Raises:
         UsageFailure: the format cannot express an option that no rewrite takes away; names it.
     """
+    if model.description.model.positions not in format.computes_positions:
+        model = with_stored_positions(model, report)
     while True:
         config = model.description.model
         try:
