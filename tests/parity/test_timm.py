@@ -142,6 +142,15 @@ def test_vision_transformer(options: dict[str, Any], timm_options: dict[str, Any
     assert_same_outputs(model(images()), theirs(images()))
 
 
+def test_feature_maps_are_its_intermediates() -> None:
+    model, theirs = ours(), vision_transformer().eval()
+    theirs.load_state_dict(renamed(model.state_dict(), VISION_TRANSFORMER))
+    taken = {"indices": [0, 1], "norm": True, "intermediates_only": True}
+    expected = theirs.forward_intermediates(images(), **taken)
+    for found, one in zip(model.eval().feature_maps(images(), (0, 1)), expected, strict=True):
+        torch.testing.assert_close(found, one, rtol=1e-4, atol=1e-4)
+
+
 def test_tokens_that_features_gives() -> None:
     model = ours(number_of_register_tokens=2)
     theirs = vision_transformer(reg_tokens=2).eval()
