@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from tests.classifiers import CLASSES, random_classifier, save_random_model
 from tests.photographs import noise, save_photographs, save_readable, save_unreadable
-from tests.weights.portable import portable
 
 import vision_transformers
 from vision_transformers.classifier import Classifier
@@ -20,9 +19,7 @@ from vision_transformers.errors import DataFailure, Failure, UsageFailure
 from vision_transformers.model.config import LowRankConfig
 from vision_transformers.model.low_rank import add_low_rank, is_low_rank
 from vision_transformers.prediction import Prediction
-from vision_transformers.weights.conversion import SIDECAR, export_model, read_native
-from vision_transformers.weights.formats.table import FORMATS
-from vision_transformers.weights.report import Report
+from vision_transformers.weights.conversion import read_native
 
 
 @pytest.fixture(scope="module")
@@ -353,21 +350,6 @@ def test_a_model_without_a_head_gives_features_only() -> None:
     assert classifier.features(noise(1)).shape == (1, 32)
 
 
-def test_classes_without_names_are_called_by_their_places(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As in others' files: features need no names, and new ones can be given with `reset_classes`."""
-    model = portable()
-    unnamed = replace(model, description=replace(model.description, classes=()))
-    export_model(tmp_path / "timm", unnamed, FORMATS["timm"], Report())
-    (tmp_path / "timm" / SIDECAR).unlink()
-    classifier = vision_transformers.load(tmp_path / "timm", format="timm")
-    assert classifier.classes == ("0", "1", "2", "3", "4")
-    assert "no class names: they are called 0 to 4" in caplog.text
-    named = vision_transformers.load(tmp_path / "timm", format="timm", classes=list("abcde"))
-    assert named.predict(noise(1))[0].label == "abcde"[int(classifier.predict(noise(1))[0].label)]
-
-
 @pytest.mark.parametrize("format", ["timm", "huggingface", "torchvision"])
 def test_what_is_saved_for_another_library_is_read_from_it_again(format: str, tmp_path: Path) -> None:
     classifier = random_classifier(positions="sine-cosine")
@@ -381,14 +363,33 @@ def test_what_is_saved_for_another_library_is_read_from_it_again(format: str, tm
     assert not (tmp_path / "other").exists()
 
 
-def test_it_goes_where_its_model_goes() -> None:
+def test_it_computes_in_what_its_model_is_in() -> None:
+    """Also where another module stands for the model, such as one that shares out a batch."""
     classifier = random_classifier()
-    assert classifier.to("cpu") is classifier
-    assert classifier.device == torch.device("cpu")
     (expected,) = classifier.predict(noise(1))
     classifier.model.bfloat16()
     (found,) = classifier.predict(noise(1))
     assert found.probability == pytest.approx(expected.probability, abs=0.05)
+    classifier.model.float()
+    classifier.model = torch.nn.Sequential(classifier.model)  # type: ignore[assignment]
+    assert classifier.inputs(noise(1)).dtype == torch.float32
+
+
+def test_it_moves_with_its_model_and_has_the_precision_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, torch.device]] = []
+
+    def resolved(precision: str, device: torch.device) -> str:
+        asked.append((precision, device))
+        return "bfloat16"
+
+    classifier = random_classifier()
+    monkeypatch.setattr("vision_transformers.classifier.resolve_precision", resolved)
+    monkeypatch.setattr("vision_transformers.classifier.resolve_device", torch.device)
+    assert classifier.to("meta") is classifier
+    assert classifier.device == torch.device("meta")
+    assert (asked, classifier.precision) == ([("float32", torch.device("meta"))], "bfloat16")
 
 
 def test_another_number_of_names_than_classes_is_told(tmp_path: Path) -> None:

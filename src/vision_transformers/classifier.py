@@ -1,6 +1,5 @@
 """A model with its preprocessing and class names: what a person loads, asks and saves."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,8 +40,6 @@ from vision_transformers.weights.model_folder import ModelDescription, build, fi
 from vision_transformers.weights.places import local_path
 from vision_transformers.weights.report import Report
 from vision_transformers.weights.rewrites import expressible
-
-logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 64
 
@@ -90,6 +87,7 @@ class Classifier:
         _check_named(description.model.number_of_classes, description.classes)
         self.model = model.to(resolve_device(device)).eval()
         self.description = description
+        self.asked_precision = precision
         self.precision: ResolvedPrecision = resolve_precision(precision, self.device)
         self.aside = aside
 
@@ -104,12 +102,13 @@ class Classifier:
         return next(self.model.parameters()).device
 
     def to(self, device: str | torch.device) -> "Classifier":
-        """Moves it to another device, and gives it back.
+        """Moves it to another device, where it has the precision that was asked for, and gives it back.
 
         Raises:
             UsageFailure: the device is not known, or not there.
         """
         self.model.to(resolve_device(device))
+        self.precision = resolve_precision(self.asked_precision, self.device)
         return self
 
     @property
@@ -233,7 +232,9 @@ class Classifier:
         self, pixels: UInt8[Tensor, "images channels height width"]
     ) -> Float[Tensor, "images channels height width"]:
         """Pixels that have the model's size and channels already, as the model reads them, on its device."""
-        return normalise(pixels.to(self.device), self.preprocessing).to(self.model.dtype)
+        # Of whatever module is in the model's place, such as one that shares out a batch.
+        weight = next(filter(torch.is_floating_point, self.model.parameters()))
+        return normalise(pixels.to(self.device), self.preprocessing).to(weight.dtype)
 
     def logits(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Logits of normalised images on the device: what the model gives when it is called."""
@@ -340,8 +341,8 @@ def _check_named(logits: int, names: Sequence[str]) -> None:
         raise Failure(
             f"the model has {logits} classes, but {len(names)} class names: give as many to "
             "load(classes=...), or once and for all to `vit convert` with --classes FILE. For those of "
-            f"ImageNet, give {IMAGENET_1K!r}; for a new last layer, load it without names, and call "
-            "reset_classes(names)"
+            f"ImageNet, give {IMAGENET_1K!r}; for a new last layer, give names of the old one, such as "
+            f"[str(i) for i in range({logits})], and call reset_classes(names)"
         )
 
 
@@ -369,7 +370,7 @@ def load(
         precision: of its matrix products: `float32`, `bfloat16`, `auto` (bfloat16 on GPUs that compute in
             it), `bfloat16-where-native` (on such CPUs, too).
         classes: class names, in the order of the logits, where the files have none, or others; `imagenet-1k`
-            stands for ImageNet's. Without any, classes are called by their places, 0, 1, 2, ...
+            stands for ImageNet's.
 
     Raises:
         UsageFailure: there is no model at that path, its format is not known, or it is of another; the
@@ -385,10 +386,6 @@ def load(
     if classes is not None:
         names = named_classes(classes) if isinstance(classes, str) else checked_names(classes)
         description = replace(description, classes=names)
-    elif description.model.number_of_classes and not description.classes:
-        numbered = tuple(map(str, range(description.model.number_of_classes)))
-        logger.warning("%s has no class names: they are called 0 to %s here", path, numbered[-1])
-        description = replace(description, classes=numbered)
     return Classifier(model, description, device, precision, aside)
 
 

@@ -132,6 +132,9 @@ def test_the_transparent_colour_of_a_picture_with_16_bits_shows_the_background(t
     (tmp_path / "colour.png").write_bytes(png(b"\x10\x02", rows, tRNS=struct.pack(">3H", 1000, 1000, 1000)))
     decoded = np.asarray(decode(tmp_path / "colour.png", channels=3, background=200))
     assert decoded[0, :, 0].tolist() == [200, 234]
+    picture = Image.open(tmp_path / "colour.png")
+    for _ in range(2):  # the caller's own stays as it is
+        assert np.asarray(as_seen(picture, 3, 200))[0, :, 0].tolist() == [200, 234]
 
 
 def png(depth_and_kind: bytes, rows: bytes, **chunks: bytes) -> bytes:

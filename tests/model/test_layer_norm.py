@@ -87,6 +87,9 @@ def test_under_autocast_a_stem_gives_nearly_what_it_gave() -> None:
     stem, images = ConvolutionalStem(64, (4, 4), 3), random(5, 3, 16, 24)
     with torch.autocast("cpu", torch.bfloat16):
         found = stem(images)
+        assert stem.convolutions[:2](images).dtype == torch.bfloat16, (
+            "by C: PyTorch's LayerNorm gives float32"
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "is_served", lambda *_: False)
             expected = stem(images)

@@ -1,9 +1,11 @@
 """Exports the models with torch.export and compares outputs with those of the models."""
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from models import LOADED, images, model
+
+from vision_transformers.model.config import PositionResize
 
 
 def check_static(**options: Any) -> None:
@@ -23,12 +25,13 @@ def check_dynamic_batch(**options: Any) -> None:
         torch.testing.assert_close(program(image), plain(image))
 
 
-def check_dynamic_size() -> None:
-    """The same logits, for any size, though the example has as many patches as the model has positions."""
-    plain, anything = model(), torch.export.Dim.AUTO
+def check_dynamic_size(rule: PositionResize, *sizes: tuple[int, int]) -> None:
+    """The same logits, for these sizes, though the example has as many patches as the model has positions."""
+    plain, anything = model(position_resize=rule), torch.export.Dim.AUTO
+    torch.nn.init.normal_(plain.positions.position_embeddings)
     shapes = {"image": {0: anything, 2: anything, 3: anything}}
     program = torch.export.export(plain, (images(2),), dynamic_shapes=shapes).module()
-    for size in ((8, 12), (16, 8), (20, 32)):
+    for size in sizes:
         image = torch.randn(3, 3, *size)
         torch.testing.assert_close(program(image), plain(image))
 
@@ -43,5 +46,6 @@ def check_weights() -> None:
 for options in ({}, LOADED):
     check_static(**options)
     check_dynamic_batch(**options)
-check_dynamic_size()
+for rule in get_args(PositionResize):
+    check_dynamic_size(rule, *([(8, 12)] if rule == "bicubic-offset" else [(8, 12), (16, 8), (20, 32)]))
 check_weights()

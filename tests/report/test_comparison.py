@@ -14,6 +14,7 @@ from vision_transformers.report.comparison import (
     comparison_figure,
     write_comparison,
 )
+from vision_transformers.report.metrics import Row
 from vision_transformers.report.style import LIGHT, render_png
 
 ROWS = [
@@ -32,6 +33,17 @@ def test_data_sets_of_one_name_in_two_places_are_told_apart() -> None:
     comparison = Comparison.of(runs)
     assert comparison.evaluated[::2] == ("mine test (/here) accuracy", "mine test (/there) accuracy")
     assert comparison.cells(runs[0])["mine test (/there) accuracy"] is None
+
+
+def test_a_run_that_kept_its_best_weights_is_compared_by_their_validation() -> None:
+    """Not by that of the last ones, which were thrown away; while it runs, by the last."""
+    rows: list[Row] = [
+        {"step": 1, "validation_accuracy": 0.8, "validation_loss": 0.5, "best_validation_accuracy": 0.8},
+        {"step": 2, "validation_accuracy": 0.7, "validation_loss": 0.6, "best_validation_accuracy": 0.8},
+    ]
+    finished = ComparedRun("run", {}, "", "", rows, None, "finished")
+    assert (finished.last("validation_accuracy"), finished.last("validation_loss")) == (0.8, 0.5)
+    assert replace(finished, state="stopped").last("validation_accuracy") == 0.7
 
 
 def test_each_warning_has_its_mark_and_an_honest_number_has_none() -> None:

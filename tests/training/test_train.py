@@ -20,8 +20,9 @@ from vision_transformers.data.loading import load_data
 from vision_transformers.data.source import DataSource
 from vision_transformers.errors import DataFailure, UsageFailure
 from vision_transformers.evaluation.metrics import evaluate
-from vision_transformers.report.metrics import Row, of_kept_weights, read_metrics
+from vision_transformers.report.metrics import Row, read_metrics
 from vision_transformers.training.observer import Silent, StepReport
+from vision_transformers.training.recipe import Probe
 from vision_transformers.training.run_folder import RunFolder
 from vision_transformers.training.train import resume, train
 from vision_transformers.weights.model_folder import read_model
@@ -158,7 +159,10 @@ def test_the_model_folder_says_how_it_was_made(run: Path) -> None:
     description = json.loads((run / "model" / "config.json").read_text())
     assert description["classes"] == [str(digit) for digit in range(10)]
     assert description["training"]["recipe"] == "tiny"
-    assert description["training"]["metrics"] == of_kept_weights(read_metrics(run / "metrics.jsonl"))
+    rows = rows_with(run, "validation_accuracy")
+    best = max(rows, key=lambda row: row["validation_accuracy"])
+    kept = {name: best[name] for name in ("validation_accuracy", "validation_loss")}
+    assert description["training"]["metrics"] == rows[-1] | kept
 
 
 def with_value(config: Any, name: str, value: object) -> Any:
@@ -185,6 +189,15 @@ def test_what_no_recipe_may_say_is_told_before_anything_is_written(
     with pytest.raises(UsageFailure, match=message):
         train(with_value(tiny(), name, value), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("fraction", "left_out"), [(0.1, "the head alone"), (0.9, "the rest")])
+def test_a_beginning_that_has_no_step_or_all_of_them_is_refused(
+    fraction: float, left_out: str, tmp_path: Path
+) -> None:
+    recipe = tiny(steps=4, probe=Probe(fraction=fraction))
+    with pytest.raises(UsageFailure, match=f"of 4 steps it leaves none to {left_out}"):
+        train(recipe, tmp_path / "run")
 
 
 def test_paths_and_numbers_of_numpy_are_those_of_python(tmp_path: Path) -> None:

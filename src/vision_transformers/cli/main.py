@@ -94,9 +94,6 @@ def _explanation(error: RuntimeError | MemoryError) -> str | None:
         needed = str(error).partition("\n")[0]  # a worker's is followed by its traceback
         remedy = "Try a smaller --batch-size where the command has one, fewer workers, or another --device"
         return f"the memory is not enough{f': {needed}' if needed else ''}\n{remedy}"
-    if "DataLoader worker" in str(error):
-        remedy = "If memory is short, try fewer workers: --data.workers of vit train, --workers of others"
-        return f"{error}\n{remedy}"
     return None
 
 

@@ -109,6 +109,7 @@ def _opaque(image: Image.Image, background: int) -> Image.Image:
         return image
     transparent = image.info.get("transparency")
     if isinstance(transparent, tuple) and max(transparent) > 255:  # in a PNG file of 16 bits a channel
+        image = image.copy()  # it is the caller's
         image.info["transparency"] = tuple(value >> 8 for value in transparent)  # as Pillow cuts its pixels
     backdrop = Image.new("RGBA", image.size, (background, background, background, 255))
     return Image.alpha_composite(backdrop, image if image.mode == "RGBA" else image.convert("RGBA"))

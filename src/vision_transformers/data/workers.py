@@ -4,6 +4,8 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Iterable, Iterator
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
-from vision_transformers.errors import Failure
+from vision_transformers.errors import Failure, ReadFailure
+
+SECONDS_TO_DIE = 2.0
+"""After which a worker that a batch did not come from is still taken to live."""
 
 
 def load_batches(
@@ -28,6 +33,7 @@ def load_batches(
 
     Raises:
         OSError: the system refuses to start all workers; those that it started are ended.
+        ReadFailure: a worker was killed, when the batch is asked for.
         Failure, MemoryError: as the data set raises it, when the batch is asked for.
     """
     loader = DataLoader(
@@ -42,13 +48,43 @@ def load_batches(
     )
     before = multiprocessing.active_children()
     try:
-        return map(_raise_failure, _begun(loader))
+        found = _begun(loader)
     except OSError:
         # Python would end them by SIGTERM, which they ignore, and then wait for them.
-        for process in multiprocessing.active_children():
-            if process not in before:
-                process.kill()
+        for process in _children_but(before):
+            process.kill()
         raise
+    return map(_raise_failure, _Watched(found, _children_but(before)))
+
+
+def _children_but(those: list[BaseProcess]) -> list[BaseProcess]:
+    return [process for process in multiprocessing.active_children() if process not in those]
+
+
+def _raise_failure(batch: Any) -> Any:
+    """Not where the loader is at hand: that frame, held by what is raised, would keep the workers alive."""
+    if isinstance(batch, Failure | MemoryError):
+        raise batch
+    return batch
+
+
+class _Watched(Iterator[Any]):
+    """What comes out of a loader; in the place of a batch whose worker was killed, a failure."""
+
+    def __init__(self, batches: Iterator[Any], workers: list[BaseProcess]) -> None:
+        self._batches = batches
+        self._sentinels = [worker.sentinel for worker in workers]
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._batches)
+        except (RuntimeError, EOFError, ConnectionError) as error:  # as its queues or its memory break off
+            if not wait(self._sentinels, SECONDS_TO_DIE):
+                raise
+            return ReadFailure(
+                f"a process that reads pictures was killed ({error}): if for want of memory, try fewer "
+                "(--data.workers of vit train, --workers of others), or smaller pictures"
+            )
 
 
 def _begun(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -62,7 +98,7 @@ def _begun(loader: DataLoader[Any]) -> Iterator[Any]:
     try:
         return iter(loader)
     finally:
-        if is_asked_here:
+        if is_asked_here and handler is not None:
             signal.signal(signal.SIGCHLD, handler)
 
 
@@ -77,13 +113,6 @@ class _FailuresAsBatches(Dataset[Any]):
             return self._batches[asked]
         except (Failure, MemoryError) as failure:
             return failure
-
-
-def _raise_failure(batch: Any) -> Any:
-    """No generator over the loader: its frame, held by what is raised, would keep the workers alive."""
-    if isinstance(batch, Failure | MemoryError):
-        raise batch
-    return batch
 
 
 def stack_images(

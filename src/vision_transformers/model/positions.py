@@ -86,7 +86,7 @@ class LearnablePositionalEncoding(nn.Module):
             raise ValueError(
                 "these positions were made without a grid: give grid=(rows, columns) when making them"
             )
-        is_resized = _is_left_open(grid) or grid != self.grid
+        is_resized = self._is_left_open(grid) or grid != self.grid
         if not is_resized and not self.prefix_tokens_without_position:
             return self.position_embeddings
         prefix = self.position_embeddings[:, : self.number_of_prefix_positions]
@@ -95,11 +95,12 @@ class LearnablePositionalEncoding(nn.Module):
             patches = resize_positions(patches, self.grid, grid, self.resize)
         return torch.cat([prefix, F.pad(patches, (0, 0, self.prefix_tokens_without_position, 0))], dim=1)
 
+    def _is_left_open(self, grid: tuple[int, int]) -> bool:
+        """Whether an exported program is to take any: it resizes always, to the grid of the table, too.
 
-def _is_left_open(grid: tuple[int, int]) -> bool:
-    """Whether an exported program is to take any: it always resizes, which changes no position of its own
-    grid but by rounding."""
-    return any(isinstance(size, torch.SymInt) for size in grid)
+        By DINOv2's rule, which would change that one, it takes the size of its example alone.
+        """
+        return self.resize != "bicubic-offset" and any(isinstance(size, torch.SymInt) for size in grid)
 
 
 class SineCosinePositionalEncoding(nn.Module):

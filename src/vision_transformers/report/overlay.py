@@ -51,7 +51,7 @@ def overlaid(
     """
     seen_size = ((box[3] - box[1]) * picture.shape[0], (box[2] - box[0]) * picture.shape[1])
     patches_a_pixel = max(count / size for count, size in zip(values.shape, seen_size, strict=True))
-    factor = max(math.ceil(patches_a_pixel), 1)
+    factor = max(math.ceil(patches_a_pixel - 1e-6), 1)  # less what was lost in dividing
     picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
     height, width = picture.shape[:2]
     left, top, right, bottom = (

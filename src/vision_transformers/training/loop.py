@@ -143,13 +143,6 @@ def _next(batches: Iterator[Batch]) -> Batch | None:
         raise ReadFailure(
             f"the memory is not enough ({error}): try fewer --data.workers, or smaller pictures"
         ) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise ReadFailure(
-            f"a process that reads pictures was killed ({error}): "
-            "if for want of memory, try fewer --data.workers, or smaller pictures"
-        ) from error
 
 
 def _agreed(run: Run, received: signal.Signals | None, is_due: bool) -> tuple[signal.Signals | None, bool]:

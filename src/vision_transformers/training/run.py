@@ -128,11 +128,8 @@ class Run:
 
     @property
     def probe_steps(self) -> int:
-        """Steps from the beginning in which the head alone learns: of two or more steps, one at least has
-        each part that is asked for."""
-        fraction = self.recipe.probe.fraction
-        steps = max(round(fraction * self.total_steps), 1) if fraction else 0
-        return min(steps, self.total_steps - 1)
+        """Steps from the beginning in which the head alone learns."""
+        return round(self.recipe.probe.fraction * self.total_steps)
 
     def rate_at(self, step: int) -> float:
         """The part of the optimizer's peak learning rate for step number `step`, counted from 0."""

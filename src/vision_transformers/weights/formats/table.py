@@ -53,13 +53,12 @@ def read_any(path: Path, format: str, given: Given, report: Report) -> PortableM
     try:
         return import_model(path, FORMATS[format], given, report)
     except NotThisFormat as failure:
-        if failure.architecture:
-            why = f"Its config says that it is a {failure.architecture}, which no model here computes"
-            raise UsageFailure(f"{failure}. {why}") from failure
         likely = [each.name for each in FORMATS.values() if each.recognises(failure.tensors)]
         if (path / "config.json").exists() and "patches.projector.weight" in failure.tensors:
             likely = [NATIVE]
         hint = f" They look like {' or '.join(likely)}: say so with the format" if likely else ""
+        if failure.architecture:  # others' tensors may have names that are like those of another format
+            hint = f" Its config is that of a {failure.architecture}: no model here has such tensors" + hint
         raise UsageFailure(f"{failure}.{hint}") from failure
 
 
