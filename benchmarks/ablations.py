@@ -2,9 +2,9 @@
 
     python -m benchmarks.ablations [--epochs N] [--seeds N] [--threads N] [--only NAME ...]
 
-The model is the preset MNIST but for the change; all else is of the recipe `mnist`, for fewer epochs. What a
-run says of the test set is not read. Writes the table under benchmarks/results, as Markdown and JSON, after
-each row.
+The model is the preset MNIST but for the change; all else is of the recipe `mnist-plain`, for fewer epochs.
+What a run says of the test set is not read. Writes the table under benchmarks/results, as Markdown and JSON,
+after each row.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main() -> None:
 
 def measure(name: str, model: ViTConfig, epochs: int, seeds: int, threads: int) -> dict[str, Any]:
     """Validation accuracies of some seeds, and seconds of training."""
-    base = find_recipe("mnist")
+    base = find_recipe("mnist-plain")
     # Every other seed has other held-out images too.
     recipes = [
         replace(
@@ -92,7 +92,7 @@ def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
     conditions = {"title": title, "epochs": options.epochs, "seeds": options.seeds}
     record.write(f"{name}.json", {**conditions, "rows": rows})
     head = (
-        f"MNIST, {options.epochs} epochs of the recipe `mnist`, {options.seeds} seeds; {title}. "
+        f"MNIST, {options.epochs} epochs of the recipe `mnist-plain`, {options.seeds} seeds; {title}. "
         "Accuracy on held-out training images.\n\n"
         "| change | mean accuracy | each seed | parameters | seconds |\n| --- | --- | --- | --- | --- |\n"
     )

@@ -68,7 +68,7 @@ plt.rcParams |= {
 # A transformer reads a sequence of vectors. So a picture of 28 x 28 pixels is cut into 16 patches of 7 x 7, read in rows from the top left. Here is a digit of the test part, whole and cut.
 
 # %%
-recipe = find_recipe("mnist")
+recipe = find_recipe("mnist-plain")
 data = load_data(recipe.data, recipe.preprocessing)
 digits = normalise(data.test.pixels[:8], recipe.preprocessing)  # (8, 1, 28, 28)
 

@@ -193,6 +193,8 @@ def test_processes_that_would_not_train_one_model_do_not_begin(
     assert [each.code for each in unlike] == [1, 1]
     assert f"{option.replace('-', '_')} differs" in unlike[0].errors
     assert f"process 1: {value}" in unlike[0].errors
+    assert "differs" not in unlike[1].errors, "said once"
+    assert not (tmp_path / "run").exists(), "so that the corrected command finds its place"
 
 
 def test_an_option_that_one_process_refuses_ends_all(vit: Vit, tmp_path: Path) -> None:

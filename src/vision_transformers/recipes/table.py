@@ -11,7 +11,14 @@ from vision_transformers.recipes.cifar import cifar10, cifar10_fast, cifar10_min
 from vision_transformers.recipes.digits import digits
 from vision_transformers.recipes.finetune import finetune
 from vision_transformers.recipes.folder import folder
-from vision_transformers.recipes.mnist import fashion_mnist, mnist, mnist_best, mnist_fast, starting_mnist
+from vision_transformers.recipes.mnist import (
+    fashion_mnist,
+    mnist,
+    mnist_best,
+    mnist_fast,
+    mnist_plain,
+    starting_mnist,
+)
 from vision_transformers.training.recipe import Recipe
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -19,6 +26,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "mnist": mnist,
     "mnist-best": mnist_best,
     "mnist-fast": mnist_fast,
+    "mnist-plain": mnist_plain,
     "fashion-mnist": fashion_mnist,
     "cifar10": cifar10,
     "cifar10-minute": cifar10_minute,

@@ -26,7 +26,7 @@ from vision_transformers.training.advice import (
     precision_warnings,
     small_pictures_warnings,
 )
-from vision_transformers.training.alike import check_alike
+from vision_transformers.training.alike import check_asked_alike, check_weights_alike
 from vision_transformers.training.checkpoint import has_checkpoints, load_checkpoint
 from vision_transformers.training.environment import (
     applied_environment,
@@ -82,6 +82,8 @@ def train(recipe: Recipe, run_folder: Path | str | None = None, observer: Observ
     processes, recipe = joined_processes(), checked(recipe)
     path = processes.hear_first(str(expanded(run_folder or new_run_folder(recipe).path)))
     run, images = processes.after_the_first(lambda: _new_run(recipe, RunFolder(Path(path)), processes))
+
+    check_asked_alike(run)
 
     def begin() -> None:
         command = tuple(sys.argv)
@@ -163,6 +165,8 @@ def resume(
     run = processes.after_the_first(
         lambda: _run_to_go_on(record, recipe, folder, processes, allow_different_machine)
     )
+
+    check_asked_alike(run)
 
     def note() -> None:
         if (gone_on := _gone_on(record, recipe, run.environment)) != record:
@@ -267,7 +271,7 @@ def _train_and_finish(run: Run, observer: Observer) -> Result:
     metrics_bytes = run.processes.after_the_first(lambda: load_checkpoint(run.folder.checkpoints, state))
     if run.recipe.init is not None and not begun:
         run.processes.together(lambda: load_initial_weights(run, state))
-    check_alike(run, state)
+    check_weights_alike(run, state)
     with run.processes.together(lambda: _journal(run, state, metrics_bytes, observer)) as journal:
         if run.recipe.init is not None and not begun:
             # From here on the run needs nothing but its own folder.
