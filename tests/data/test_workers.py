@@ -33,9 +33,15 @@ def test_a_killed_worker_is_told_wherever_its_batches_break_off() -> None:
 
 
 def test_a_mistake_of_the_program_is_no_killed_worker() -> None:
-    """Else whoever wrote it would be told to use less memory."""
-    with pytest.raises(RuntimeError, match="size"):
+    """Else whoever wrote it would be told to use less memory; and no worker outlives it, at which this
+    process would not end."""
+    before = multiprocessing.active_children()
+    with pytest.raises(RuntimeError, match="size") as mistake:
         list(load_batches(Pictures(), [0, 3], workers=1))
+    assert mistake.value.__traceback__ is not None
+    for worker in multiprocessing.active_children():
+        worker.join(10)
+    assert multiprocessing.active_children() == before
 
 
 def test_nobody_is_interrupted_by_a_worker_that_ends() -> None:

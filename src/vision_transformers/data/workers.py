@@ -73,18 +73,28 @@ class _Watched(Iterator[Any]):
 
     def __init__(self, batches: Iterator[Any], workers: list[BaseProcess]) -> None:
         self._batches = batches
-        self._sentinels = [worker.sentinel for worker in workers]
+        self._workers = workers
 
     def __next__(self) -> Any:
         try:
             return next(self._batches)
-        except (RuntimeError, EOFError, ConnectionError) as error:  # as its queues or its memory break off
-            if not wait(self._sentinels, SECONDS_TO_DIE):
+        except StopIteration:
+            raise
+        except Exception as error:
+            was_killed = self._is_one_dead()
+            for worker in self._workers:  # nobody would end them: what is raised may hold on to the loader
+                worker.kill()
+            # As a dead worker's queue, or the memory that it shared, breaks off.
+            if not was_killed or not isinstance(error, RuntimeError | EOFError | ConnectionError):
                 raise
             return ReadFailure(
                 f"a process that reads pictures was killed ({error}): if for want of memory, try fewer "
                 "(--data.workers of vit train, --workers of others), or smaller pictures"
             )
+
+    def _is_one_dead(self) -> bool:
+        sentinels = [worker.sentinel for worker in self._workers]
+        return bool(sentinels and wait(sentinels, SECONDS_TO_DIE))
 
 
 def _begun(loader: DataLoader[Any]) -> Iterator[Any]:
