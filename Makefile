@@ -51,7 +51,7 @@ bench-all: $(FOR_DEVELOPERS)  ## all of them, settings chosen anew, and recipes 
 	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.pictures
 	$(BIN)/python -m benchmarks.accuracy mnist-fast --seeds 5
-	$(BIN)/python -m benchmarks.accuracy mnist mnist-best cifar10-fast --seeds 3
+	$(BIN)/python -m benchmarks.accuracy mnist mnist-plain mnist-best cifar10-fast --seeds 3
 	$(BIN)/python -m benchmarks.goals
 
 bench-gpu: $(FOR_DEVELOPERS)  ## on a GPU: speeds beside timm, kernels alone, CIFAR-10, and what is reached

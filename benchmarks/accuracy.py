@@ -70,8 +70,9 @@ def recorded(recipe: str) -> list[dict[str, Any]]:
 
 
 def digest(recipe: str) -> str:
-    """Of everything that a recipe asks for."""
-    text = json.dumps(to_json(RECIPES[recipe]()), sort_keys=True)
+    """Of everything that a recipe asks for, whatever it is called."""
+    asked = {name: value for name, value in to_json(RECIPES[recipe]()).items() if name != "name"}
+    text = json.dumps(asked, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -156,7 +156,7 @@ print(f"{count(model):,} parameters, and the same logits")
 # %% [markdown]
 # ## Training
 #
-# A recipe says everything about a training: the images and how they are varied, the optimizer, the schedule. `mnist` is one; here it gets the model above. It holds 1,200 training images out to validate. `test="validation"` looks at the test images after every epoch too: for the picture below, and nothing is chosen by it.
+# A recipe says everything about a training: the images and how they are varied, the optimizer, the schedule. `mnist-plain` is one; here it gets the model above. It holds 1,200 training images out to validate. `test="validation"` looks at the test images after every epoch too: for the picture below, and nothing is chosen by it.
 
 # %%
 recipe = replace(recipe, model=config, epochs=epochs, steps=steps, precision=precision, test="validation")

@@ -279,6 +279,7 @@ def test_the_runs_that_readme_reports_are_those_of_the_recipes_as_they_are(
         ("mnist", 3),
         ("mnist-best", 3),
         ("mnist-fast", 5),
+        ("mnist-plain", 6),
         ("cifar10-fast", 3),
     ):
         assert len(accuracy.recorded(recipe)) >= runs

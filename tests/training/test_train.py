@@ -196,8 +196,9 @@ def test_a_beginning_that_has_no_step_or_all_of_them_is_refused(
     fraction: float, left_out: str, tmp_path: Path
 ) -> None:
     recipe = tiny(steps=4, probe=Probe(fraction=fraction))
-    with pytest.raises(UsageFailure, match=f"of 4 steps it leaves none to {left_out}"):
+    with pytest.raises(UsageFailure, match=f"of 4 steps it leaves none to {left_out}. Give"):
         train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_paths_and_numbers_of_numpy_are_those_of_python(tmp_path: Path) -> None:

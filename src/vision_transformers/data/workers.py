@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -16,8 +18,9 @@ from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_in
 
 from vision_transformers.errors import Failure, ReadFailure
 
-SECONDS_TO_DIE = 2.0
-"""After which a worker that a batch did not come from is still taken to live."""
+SECONDS_TO_BE_SEEN_DEAD = 2.0
+"""That the end of a worker may take to be known, after its queue broke off."""
+_STARTED: WeakSet[BaseProcess] = WeakSet()
 
 
 def load_batches(
@@ -51,14 +54,25 @@ def load_batches(
         found = _begun(loader)
     except OSError:
         # Python would end them by SIGTERM, which they ignore, and then wait for them.
-        for process in _children_but(before):
-            process.kill()
+        for process in multiprocessing.active_children():
+            if process not in before:
+                process.kill()
         raise
-    return map(_raise_failure, _Watched(found, _children_but(before)))
+    processes: list[BaseProcess] = getattr(found, "_workers", [])
+    _STARTED.update(processes)
+    return map(_raise_failure, _Watched(found, processes))
 
 
-def _children_but(those: list[BaseProcess]) -> list[BaseProcess]:
-    return [process for process in multiprocessing.active_children() if process not in those]
+def _end_those_that_are_left() -> None:
+    """Where an error ends this process whose traceback holds on to a loader.
+
+    Python would ask its workers to end by SIGTERM, which they ignore, and wait for them.
+    """
+    for worker in _STARTED:
+        worker.kill()
+
+
+Finalize(None, _end_those_that_are_left, exitpriority=0)  # before Python asks them
 
 
 def _raise_failure(batch: Any) -> Any:
@@ -78,23 +92,17 @@ class _Watched(Iterator[Any]):
     def __next__(self) -> Any:
         try:
             return next(self._batches)
-        except StopIteration:
-            raise
-        except Exception as error:
-            was_killed = self._is_one_dead()
-            for worker in self._workers:  # nobody would end them: what is raised may hold on to the loader
-                worker.kill()
-            # As a dead worker's queue, or the memory that it shared, breaks off.
-            if not was_killed or not isinstance(error, RuntimeError | EOFError | ConnectionError):
+        except (RuntimeError, EOFError, ConnectionError) as error:  # as its queue or its memory breaks off
+            if not self._is_one_dead():
                 raise
             return ReadFailure(
                 f"a process that reads pictures was killed ({error}): if for want of memory, try fewer "
-                "(--data.workers of vit train, --workers of others), or smaller pictures"
+                "(--data.workers of vit train, --workers of others, workers= in Python), or smaller pictures"
             )
 
     def _is_one_dead(self) -> bool:
         sentinels = [worker.sentinel for worker in self._workers]
-        return bool(sentinels and wait(sentinels, SECONDS_TO_DIE))
+        return bool(sentinels and wait(sentinels, SECONDS_TO_BE_SEEN_DEAD))
 
 
 def _begun(loader: DataLoader[Any]) -> Iterator[Any]:

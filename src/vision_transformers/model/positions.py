@@ -96,9 +96,10 @@ class LearnablePositionalEncoding(nn.Module):
         return torch.cat([prefix, F.pad(patches, (0, 0, self.prefix_tokens_without_position, 0))], dim=1)
 
     def _is_left_open(self, grid: tuple[int, int]) -> bool:
-        """Whether an exported program is to take any: it resizes always, to the grid of the table, too.
+        """Whether an exported program is to take any grid: then it always resizes, to the table's own, too.
 
-        By DINOv2's rule, which would change that one, it takes the size of its example alone.
+        Not by DINOv2's rule, which changes positions even then: where the example has the table's own grid,
+        the program takes no other.
         """
         return self.resize != "bicubic-offset" and any(isinstance(size, torch.SymInt) for size in grid)
 

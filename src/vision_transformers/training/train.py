@@ -119,10 +119,11 @@ def _new_run(recipe: Recipe, folder: RunFolder, processes: Processes) -> tuple[R
     environment = resolve_environment(recipe, data.fingerprint, processes.count, fingerprint_of(teacher))
     run = Run(recipe, environment, data, folder, processes, teacher)
     _check(run)
-    if recipe.probe.fraction and not 0 < run.probe_steps < run.total_steps:
+    if recipe.probe.fraction and not 0 < run.probe_steps < run.total_steps:  # as above, of new runs alone
+        left_out, remedy = ("the rest", "less") if run.probe_steps else ("the head alone", "more")
         raise UsageFailure(
             f"probe.fraction is {recipe.probe.fraction}: of {run.total_steps} steps it leaves none to "
-            f"{'the rest' if run.probe_steps else 'the head alone'}"
+            f"{left_out}. Give {remedy}, or more steps"
         )
     warnings = [
         *learning_rate_warnings(recipe),
