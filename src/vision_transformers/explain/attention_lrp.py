@@ -41,6 +41,9 @@ def attention_lrp(
         model: any ViT with a head.
         images: normalised.
         classes: the class of each image that is asked about.
+
+    Raises:
+        ValueError: the classes are not one for each image, or there is no such class.
     """
     with evaluating(model), conservative(model), with_gradients():
         tokens = embed(model, outside_of_inference(images))

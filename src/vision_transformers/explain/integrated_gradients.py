@@ -28,6 +28,9 @@ def integrated_gradients(
         classes: the class of each image that is asked about.
         baseline: an image that says nothing; each image's own mean colour if not given.
         steps: places on the way, each a forward and a backward pass.
+
+    Raises:
+        ValueError: the classes are not one for each image, or there is no such class.
     """
     if baseline is None:
         baseline = images.mean(dim=(2, 3), keepdim=True).expand_as(images)

@@ -32,7 +32,8 @@ def occlusion(
             the mean of all windows that it was in.
 
     Raises:
-        ValueError: the window is larger than the grid, or leaves nothing.
+        ValueError: the window is larger than the grid, or leaves nothing; the classes are not one for each
+            image, or there is no such class.
     """
     rows, columns = model.grid(images)
     if not 1 <= window <= min(rows, columns) or window**2 == rows * columns:

@@ -30,6 +30,9 @@ def relevance(
 
     Returns:
         0 or more.
+
+    Raises:
+        ValueError: the classes are not one for each image, or there is no such class.
     """
     with evaluating(model), with_gradients():
         tokens = embed(model, outside_of_inference(images))
