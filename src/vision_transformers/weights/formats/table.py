@@ -58,7 +58,9 @@ def read_any(path: Path, format: str, given: Given, report: Report) -> PortableM
             likely = [NATIVE]
         hint = f" They look like {' or '.join(likely)}: say so with the format" if likely else ""
         if failure.architecture:  # others' tensors may have names that are like those of another format
-            hint = f" Its config is that of a {failure.architecture}: no model here has such tensors" + hint
+            hint = (
+                f" Its config is that of a {failure.architecture}.{hint or ' No model here has such tensors'}"
+            )
         raise UsageFailure(f"{failure}.{hint}") from failure
 
 
